@@ -1,0 +1,51 @@
+// Accelerators by name.
+import { ConfigurationError } from "@fabric-ts/torch";
+import { Accelerator } from "./accelerator.js";
+import { CPUAccelerator } from "./cpu.js";
+import { CUDAAccelerator } from "./cuda.js";
+import { MPSAccelerator } from "./mps.js";
+import { TPUAccelerator } from "./tpu.js";
+
+/** Accelerators that `Fabric({ accelerator })` knows by name. */
+export class AcceleratorRegistry {
+  readonly #entries = new Map<string, new () => Accelerator>();
+
+  /** Adds a class under a name; replacing one needs `{ override: true }`. */
+  register(name: string, accelerator: new () => Accelerator, options: { override?: boolean } = {}): void {
+    if (typeof name !== "string") throw new TypeError(`\`name\` must be a string, found ${String(name)}.`);
+    if (this.#entries.has(name) && !options.override) {
+      throw new ConfigurationError(`'${name}' is already present in the registry.`, { hint: "Pass `{ override: true }` to replace it." });
+    }
+    this.#entries.set(name, accelerator);
+  }
+  /** A new object of the class that has this name. */
+  get(name: string): Accelerator {
+    const found = this.#entries.get(name);
+    if (!found) {
+      throw new ConfigurationError(`'${name}' not found in registry.`, { hint: `Available names: ${this.names().join(", ")}.` });
+    }
+    return new found();
+  }
+  /** True when the name is taken. */
+  has(name: string): boolean {
+    return this.#entries.has(name);
+  }
+  /** Takes a name away. */
+  remove(name: string): void {
+    this.#entries.delete(name);
+  }
+  /** All names, in the order of registration. */
+  names(): string[] {
+    return [...this.#entries.keys()];
+  }
+  toString(): string {
+    return `Registered Accelerators: ${this.names().join(", ")}`;
+  }
+}
+
+/** The accelerators of this process: `cpu`, `cuda`, `mps`, `tpu` and what is added. */
+export const acceleratorRegistry = new AcceleratorRegistry();
+acceleratorRegistry.register("cpu", CPUAccelerator);
+acceleratorRegistry.register("cuda", CUDAAccelerator);
+acceleratorRegistry.register("mps", MPSAccelerator);
+acceleratorRegistry.register("tpu", TPUAccelerator);

@@ -1,0 +1,30 @@
+// What a launched rank tells its launcher: how far it has come, and why it failed. The preload opens the channel; in every other
+// process there is none and nothing is sent.
+
+/** internal: how far a rank has come. A rank that has said nothing yet is "starting". */
+export type RankPhase = "starting" | "launched" | "rendezvous" | "joined";
+
+/** internal: one message, a line of JSON on the channel. */
+export type RankMessage =
+  | { type: "phase"; phase: RankPhase }
+  | {
+      type: "error";
+      /** The error as it is shown to the user: stack, causes. Empty when Node itself prints it. */
+      text: string;
+      /** Its first line. */
+      summary: string;
+      /** True for an error that a failing peer causes, such as a closed connection. */
+      secondary: boolean;
+    };
+
+/** internal: the key under which the preload leaves the channel on `globalThis`. */
+export const rankChannelKey: unique symbol = Symbol.for("@fabric-ts/fabric:rank-channel") as never;
+
+interface RankChannel {
+  send(message: RankMessage): void;
+}
+
+/** internal: tells the launcher how far this rank has come; does nothing where no launcher of ours started the process. */
+export function reportPhase(phase: RankPhase): void {
+  (globalThis as { [rankChannelKey]?: RankChannel })[rankChannelKey]?.send({ type: "phase", phase });
+}

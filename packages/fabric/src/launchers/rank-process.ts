@@ -1,0 +1,155 @@
+// One rank as its supervisor sees it: a child process in a session of its own, what it reports, and how it ended.
+import { type ChildProcess, spawn } from "node:child_process";
+import { EventEmitter } from "node:events";
+import type { Readable } from "node:stream";
+import type { RankMessage, RankPhase } from "../environments/rank-channel.js";
+import { forwardLines, type OutputWriter } from "./output.js";
+import type { Command } from "./program.js";
+
+/** Longer messages are dropped: a rank cannot fill the supervisor's memory. */
+const maxMessage = 512 * 1024;
+/** After the end of a process its last message is waited for this long. */
+const lastMessageMs = 200;
+
+/** internal: how to start a rank. */
+export interface RankOptions {
+  rank: number;
+  command: Command;
+  env: Record<string, string | undefined>;
+  /** Whether it gets the supervisor's standard input, and its terminal for standard output. */
+  isFirst: boolean;
+  stdout: OutputWriter;
+  stderr: OutputWriter;
+}
+
+/** internal: an uncaught error, as the rank reported it. */
+export type RankError = Extract<RankMessage, { type: "error" }>;
+
+/** internal: events are "phase", "error" and, once, "ended" (after its last message). */
+export class RankProcess extends EventEmitter<{ phase: []; error: []; ended: [] }> {
+  readonly rank: number;
+  /** How far it has come. */
+  phase: RankPhase = "starting";
+  /** Its uncaught error, if it reported one. */
+  error: RankError | undefined;
+  /** Why it could not be started. */
+  spawnError: Error | undefined;
+  exitCode: number | null = null;
+  signal: NodeJS.Signals | null = null;
+  hasEnded = false;
+  /** The first signal that the supervisor sent it. */
+  sent: NodeJS.Signals | undefined;
+  readonly #child: ChildProcess;
+  readonly #streams: Readable[];
+
+  constructor(options: RankOptions) {
+    super();
+    this.rank = options.rank;
+    // A terminal goes to the first rank as it is, so that a progress line works; otherwise whole lines are forwarded.
+    const ownsTerminal = options.isFirst && process.stdout.isTTY === true;
+    // detached: a session of its own. Signals of the terminal reach the supervisor alone, which decides.
+    this.#child = spawn(options.command.file, options.command.args, {
+      env: { ...options.env, FABRIC_RANK_CHANNEL: "3" },
+      stdio: [options.isFirst ? "inherit" : "ignore", ownsTerminal ? "inherit" : "pipe", "pipe", "pipe"],
+      detached: true,
+    });
+    const [, stdout, stderr, channel] = this.#child.stdio as (Readable | null | undefined)[];
+    if (stdout) forwardLines(stdout, (lines) => options.stdout.write(lines, stdout));
+    if (stderr) forwardLines(stderr, (lines) => options.stderr.write(lines, stderr));
+    this.#streams = [stdout, stderr].filter((stream) => stream != null);
+    if (channel) this.#listen(channel);
+    this.#child.on("error", (error) => {
+      if (this.#child.pid !== undefined) return;
+      this.spawnError = error;
+      this.#end();
+    });
+    this.#child.on("exit", (code, signal) => {
+      this.exitCode = code;
+      this.signal = signal;
+      // The exit may be noticed before the last message has been read.
+      if (!channel || channel.readableEnded || channel.destroyed) return this.#end();
+      const timer = setTimeout(() => this.#end(), lastMessageMs);
+      channel.once("close", () => {
+        clearTimeout(timer);
+        this.#end();
+      });
+    });
+  }
+
+  get pid(): number | undefined {
+    return this.#child.pid;
+  }
+
+  /** True when it did not end well: it threw, exited with another code than 0, was killed or never started. */
+  get hasFailed(): boolean {
+    return this.spawnError !== undefined || this.error !== undefined || (this.hasEnded && this.exitCode !== 0);
+  }
+
+  /** Asks the rank to end. */
+  ask(signal: NodeJS.Signals): void {
+    if (this.hasEnded || this.exitCode !== null || this.signal !== null) return;
+    this.sent ??= signal;
+    this.#child.kill(signal);
+  }
+
+  /** Ends the rank and what it started in its session, now. */
+  kill(): void {
+    if (!this.hasEnded) this.sent ??= "SIGKILL";
+    const { pid } = this.#child;
+    if (pid === undefined) return;
+    try {
+      process.kill(-pid, "SIGKILL");
+    } catch {
+      // Nobody left in the group, the usual case after the end.
+    }
+    // Before its setsid() the child is in no group of its own.
+    if (this.exitCode === null && this.signal === null) this.#child.kill("SIGKILL");
+  }
+
+  /** Resolves when all output has been read, or after `timeoutMs`; a daemon that holds the pipes open is not waited for. */
+  async outputEnd(timeoutMs: number): Promise<void> {
+    const open = this.#streams.filter((stream) => !stream.destroyed && !stream.readableEnded);
+    if (open.length > 0) {
+      let timer: NodeJS.Timeout | undefined;
+      const ends = open.map((stream) => new Promise((resolve) => stream.once("close", resolve)));
+      await Promise.race([Promise.all(ends), new Promise((resolve) => (timer = setTimeout(resolve, timeoutMs)))]);
+      clearTimeout(timer);
+    }
+    for (const stream of this.#streams) stream.destroy();
+  }
+
+  #end(): void {
+    if (this.hasEnded) return;
+    this.hasEnded = true;
+    this.emit("ended");
+  }
+
+  #listen(channel: Readable): void {
+    let rest = "";
+    channel.setEncoding("utf8");
+    channel.on("error", () => {});
+    channel.on("data", (text: string) => {
+      const lines = (rest + text).split("\n");
+      rest = lines.pop() ?? "";
+      if (rest.length > maxMessage) rest = "";
+      for (const line of lines) this.#receive(line);
+    });
+  }
+
+  #receive(line: string): void {
+    let message: Partial<RankMessage> | null;
+    try {
+      message = JSON.parse(line) as Partial<RankMessage> | null;
+    } catch {
+      return;
+    }
+    if (message?.type === "phase" && typeof message.phase === "string") {
+      this.phase = message.phase;
+      this.emit("phase");
+    } else if (message?.type === "error" && !this.error) {
+      const { text, summary, secondary } = message;
+      this.error = { type: "error", text: String(text ?? ""), summary: String(summary), secondary: secondary === true };
+      this.emit("error");
+    }
+  }
+}

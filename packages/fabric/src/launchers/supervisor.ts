@@ -1,0 +1,148 @@
+// Starts all ranks of one machine and watches them until the last has ended: output, signals, failures, exit code.
+// It never loads LibTorch and never blocks, so it sees a failure at once whatever the ranks are doing.
+import { constants } from "node:os";
+import { exitCodeOf, failureReport } from "./failure-report.js";
+import { OutputWriter } from "./output.js";
+import type { Command } from "./program.js";
+import { RankProcess } from "./rank-process.js";
+
+/** internal: what is to be run. */
+export interface Job {
+  /** One for each rank of this machine, in order of their local ranks. */
+  ranks: { rank: number; command: Command; env: Record<string, string | undefined> }[];
+  /** How long the ranks have, after SIGINT, SIGTERM or SIGHUP, until they are killed. */
+  graceMs: number;
+}
+
+/** After an error that a failing peer may have caused, the peer's own failure is waited for this long. */
+const rootCauseMs = 400;
+/** How long the ranks have, after one has failed, until they are killed. */
+const failureGraceMs = 1000;
+/** A process that SIGKILL does not end (it waits for a dead disk, say) is not waited for longer than this. */
+const unkillableMs = 1500;
+const outputMs = 300;
+const forwarded = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
+/** internal: runs one job. */
+export class Supervisor {
+  readonly #job: Job;
+  readonly #stdout = new OutputWriter(1);
+  readonly #stderr = new OutputWriter(2);
+  readonly #ranks: RankProcess[] = [];
+  #failed: RankProcess | undefined;
+  #suspect: RankProcess | undefined;
+  #signal: (typeof forwarded)[number] | undefined;
+  #isEnding = false;
+  #timers: NodeJS.Timeout[] = [];
+  #allEnded: () => void = () => {};
+
+  constructor(job: Job) {
+    this.#job = job;
+  }
+
+  /** Runs the job to its end and resolves with the exit code that the supervising process should have. */
+  async run(): Promise<number> {
+    const allEnded = new Promise<void>((resolve) => (this.#allEnded = resolve));
+    const onSignal = (signal: NodeJS.Signals): void => this.#onSignal(signal as (typeof forwarded)[number]);
+    const onExit = (): void => this.killAll();
+    for (const signal of forwarded) process.on(signal, onSignal);
+    // The program's own code may end this process, too.
+    process.on("exit", onExit);
+    for (const spec of this.#job.ranks) {
+      if (!this.#isEnding) this.#start(spec);
+    }
+    await allEnded;
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.killAll();
+    await Promise.all(this.#ranks.map((rank) => rank.outputEnd(outputMs)));
+    const code = this.#conclude();
+    await Promise.all([this.#stdout.drain(1000), this.#stderr.drain(1000)]);
+    for (const signal of forwarded) process.off(signal, onSignal);
+    process.off("exit", onExit);
+    return code;
+  }
+
+  /** Ends every rank now, with what it started in its session. */
+  killAll(): void {
+    for (const rank of this.#ranks) rank.kill();
+  }
+
+  #start(spec: Job["ranks"][number]): void {
+    const rank = new RankProcess({
+      ...spec,
+      isFirst: this.#ranks.length === 0,
+      stdout: this.#stdout,
+      stderr: this.#stderr,
+    });
+    this.#ranks.push(rank);
+    rank.on("error", () => this.#onFailure(rank));
+    rank.on("phase", () => this.#findDeserter());
+    rank.on("ended", () => {
+      if (rank.hasFailed) this.#onFailure(rank);
+      else this.#findDeserter();
+      if (this.#ranks.every((other) => other.hasEnded) && (this.#isEnding || this.#ranks.length === this.#job.ranks.length)) {
+        this.#allEnded();
+      }
+    });
+  }
+
+  #onFailure(rank: RankProcess): void {
+    if (this.#isEnding) return;
+    if (!rank.error?.secondary) return this.#fail(rank);
+    if (this.#suspect) return;
+    this.#suspect = rank;
+    this.#after(rootCauseMs, () => this.#fail(rank));
+  }
+
+  // A rank that ended well without ever meeting the others, who wait for it, will be waited for in vain.
+  #findDeserter(): void {
+    if (this.#isEnding || !this.#ranks.some((rank) => rank.phase === "rendezvous" && !rank.hasEnded)) return;
+    const deserter = this.#ranks.find((rank) => rank.hasEnded && !rank.hasFailed && rank.phase !== "joined");
+    if (deserter) this.#fail(deserter);
+  }
+
+  #fail(rank: RankProcess): void {
+    if (this.#isEnding) return;
+    this.#failed = rank;
+    this.#isEnding = true;
+    for (const other of this.#ranks) if (other !== rank) other.ask("SIGTERM");
+    this.#killAfter(failureGraceMs);
+    // Nothing may have started, or everything ended while a suspect was being looked into.
+    if (this.#ranks.every((other) => other.hasEnded)) this.#allEnded();
+  }
+
+  #onSignal(signal: (typeof forwarded)[number]): void {
+    if (this.#isEnding) {
+      this.killAll();
+      this.#after(unkillableMs, this.#allEnded);
+      return;
+    }
+    this.#isEnding = true;
+    this.#signal = signal;
+    for (const rank of this.#ranks) rank.ask(signal);
+    this.#killAfter(this.#job.graceMs);
+  }
+
+  #killAfter(milliseconds: number): void {
+    this.#after(milliseconds, () => {
+      this.killAll();
+      this.#after(unkillableMs, this.#allEnded);
+    });
+  }
+
+  #after(milliseconds: number, action: () => void): void {
+    this.#timers.push(setTimeout(action, milliseconds));
+  }
+
+  #conclude(): number {
+    if (this.#signal) {
+      // Errors that the signal led to are no news, unless a rank says more than that its peers are gone.
+      const failed = this.#ranks.find((rank) => rank.error && !rank.error.secondary);
+      if (failed) this.#stderr.write(failureReport(failed, this.#ranks));
+      return 128 + constants.signals[this.#signal];
+    }
+    if (!this.#failed) return 0;
+    this.#stderr.write(failureReport(this.#failed, this.#ranks));
+    return exitCodeOf(this.#failed);
+  }
+}

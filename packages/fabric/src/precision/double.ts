@@ -1,0 +1,29 @@
+// Everything in 64 bits.
+import { getDefaultDtype, type nn } from "@fabric-ts/torch";
+import { convertFloating, defaultDtypeContext } from "./convert.js";
+import { Precision } from "./precision.js";
+
+/** `64-true`: the model is converted to float64; inputs follow, outputs come back in the default dtype. */
+export class DoublePrecision extends Precision {
+  override readonly precision = "64-true" as const;
+
+  override convertModule<M extends nn.AnyModule>(module: M): M {
+    module.to("float64");
+    return module;
+  }
+  override tensorInitContext(): Disposable {
+    return defaultDtypeContext("float64");
+  }
+  override moduleInitContext(): Disposable {
+    return this.tensorInitContext();
+  }
+  override forwardContext(): Disposable {
+    return this.tensorInitContext();
+  }
+  override convertInput<T>(data: T): T {
+    return convertFloating(data, "float64");
+  }
+  override convertOutput<T>(data: T): T {
+    return convertFloating(data, getDefaultDtype());
+  }
+}

@@ -1,0 +1,54 @@
+// The names of precisions and their historical aliases.
+import { ConfigurationError } from "@fabric-ts/torch";
+import { describe } from "../utilities/describe.js";
+import { rankZeroWarn } from "../utilities/rank-zero.js";
+
+/** `true`: weights and computation in that type. `mixed`: float32 weights, autocast computation. */
+export type PrecisionName =
+  | "transformer-engine"
+  | "transformer-engine-float16"
+  | "16-true"
+  | "16-mixed"
+  | "bf16-true"
+  | "bf16-mixed"
+  | "32-true"
+  | "64-true";
+
+/** What `precision` accepts: the names, and the historical aliases of four of them. */
+export type PrecisionInput = PrecisionName | 64 | 32 | 16 | "64" | "32" | "16" | "bf16";
+
+const names: readonly PrecisionName[] = [
+  "transformer-engine",
+  "transformer-engine-float16",
+  "16-true",
+  "16-mixed",
+  "bf16-true",
+  "bf16-mixed",
+  "32-true",
+  "64-true",
+];
+const aliases = new Map<string, PrecisionName>([
+  ["64", "64-true"],
+  ["32", "32-true"],
+  ["16", "16-mixed"],
+  ["bf16", "bf16-mixed"],
+]);
+
+/** internal: the canonical name for what the user gave; nothing given means `32-true`. */
+export function precisionName(given: unknown): PrecisionName {
+  if (given === undefined || given === null) return "32-true";
+  if (names.includes(given as PrecisionName)) return given as PrecisionName;
+  const known = typeof given === "string" || typeof given === "number";
+  const canonical = known ? aliases.get(String(given)) : undefined;
+  if (canonical === undefined) {
+    throw new ConfigurationError(
+      `Precision ${describe(given)} is invalid. Allowed precision values: ${[...names, ...aliases.keys()].join(", ")}.`,
+    );
+  }
+  if (canonical.endsWith("-mixed")) {
+    rankZeroWarn(
+      `\`precision: ${describe(given)}\` is supported for historical reasons but its usage is discouraged. Please set your precision to "${canonical}" instead.`,
+    );
+  }
+  return canonical;
+}

@@ -1,0 +1,23 @@
+// A dictionary for hyper-parameters and checkpoint state that prints one entry a line.
+import { inspect } from "node:util";
+
+/** A dictionary whose entries are its properties. Prints its entries sorted by key, one a line; usable as the `state` of `save` and `load`. */
+export class AttributeDict {
+  [name: string]: unknown;
+
+  /** @param entries copied into the new dictionary */
+  constructor(entries: object = {}) {
+    Object.assign(this, entries);
+  }
+
+  /** One line an entry, sorted by key: `"key":   value`. */
+  toString(): string {
+    const keys = Object.keys(this).sort();
+    const width = Math.max(0, ...keys.map((key) => key.length)) + 3;
+    return keys.map((key) => `${`"${key}":`.padEnd(width)} ${String(this[key])}`).join("\n");
+  }
+
+  [inspect.custom](): string {
+    return `AttributeDict {\n${this.toString()}\n}`;
+  }
+}

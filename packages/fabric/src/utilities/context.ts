@@ -1,0 +1,63 @@
+// What Python writes as a `with` block: a disposable for `using`, or the same around a callback.
+import { UsageError } from "@fabric-ts/torch";
+
+/** internal: a context that does nothing. */
+export const nullContext: Disposable = { [Symbol.dispose]() {} };
+
+/** internal: a context that calls `leave` once when it ends. */
+export function onLeave(leave: () => void): Disposable {
+  let open = true;
+  return {
+    [Symbol.dispose]() {
+      if (!open) return;
+      open = false;
+      leave();
+    },
+  };
+}
+
+/** internal: several contexts as one, left in reverse order. When entering one fails, those before it are left again. */
+export function nested(...enter: (() => Disposable)[]): Disposable {
+  const open: Disposable[] = [];
+  const leave = (): void => {
+    let failed: { error: unknown } | undefined;
+    for (let context = open.pop(); context; context = open.pop()) {
+      try {
+        context[Symbol.dispose]();
+      } catch (error) {
+        failed ??= { error };
+      }
+    }
+    if (failed) throw failed.error;
+  };
+  try {
+    for (const next of enter) open.push(next());
+  } catch (error) {
+    leave();
+    throw error;
+  }
+  return { [Symbol.dispose]: leave };
+}
+
+/** internal: the context itself without a callback; otherwise runs the callback inside it and returns its value. */
+export function within<T>(context: Disposable, name: string, body?: () => T): T | Disposable {
+  if (body === undefined) return context;
+  using _ = context;
+  if (typeof body !== "function") throw new TypeError(`Expected the body of \`${name}\` to be a function.`);
+  const result = body();
+  if (isThenable(result)) {
+    result.then(undefined, () => {});
+    throw new UsageError(`The function given to \`${name}\` returned a promise, but the context ends when the function returns.`, {
+      hint: `Await outside of it, or hold the context open yourself: \`using context = ${name}(...)\`.`,
+    });
+  }
+  return result;
+}
+
+/** internal: true for promises and everything else that `await` would wait for. */
+export function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return (
+    ((typeof value === "object" && value !== null) || typeof value === "function") &&
+    typeof (value as { then?: unknown }).then === "function"
+  );
+}

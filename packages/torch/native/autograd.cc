@@ -1,0 +1,415 @@
+// Backward passes, gradients, hooks on the JavaScript thread, native backward guards, grad and inference modes.
+#include <ATen/ThreadLocalState.h>
+#include <ATen/core/grad_mode.h>
+#include <c10/core/InferenceMode.h>
+#include <torch/csrc/autograd/anomaly_mode.h>
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/autograd/function.h>
+#include <torch/csrc/autograd/variable.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <future>
+#include <memory>
+#include <mutex>
+
+#include "compat.h"
+#include "handle.h"
+
+namespace fabric {
+
+namespace {
+
+// ---- JavaScript hooks ---------------------------------------------------------------------------------------
+
+// References to hooks that died while JavaScript could not be entered (in a collection, on another thread).
+std::mutex deadMutex;
+std::vector<std::pair<napi_env, napi_ref>> deadReferences;
+
+void deleteDeadReferences(napi_env env) {
+  const std::lock_guard<std::mutex> lock(deadMutex);
+  for (size_t i = deadReferences.size(); i-- > 0;) {
+    if (deadReferences[i].first != env) continue;
+    napi_delete_reference(env, deadReferences[i].second);
+    deadReferences.erase(deadReferences.begin() + i);
+  }
+}
+
+// A JavaScript error on its way through the engine; the error itself waits in `thrown`.
+struct HookFailed : std::runtime_error {
+  HookFailed() : std::runtime_error("a tensor hook threw") {}
+};
+thread_local napi_ref thrown = nullptr;
+
+// Requests of engine threads to run a hook, served by the JavaScript thread while it waits for the backward pass.
+class HookServer {
+ public:
+  // On an engine thread: has `task` run on the JavaScript thread and waits for it.
+  at::Tensor request(std::function<at::Tensor()> task) {
+    std::packaged_task<at::Tensor()> packaged(std::move(task));
+    auto result = packaged.get_future();
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      tasks_.push_back(std::move(packaged));
+    }
+    wake_.notify_one();
+    return result.get();
+  }
+  // On the JavaScript thread: serves until `finish` was called.
+  void serve() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    while (true) {
+      wake_.wait(lock, [&] { return done_ || !tasks_.empty(); });
+      if (tasks_.empty()) return;
+      auto task = std::move(tasks_.front());
+      tasks_.pop_front();
+      lock.unlock();
+      task();
+      lock.lock();
+    }
+  }
+  void finish() {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      done_ = true;
+    }
+    wake_.notify_one();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<std::packaged_task<at::Tensor()>> tasks_;
+  bool done_ = false;
+};
+
+std::atomic<HookServer*> server{nullptr};
+std::atomic<int64_t> liveHooks{0};
+
+// A JavaScript function as a hook. Copies share it; the last one gives the reference back.
+class JsHook {
+ public:
+  JsHook(napi_env env, napi_value function) : env_(env), thread_(std::this_thread::get_id()) {
+    check(napi_create_reference(env, function, 1, &reference_));
+    liveHooks++;
+  }
+  ~JsHook() {
+    liveHooks--;
+    const std::lock_guard<std::mutex> lock(deadMutex);
+    deadReferences.emplace_back(env_, reference_);
+  }
+  JsHook(const JsHook&) = delete;
+  JsHook& operator=(const JsHook&) = delete;
+
+  at::Tensor operator()(const at::Tensor& gradient) {
+    if (std::this_thread::get_id() == thread_) return run(gradient);
+    HookServer* current = server.load();
+    if (!current) {
+      throw std::runtime_error("internal: a tensor hook was reached from another thread than that of its backward pass");
+    }
+    return current->request([&] { return run(gradient); });
+  }
+
+ private:
+  at::Tensor run(const at::Tensor& gradient) {
+    napi_handle_scope scope;
+    check(napi_open_handle_scope(env_, &scope));
+    at::Tensor result;
+    napi_value function, entry, receiver, returned = nullptr;
+    check(napi_get_reference_value(env_, reference_, &function));
+    check(napi_get_reference_value(env_, envData(env_).hookEntry, &entry));
+    check(napi_get_undefined(env_, &receiver));
+    napi_value args[] = {function, wrapTensor(env_, gradient)};
+    bool failed = napi_call_function(env_, receiver, entry, 2, args, &returned) != napi_ok;
+    if (!failed && !isNullish(env_, returned)) result = tensorOf(env_, returned, "result of the hook");
+    if (failed) {
+      napi_value error;
+      check(napi_get_and_clear_last_exception(env_, &error));
+      check(napi_create_reference(env_, error, 1, &thrown));
+    }
+    napi_close_handle_scope(env_, scope);
+    if (failed) throw HookFailed();
+    return result;
+  }
+
+  napi_env env_;
+  std::thread::id thread_;
+  napi_ref reference_ = nullptr;
+};
+
+// Runs an engine call. Where CUDA's engine threads may reach JavaScript hooks it runs on a helper thread, so that this
+// thread can serve them; otherwise hooks run right here.
+template <typename Run>
+auto runEngine(napi_env env, Run run) -> decltype(run()) {
+  deleteDeadReferences(env);
+  try {
+#ifdef FABRIC_WITH_CUDA
+    if (liveHooks > 0 && !server.load()) {
+      HookServer own;
+      server = &own;
+      const at::ThreadLocalState state;
+      auto result = std::async(std::launch::async, [&] {
+        struct Finish {
+          HookServer& server;
+          ~Finish() { server.finish(); }
+        } finish{own};
+        const at::ThreadLocalStateGuard guard(state);
+        return run();
+      });
+      own.serve();
+      server = nullptr;
+      return result.get();
+    }
+#endif
+    return run();
+  } catch (const HookFailed&) {
+    napi_value error = nullptr;
+    if (thrown && napi_get_reference_value(env, thrown, &error) == napi_ok && error) {
+      napi_delete_reference(env, thrown);
+      thrown = nullptr;
+      napi_throw(env, error);
+    }
+    throw PendingException{};
+  }
+}
+
+napi_value backward(napi_env env, napi_callback_info info) {
+  return guarded(env, "backward", [&]() -> napi_value {
+    Args<5> a(env, info);
+    auto tensors = tensorsOf(env, a[0], "tensors");
+    auto gradients = tensorsOf(env, a[1], "gradients");
+    const bool retain = boolOf(env, a[2], "retainGraph"), create = boolOf(env, a[3], "createGraph");
+    const auto inputs = isNullish(env, a[4]) ? std::vector<at::Tensor>() : tensorsOf(env, a[4], "inputs");
+    for (size_t i = 0; i < tensors.size(); i++) {
+      if (!tensors[i].requires_grad()) {
+        throw JsError("UsageError", "`backward()` was called on a tensor that does not require gradients and has no history.",
+                      "Compute the loss from parameters with `requiresGrad`, outside of `noGrad`, and do not `detach()` it.");
+      }
+      if (!gradients[i].defined() && tensors[i].numel() != 1) {
+        throw JsError("UsageError", "`backward()` without a gradient needs a tensor with one element, but this one has " +
+                                        std::to_string(tensors[i].numel()) + ".",
+                      "Reduce it first (`loss.mean().backward()`), or pass a gradient of its shape.");
+      }
+    }
+    runEngine(env, [&] {
+      torch::autograd::backward(tensors, gradients, retain, create, inputs);
+      return true;
+    });
+    return jsUndefined(env);
+  });
+}
+
+napi_value gradOf(napi_env env, napi_callback_info info) {
+  return guarded(env, "gradOf", [&]() -> napi_value {
+    Args<6> a(env, info);
+    const auto outputs = tensorsOf(env, a[0], "outputs"), inputs = tensorsOf(env, a[1], "inputs");
+    const auto gradients = tensorsOf(env, a[2], "gradOutputs");
+    const bool retain = boolOf(env, a[3], "retainGraph"), create = boolOf(env, a[4], "createGraph");
+    const bool allowUnused = boolOf(env, a[5], "allowUnused");
+    return wrapTensors(env, runEngine(env, [&] {
+                         return torch::autograd::grad(outputs, inputs, gradients, retain, create, allowUnused);
+                       }));
+  });
+}
+
+napi_value registerHook(napi_env env, napi_callback_info info) {
+  return guarded(env, "registerHook", [&]() -> napi_value {
+    Args<2> a(env, info);
+    deleteDeadReferences(env);
+    const at::Tensor& tensor = tensorOf(env, a[0], "tensor");
+    if (!tensor.requires_grad()) {
+      throw JsError("UsageError", "A hook cannot be registered on a tensor that does not require gradients.",
+                    "Set `tensor.requiresGrad = true` first.");
+    }
+    auto hook = std::make_shared<JsHook>(env, a[1]);
+    return jsInt(env, tensor.register_hook([hook](const at::Tensor& gradient) { return (*hook)(gradient); }));
+  });
+}
+
+napi_value removeHook(napi_env env, napi_callback_info info) {
+  return guarded(env, "removeHook", [&]() -> napi_value {
+    Args<2> a(env, info);
+    tensorOf(env, a[0], "tensor").remove_hook(static_cast<unsigned>(intOf(env, a[1], "id")));
+    return jsUndefined(env);
+  });
+}
+
+napi_value hasHooks(napi_env env, napi_callback_info info) {
+  return guarded(env, "hasHooks", [&]() -> napi_value {
+    Args<1> a(env, info);
+    return jsBool(env, !torch::autograd::impl::hooks(tensorOf(env, a[0], "tensor")).empty());
+  });
+}
+
+// ---- backward guards ----------------------------------------------------------------------------------------
+
+std::atomic<int64_t> allowedDepth{0};
+
+struct GuardText {
+  std::string message, hint;
+};
+
+struct GuardHandle final : Object {
+  explicit GuardHandle(std::shared_ptr<GuardText> t) : Object(Kind::Guard), text(std::move(t)) {}
+  std::shared_ptr<GuardText> text;
+};
+
+napi_value createGuard(napi_env env, napi_callback_info info) {
+  return guarded(env, "createGuard", [&]() -> napi_value {
+    Args<2> a(env, info);
+    auto text = std::make_shared<GuardText>();
+    text->message = stringOf(env, a[0], "message");
+    text->hint = stringOf(env, a[1], "hint");
+    return makeExternal(env, new GuardHandle(std::move(text)));
+  });
+}
+
+napi_value attachGuard(napi_env env, napi_callback_info info) {
+  return guarded(env, "attachGuard", [&]() -> napi_value {
+    Args<2> a(env, info);
+    auto text = unwrap<GuardHandle>(env, a[0], Kind::Guard, "guard")->text;
+    tensorOf(env, a[1], "tensor").register_hook([text](const at::Tensor&) {
+      if (allowedDepth == 0) throw JsError("UsageError", text->message, text->hint);
+      return at::Tensor();
+    });
+    return jsUndefined(env);
+  });
+}
+
+napi_value allowGuarded(napi_env env, napi_callback_info info) {
+  return guarded(env, "allowGuarded", [&]() -> napi_value {
+    Args<1> a(env, info);
+    allowedDepth += intOf(env, a[0], "delta");
+    return jsInt(env, allowedDepth);
+  });
+}
+
+// ---- gradients and modes ------------------------------------------------------------------------------------
+
+napi_value grad(napi_env env, napi_callback_info info) {
+  return guarded(env, "grad", [&]() -> napi_value {
+    Args<1> a(env, info);
+    const at::Tensor& tensor = tensorOf(env, a[0], "tensor");
+    // Only leaves and tensors that retain theirs have a gradient; the engine warns for others.
+    return tensor.is_leaf() || tensor.retains_grad() ? wrapTensor(env, tensor.grad()) : jsNull(env);
+  });
+}
+
+napi_value setGrad(napi_env env, napi_callback_info info) {
+  return guarded(env, "setGrad", [&]() -> napi_value {
+    Args<2> a(env, info);
+    const at::Tensor& tensor = tensorOf(env, a[0], "tensor");
+    const at::Tensor gradient = optionalTensorOf(env, a[1], "grad");
+    if (gradient.defined() && gradient.sizes() != tensor.sizes()) {
+      std::ostringstream text;
+      text << "The gradient has shape " << gradient.sizes() << ", but its tensor has " << tensor.sizes() << ".";
+      throw JsError("TypeError", text.str());
+    }
+    tensor.mutable_grad() = gradient;
+    return jsUndefined(env);
+  });
+}
+
+napi_value setData(napi_env env, napi_callback_info info) {
+  return guarded(env, "setData", [&]() -> napi_value {
+    Args<2> a(env, info);
+    auto* handle = unwrap<TensorHandle>(env, a[0], Kind::Tensor, "tensor");
+    tensorOf(env, a[0], "tensor").set_data(tensorOf(env, a[1], "data"));
+    rechargeStorage(handle);
+    return jsUndefined(env);
+  });
+}
+
+napi_value data(napi_env env, napi_callback_info info) {
+  return guarded(env, "data", [&]() -> napi_value {
+    Args<1> a(env, info);
+    return wrapTensor(env, tensorOf(env, a[0], "tensor").variable_data());
+  });
+}
+
+napi_value gradFnName(napi_env env, napi_callback_info info) {
+  return guarded(env, "gradFnName", [&]() -> napi_value {
+    Args<1> a(env, info);
+    const auto& function = tensorOf(env, a[0], "tensor").grad_fn();
+    return function ? jsString(env, function->name()) : jsNull(env);
+  });
+}
+
+napi_value retainGrad(napi_env env, napi_callback_info info) {
+  return guarded(env, "retainGrad", [&]() -> napi_value {
+    Args<1> a(env, info);
+    tensorOf(env, a[0], "tensor").retain_grad();
+    return jsUndefined(env);
+  });
+}
+
+napi_value isGradEnabled(napi_env env, napi_callback_info) {
+  return guarded(env, "isGradEnabled", [&]() -> napi_value { return jsBool(env, at::GradMode::is_enabled()); });
+}
+
+napi_value setGradEnabled(napi_env env, napi_callback_info info) {
+  return guarded(env, "setGradEnabled", [&]() -> napi_value {
+    Args<1> a(env, info);
+    at::GradMode::set_enabled(boolOf(env, a[0], "enabled"));
+    return jsUndefined(env);
+  });
+}
+
+thread_local std::vector<std::unique_ptr<c10::InferenceMode>> inferenceModes;
+
+napi_value isInferenceMode(napi_env env, napi_callback_info) {
+  return guarded(env, "isInferenceMode", [&]() -> napi_value { return jsBool(env, c10::InferenceMode::is_enabled()); });
+}
+
+napi_value pushInferenceMode(napi_env env, napi_callback_info info) {
+  return guarded(env, "pushInferenceMode", [&]() -> napi_value {
+    Args<1> a(env, info);
+    inferenceModes.push_back(std::make_unique<c10::InferenceMode>(boolOf(env, a[0], "enabled")));
+    return jsUndefined(env);
+  });
+}
+
+napi_value popInferenceMode(napi_env env, napi_callback_info) {
+  return guarded(env, "popInferenceMode", [&]() -> napi_value {
+    if (!inferenceModes.empty()) inferenceModes.pop_back();
+    return jsUndefined(env);
+  });
+}
+
+napi_value setDetectAnomaly(napi_env env, napi_callback_info info) {
+  return guarded(env, "setDetectAnomaly", [&]() -> napi_value {
+    Args<1> a(env, info);
+    torch::autograd::AnomalyMode::set_enabled(boolOf(env, a[0], "enabled"));
+    return jsUndefined(env);
+  });
+}
+
+}  // namespace
+
+const std::vector<Export>& autogradExports() {
+  static const std::vector<Export> table = {{"backward", backward},
+                                            {"gradOf", gradOf},
+                                            {"registerHook", registerHook},
+                                            {"removeHook", removeHook},
+                                            {"hasHooks", hasHooks},
+                                            {"createGuard", createGuard},
+                                            {"attachGuard", attachGuard},
+                                            {"allowGuarded", allowGuarded},
+                                            {"grad", grad},
+                                            {"setGrad", setGrad},
+                                            {"setData", setData},
+                                            {"data", data},
+                                            {"gradFnName", gradFnName},
+                                            {"retainGrad", retainGrad},
+                                            {"isGradEnabled", isGradEnabled},
+                                            {"setGradEnabled", setGradEnabled},
+                                            {"isInferenceMode", isInferenceMode},
+                                            {"pushInferenceMode", pushInferenceMode},
+                                            {"popInferenceMode", popInferenceMode},
+                                            {"setDetectAnomaly", setDetectAnomaly}};
+  return table;
+}
+
+}  // namespace fabric

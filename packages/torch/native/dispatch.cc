@@ -1,0 +1,385 @@
+// The one call that binds every operator: packets of overloads resolved by name, the overload chosen by the arguments,
+// and a boxed call through the engine's dispatcher.
+#include <ATen/core/dispatch/Dispatcher.h>
+
+#include <algorithm>
+#include <memory>
+#include <mutex>
+#include <sstream>
+#include <unordered_map>
+
+#include "compat.h"
+#include "convert.h"
+
+namespace fabric {
+
+namespace {
+
+struct Overload {
+  c10::OperatorHandle op;
+  std::vector<ArgPlan> args;
+  std::vector<Tag> returnTags;
+  std::vector<int> aliasOf;  // for each result, the argument that it is, or -1
+  size_t positional = 0;     // arguments that may be given by position
+  bool hasOut = false;
+  bool isFactory = false;    // makes a tensor from no tensor: takes the default device
+  int deviceArg = -1;
+};
+
+struct Packet {
+  std::string name;  // "aten::add"
+  std::vector<Overload> overloads;
+};
+
+using Arguments = std::vector<JsValue>;
+
+struct Named {
+  std::string name;
+  JsValue value;
+};
+
+// The operator table is shared by all environments of the process.
+std::mutex tableMutex;
+std::vector<std::unique_ptr<Packet>> packets;
+std::unordered_map<std::string, uint32_t> packetIds;
+c10::optional<at::Device> defaultDevice;
+
+// ---- building packets ---------------------------------------------------------------------------------------
+
+// Overloads for named dimensions are left out: strings there would shadow dtypes and devices.
+bool takesDimensionNames(const std::string& overload) {
+  return overload.find("name") != std::string::npos || overload.find("imname") != std::string::npos;
+}
+
+int aliasedArgument(const c10::FunctionSchema& schema, const c10::Argument& result) {
+  const auto* alias = result.alias_info();
+  if (!alias || !alias->isWrite()) return -1;
+  for (size_t i = 0; i < schema.arguments().size(); i++) {
+    const auto* other = schema.arguments()[i].alias_info();
+    if (other && other->isWrite() && other->beforeSets() == alias->beforeSets()) return static_cast<int>(i);
+  }
+  return -1;
+}
+
+Overload makeOverload(const c10::OperatorHandle& op) {
+  Overload result{op, {}, {}, {}};
+  const c10::FunctionSchema& schema = op.schema();
+  bool takesTensor = false, takesDtype = false;
+  for (const c10::Argument& argument : schema.arguments()) {
+    ArgPlan plan;
+    plan.name = argument.name();
+    plan.camelName = camelCase(plan.name);
+    plan.tag = tagOf(compat::declaredType(argument), &plan.optional);
+    plan.keywordOnly = argument.kwarg_only();
+    plan.hasDefault = argument.default_value().has_value();
+    if (plan.hasDefault) plan.fallback = *argument.default_value();
+    plan.isOut = argument.is_out();
+    plan.fixedSize = argument.N().value_or(0);
+    plan.schema = &argument;
+    result.hasOut |= plan.isOut;
+    takesTensor |= plan.tag == Tag::Tensor || plan.tag == Tag::TensorList;
+    takesDtype |= plan.tag == Tag::Dtype;
+    if (plan.tag == Tag::Device) result.deviceArg = static_cast<int>(result.args.size());
+    if (!plan.keywordOnly) result.positional++;
+    result.args.push_back(std::move(plan));
+  }
+  result.isFactory = !takesTensor && takesDtype && result.deviceArg >= 0;
+  for (const c10::Argument& value : schema.returns()) {
+    bool optional = false;
+    result.returnTags.push_back(tagOf(compat::declaredType(value), &optional));
+    result.aliasOf.push_back(aliasedArgument(schema, value));
+  }
+  return result;
+}
+
+std::unique_ptr<Packet> makePacket(const std::string& name, const std::string& overload) {
+  auto packet = std::make_unique<Packet>();
+  packet->name = name;
+  auto& dispatcher = c10::Dispatcher::singleton();
+  if (!overload.empty()) {
+    auto op = dispatcher.findSchema({name, overload == "default" ? "" : overload});
+    if (op) packet->overloads.push_back(makeOverload(*op));
+    return packet;
+  }
+  for (const c10::OperatorName& known : dispatcher.getAllOpNames()) {
+    if (known.name != name || takesDimensionNames(known.overload_name)) continue;
+    auto op = dispatcher.findSchema(known);
+    if (op) packet->overloads.push_back(makeOverload(*op));
+  }
+  // The plain overload first, those with `out` last; otherwise by name, so that every engine chooses alike.
+  std::sort(packet->overloads.begin(), packet->overloads.end(), [](const Overload& a, const Overload& b) {
+    const auto& left = a.op.operator_name().overload_name;
+    const auto& right = b.op.operator_name().overload_name;
+    const auto tensorLast = [](const std::string& n) { return n.rfind("Scalar", 0) == 0; };
+    return std::make_tuple(a.hasOut, !left.empty(), tensorLast(left), left) <
+           std::make_tuple(b.hasOut, !right.empty(), tensorLast(right), right);
+  });
+  return packet;
+}
+
+// ---- choosing an overload -----------------------------------------------------------------------------------
+
+using Slots = std::vector<const JsValue*>;
+
+int argumentNamed(const Overload& overload, const std::string& name) {
+  for (size_t i = 0; i < overload.args.size(); i++) {
+    if (overload.args[i].camelName == name || overload.args[i].name == name) return static_cast<int>(i);
+  }
+  return -1;
+}
+
+// Fills `slots` with one value (or null for the default) an argument; false when the overload does not fit.
+bool fill(napi_env env, const Overload& overload, const Arguments& args, const std::vector<Named>& named, bool lenient,
+          Slots* slots) {
+  if (args.size() > overload.positional) return false;
+  slots->assign(overload.args.size(), nullptr);
+  for (size_t i = 0; i < args.size(); i++) {
+    if (args[i].kind != Js::Undefined) (*slots)[i] = &args[i];
+  }
+  for (const Named& entry : named) {
+    const int index = argumentNamed(overload, entry.name);
+    if (index < 0 || (*slots)[index]) return false;
+    (*slots)[index] = &entry.value;
+  }
+  for (size_t i = 0; i < slots->size(); i++) {
+    const ArgPlan& plan = overload.args[i];
+    const JsValue* value = (*slots)[i];
+    if (!value ? !plan.hasDefault : !matches(env, plan, *value, lenient)) return false;
+  }
+  return true;
+}
+
+// `x.view(2, 3)` and `randn(2, 3)`: trailing numbers stand for the list that an overload takes there.
+bool gatherNumbers(const Arguments& args, Arguments* gathered) {
+  size_t first = 0;
+  while (first < args.size() && args[first].kind != Js::Number) first++;
+  if (first == args.size() || first > 1) return false;
+  JsValue list;
+  list.kind = Js::Array;
+  for (size_t i = first; i < args.size(); i++) {
+    if (args[i].kind != Js::Number || !args[i].whole) return false;
+    list.items.push_back(args[i]);
+  }
+  gathered->assign(args.begin(), args.begin() + first);
+  gathered->push_back(std::move(list));
+  return true;
+}
+
+std::string describeCall(napi_env env, const Packet& packet, const Arguments& args, const std::vector<Named>& named) {
+  std::string text = camelCase(packet.name.substr(packet.name.find("::") + 2)) + "(";
+  for (size_t i = 0; i < args.size(); i++) text += (i ? ", " : "") + describe(env, args[i]);
+  for (size_t i = 0; i < named.size(); i++) {
+    text += (i ? ", " : args.empty() ? "{ " : ", { ") + named[i].name + ": " + describe(env, named[i].value);
+  }
+  return text + (named.empty() ? ")" : " })");
+}
+
+[[noreturn]] void throwNoMatch(napi_env env, const Packet& packet, const Arguments& args,
+                               const std::vector<Named>& named) {
+  std::string message;
+  for (const JsValue& value : args) {
+    if (value.kind == Js::Tensor) tensorOf(env, value.raw);  // a disposed tensor is the better error
+  }
+  for (const Named& entry : named) {
+    const bool known = std::any_of(packet.overloads.begin(), packet.overloads.end(),
+                                   [&](const Overload& o) { return argumentNamed(o, entry.name) >= 0; });
+    if (!known) {
+      message = "`" + camelCase(packet.name.substr(packet.name.find("::") + 2)) + "` has no argument named `" +
+                entry.name + "`: " + describeCall(env, packet, args, named) + ".";
+      break;
+    }
+  }
+  if (message.empty()) message = "No overload fits " + describeCall(env, packet, args, named) + ".";
+  std::string hint = "It takes:";
+  int shown = 0;
+  for (const Overload& overload : packet.overloads) {
+    if (overload.hasOut && shown > 0) continue;
+    std::ostringstream schema;
+    schema << overload.op.schema();
+    hint += "\n  " + schema.str();
+    if (++shown == 6) break;
+  }
+  throw JsError("TypeError", message, hint);
+}
+
+const Overload& choose(napi_env env, const Packet& packet, Arguments* args, const std::vector<Named>& named,
+                       Slots* slots) {
+  for (const Overload& overload : packet.overloads) {
+    if (fill(env, overload, *args, named, false, slots)) return overload;
+  }
+  Arguments gathered;
+  if (gatherNumbers(*args, &gathered)) {
+    for (const Overload& overload : packet.overloads) {
+      const size_t last = gathered.size() - 1;
+      if (last < overload.args.size() && overload.args[last].tag == Tag::IntList &&
+          fill(env, overload, gathered, named, false, slots)) {
+        *args = std::move(gathered);
+        fill(env, overload, *args, named, false, slots);
+        return overload;
+      }
+    }
+  }
+  for (const Overload& overload : packet.overloads) {
+    if (fill(env, overload, *args, named, true, slots)) return overload;
+  }
+  throwNoMatch(env, packet, *args, named);
+}
+
+// ---- calling ------------------------------------------------------------------------------------------------
+
+napi_value results(napi_env env, const Overload& overload, const Slots& slots, torch::jit::Stack& stack) {
+  const size_t count = overload.returnTags.size();
+  auto one = [&](size_t i) -> napi_value {
+    const int alias = overload.aliasOf[i];
+    if (alias >= 0 && slots[alias] && slots[alias]->kind == Js::Tensor) return slots[alias]->raw;
+    return revert(env, stack[stack.size() - count + i], overload.returnTags[i]);
+  };
+  if (count == 0) return jsUndefined(env);
+  if (count == 1) return one(0);
+  napi_value array;
+  check(napi_create_array_with_length(env, count, &array));
+  for (size_t i = 0; i < count; i++) check(napi_set_element(env, array, i, one(i)));
+  return array;
+}
+
+napi_value invoke(napi_env env, const Packet& packet, Arguments& args, const std::vector<Named>& named) {
+  Slots slots;
+  const Overload& overload = choose(env, packet, &args, named, &slots);
+  torch::jit::Stack stack;
+  stack.reserve(std::max(slots.size(), overload.returnTags.size()));
+  for (size_t i = 0; i < slots.size(); i++) {
+    if (slots[i]) {
+      stack.push_back(convert(env, overload.args[i], *slots[i]));
+    } else if (overload.isFactory && static_cast<int>(i) == overload.deviceArg && defaultDevice) {
+      stack.emplace_back(*defaultDevice);
+    } else {
+      stack.push_back(overload.args[i].fallback);
+    }
+  }
+  try {
+    overload.op.callBoxed(&stack);
+  } catch (const c10::Error&) {
+    const JsError error = describeException(std::current_exception());
+    std::ostringstream schema;
+    schema << overload.op.schema();
+    throw JsError(error.kind, std::string(error.what()) + "\n  in " + describeCall(env, packet, args, named) +
+                                  "\n  of " + schema.str(),
+                  error.hint, error.code);
+  }
+  return results(env, overload, slots, stack);
+}
+
+const Packet& packetOf(napi_env env, napi_value id) {
+  uint32_t index = 0;
+  check(napi_get_value_uint32(env, id, &index));
+  return *packets.at(index);
+}
+
+// ---- exports ------------------------------------------------------------------------------------------------
+
+napi_value resolve(napi_env env, napi_callback_info info) {
+  return guarded(env, "resolve", [&]() -> napi_value {
+    Args<2> a(env, info);
+    const std::string space = stringOf(env, a[0], "namespace"), full = stringOf(env, a[1], "name");
+    const std::string key = space + "::" + full;
+    const std::lock_guard<std::mutex> lock(tableMutex);
+    auto known = packetIds.find(key);
+    if (known == packetIds.end()) {
+      const size_t dot = full.find('.');
+      auto packet = makePacket(space + "::" + full.substr(0, dot), dot == std::string::npos ? "" : full.substr(dot + 1));
+      if (packet->overloads.empty()) {
+        throw JsError("NotSupportedError", "There is no operator \"" + key + "\" in LibTorch " TORCH_VERSION ".",
+                      "Check its name, or use a LibTorch that has it (FABRIC_LIBTORCH=/path, then `npm run setup`).");
+      }
+      if (packets.capacity() == 0) packets.reserve(1 << 16);  // never moves: other threads read it without the lock
+      packets.push_back(std::move(packet));
+      known = packetIds.emplace(key, packets.size() - 1).first;
+    }
+    return jsInt(env, known->second);
+  });
+}
+
+napi_value hasOperator(napi_env env, napi_callback_info info) {
+  return guarded(env, "hasOperator", [&]() -> napi_value {
+    Args<2> a(env, info);
+    const std::string full = stringOf(env, a[1], "name");
+    const std::string name = stringOf(env, a[0], "namespace") + "::" + full.substr(0, full.find('.'));
+    const size_t dot = full.find('.');
+    auto& dispatcher = c10::Dispatcher::singleton();
+    if (dot != std::string::npos) {
+      const std::string overload = full.substr(dot + 1);
+      return jsBool(env, dispatcher.findSchema({name, overload == "default" ? "" : overload}).has_value());
+    }
+    for (const c10::OperatorName& known : dispatcher.getAllOpNames()) {
+      if (known.name == name && dispatcher.findSchema(known)) return jsBool(env, true);
+    }
+    return jsBool(env, false);
+  });
+}
+
+napi_value call(napi_env env, napi_callback_info info) {
+  return guarded(env, "call", [&]() -> napi_value {
+    constexpr size_t kMost = 24;
+    napi_value values[kMost];
+    size_t count = kMost;
+    check(napi_get_cb_info(env, info, &count, values, nullptr, nullptr));
+    if (count > kMost) throw JsError("TypeError", "An operator takes at most 23 positional arguments.");
+    Arguments args;
+    args.reserve(count - 1);
+    for (size_t i = 1; i < count; i++) args.push_back(classify(env, values[i]));
+    static const std::vector<Named> none;
+    return invoke(env, packetOf(env, values[0]), args, none);
+  });
+}
+
+napi_value callNamed(napi_env env, napi_callback_info info) {
+  return guarded(env, "callNamed", [&]() -> napi_value {
+    Args<4> a(env, info);
+    Arguments args = std::move(classify(env, a[1]).items);
+    const JsValue names = classify(env, a[2]);
+    JsValue values = classify(env, a[3]);
+    std::vector<Named> named;
+    for (size_t i = 0; i < names.items.size(); i++) {
+      named.push_back({stringOf(env, names.items[i].raw), std::move(values.items[i])});
+    }
+    return invoke(env, packetOf(env, a[0]), args, named);
+  });
+}
+
+napi_value schemas(napi_env env, napi_callback_info) {
+  return guarded(env, "schemas", [&]() -> napi_value {
+    std::vector<std::string> lines;
+    auto& dispatcher = c10::Dispatcher::singleton();
+    for (const c10::OperatorName& name : dispatcher.getAllOpNames()) {
+      auto op = dispatcher.findSchema(name);
+      if (!op) continue;
+      std::ostringstream text;
+      text << op->schema();
+      lines.push_back(text.str());
+    }
+    std::sort(lines.begin(), lines.end());
+    napi_value result;
+    check(napi_create_array_with_length(env, lines.size(), &result));
+    for (uint32_t i = 0; i < lines.size(); i++) check(napi_set_element(env, result, i, jsString(env, lines[i])));
+    return result;
+  });
+}
+
+napi_value setDefaultDevice(napi_env env, napi_callback_info info) {
+  return guarded(env, "setDefaultDevice", [&]() -> napi_value {
+    Args<1> a(env, info);
+    defaultDevice = isNullish(env, a[0]) ? c10::optional<at::Device>() : deviceOf(env, a[0]);
+    return jsUndefined(env);
+  });
+}
+
+}  // namespace
+
+const std::vector<Export>& dispatchExports() {
+  static const std::vector<Export> table = {
+      {"resolve", resolve},     {"hasOperator", hasOperator}, {"call", call},
+      {"callNamed", callNamed}, {"schemas", schemas},         {"setDefaultDevice", setDefaultDevice}};
+  return table;
+}
+
+}  // namespace fabric

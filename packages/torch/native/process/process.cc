@@ -1,0 +1,236 @@
+// fabric_process.node: what a launched rank asks of the operating system and Node does not offer. It dies with its launcher, it
+// leaves without running static destructors, and it leaves at a deadline even while the JavaScript thread is blocked.
+// Knows nothing of LibTorch: it has to be in the process before anything else is, and to cost nothing.
+#include <node_api.h>
+
+#include <signal.h>
+#include <stdint.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
+#if defined(__linux__)
+#include <sys/prctl.h>
+#elif defined(__APPLE__) || defined(__FreeBSD__)
+#include <sys/event.h>
+#include <sys/types.h>
+#endif
+
+namespace {
+
+// What the shell reports for a process that SIGKILL ended: the launcher is gone, nobody else will read it.
+constexpr int kOrphanExitCode = 128 + SIGKILL;
+
+napi_value fail(napi_env env, const char* text) {
+  napi_throw_type_error(env, "ERR_INVALID_ARG_TYPE", text);
+  return nullptr;
+}
+
+// The arguments of a call as whole numbers; false (and a pending TypeError) when there are too few or they are none.
+template <size_t N>
+bool integers(napi_env env, napi_callback_info info, const char* text, int64_t (&out)[N]) {
+  napi_value values[N];
+  size_t count = N;
+  if (napi_get_cb_info(env, info, &count, values, nullptr, nullptr) == napi_ok && count >= N) {
+    size_t good = 0;
+    while (good < N && napi_get_value_int64(env, values[good], &out[good]) == napi_ok) good++;
+    if (good == N) return true;
+  }
+  fail(env, text);
+  return false;
+}
+
+napi_value undefined(napi_env env) {
+  napi_value result = nullptr;
+  napi_get_undefined(env, &result);
+  return result;
+}
+
+#if !defined(__linux__)
+// Without PR_SET_PDEATHSIG a thread waits for the launcher's end.
+void waitForEndOf(pid_t parent) {
+#if defined(__APPLE__) || defined(__FreeBSD__)
+  const int queue = kqueue();
+  struct kevent change;
+  EV_SET(&change, parent, EVFILT_PROC, EV_ADD | EV_ENABLE | EV_ONESHOT, NOTE_EXIT, 0, nullptr);
+  struct kevent event;
+  if (queue >= 0) {
+    while (getppid() == parent) {
+      const int n = kevent(queue, &change, 1, &event, 1, nullptr);
+      if (n > 0 || (n < 0 && errno != EINTR)) break;
+    }
+  }
+#endif
+  while (getppid() == parent) std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  _exit(kOrphanExitCode);
+}
+#endif
+
+// dieWithParent(pid): from now on the process dies when its parent does. It ends at once if `pid` is no longer its parent.
+napi_value dieWithParent(napi_env env, napi_callback_info info) {
+  int64_t args[1];
+  if (!integers(env, info, "dieWithParent expects the process id of the parent.", args)) return nullptr;
+  const pid_t parent = static_cast<pid_t>(args[0]);
+#if defined(__linux__)
+  if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) {
+    napi_throw_error(env, "ERR_PROCESS", "prctl(PR_SET_PDEATHSIG) failed.");
+    return nullptr;
+  }
+#endif
+  // After the request, not before: a parent that died in between sends no signal any more.
+  if (getppid() != parent) _exit(kOrphanExitCode);
+#if !defined(__linux__)
+  std::thread(waitForEndOf, parent).detach();
+#endif
+  return undefined(env);
+}
+
+// exitNow(code): ends the process without exit handlers and static destructors.
+napi_value exitNow(napi_env env, napi_callback_info info) {
+  int64_t args[1];
+  if (!integers(env, info, "exitNow expects an exit code.", args)) return nullptr;
+  _exit(static_cast<int>(args[0] & 0xff));
+}
+
+// The one deadline of the process. Never destroyed: its thread may outlive every static object.
+struct ExitTimer {
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::chrono::steady_clock::time_point deadline;
+  int code = 0;
+  bool armed = false;
+  bool started = false;
+
+  void run() {
+    std::unique_lock<std::mutex> lock(mutex);
+    for (;;) {
+      if (!armed) {
+        changed.wait(lock);
+      } else if (std::chrono::steady_clock::now() >= deadline) {
+        _exit(code);
+      } else {
+        const auto until = deadline;
+        changed.wait_until(lock, until);
+      }
+    }
+  }
+};
+
+ExitTimer& exitTimer() {
+  static ExitTimer* timer = new ExitTimer();
+  return *timer;
+}
+
+// startExitTimer(milliseconds, code): a thread of its own ends the process then, whatever the JavaScript thread is doing.
+napi_value startExitTimer(napi_env env, napi_callback_info info) {
+  int64_t args[2];
+  if (!integers(env, info, "startExitTimer expects milliseconds and an exit code.", args)) return nullptr;
+  ExitTimer& timer = exitTimer();
+  std::lock_guard<std::mutex> lock(timer.mutex);
+  timer.deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(args[0] > 0 ? args[0] : 0);
+  timer.code = static_cast<int>(args[1] & 0xff);
+  timer.armed = true;
+  if (!timer.started) {
+    std::thread([&timer] { timer.run(); }).detach();
+    timer.started = true;
+  }
+  timer.changed.notify_one();
+  return undefined(env);
+}
+
+napi_value cancelExitTimer(napi_env env, napi_callback_info) {
+  ExitTimer& timer = exitTimer();
+  std::lock_guard<std::mutex> lock(timer.mutex);
+  timer.armed = false;
+  timer.changed.notify_one();
+  return undefined(env);
+}
+
+// Set by the handler below; the process-wide counts are all that an async-signal handler may touch.
+std::atomic<int> signalsSeen{0};
+std::atomic<int64_t> graceMilliseconds{0};
+int wakePipe[2] = {-1, -1};
+struct sigaction previousActions[NSIG];
+
+void onSignal(int number, siginfo_t* info, void* context) {
+  const int before = signalsSeen.fetch_add(1);
+  if (before > 0) _exit(128 + number);
+  const struct sigaction& previous = previousActions[number];
+  // Nobody in JavaScript listens: the signal does what it does by default, only with an exit code.
+  if (!(previous.sa_flags & SA_SIGINFO) && previous.sa_handler == SIG_DFL) _exit(128 + number);
+  const int saved = errno;
+  const char byte = static_cast<char>(number);
+  if (write(wakePipe[1], &byte, 1) != 1) _exit(128 + number);
+  errno = saved;
+  if (previous.sa_flags & SA_SIGINFO) {
+    previous.sa_sigaction(number, info, context);
+  } else if (previous.sa_handler != SIG_IGN) {
+    previous.sa_handler(number);
+  }
+}
+
+// Waits for the byte of the first signal, then for the grace period, and ends the process.
+void graceThread() {
+  char number = 0;
+  while (read(wakePipe[0], &number, 1) < 0 && errno == EINTR) {
+  }
+  std::this_thread::sleep_for(std::chrono::milliseconds(graceMilliseconds.load()));
+  _exit(128 + number);
+}
+
+// limitSignal(number, graceMilliseconds): the JavaScript handler of this signal, which must be installed already, gets that long;
+// then, or at a second such signal, the process ends with 128 + number even while the JavaScript thread is in a native call.
+napi_value limitSignal(napi_env env, napi_callback_info info) {
+  int64_t args[2];
+  if (!integers(env, info, "limitSignal expects a signal number and milliseconds.", args)) return nullptr;
+  if (args[0] <= 0 || args[0] >= NSIG) return fail(env, "limitSignal expects the number of a signal.");
+  graceMilliseconds.store(args[1] > 0 ? args[1] : 0);
+  if (wakePipe[0] < 0) {
+    if (pipe(wakePipe) != 0) {
+      napi_throw_error(env, "ERR_PROCESS", "No pipe could be made for the signal handler.");
+      return nullptr;
+    }
+    std::thread(graceThread).detach();
+  }
+  const int number = static_cast<int>(args[0]);
+  struct sigaction current;
+  sigaction(number, nullptr, &current);
+  if ((current.sa_flags & SA_SIGINFO) && current.sa_sigaction == onSignal) return undefined(env);
+  previousActions[number] = current;
+  struct sigaction action {};
+  action.sa_sigaction = onSignal;
+  action.sa_flags = SA_SIGINFO | SA_RESTART;
+  sigfillset(&action.sa_mask);
+  if (sigaction(number, &action, nullptr) != 0) {
+    napi_throw_error(env, "ERR_PROCESS", "The handler of this signal cannot be changed.");
+    return nullptr;
+  }
+  return undefined(env);
+}
+
+napi_value initialize(napi_env env, napi_value exports) {
+  const struct {
+    const char* name;
+    napi_callback callback;
+  } table[] = {
+      {"dieWithParent", dieWithParent},     {"exitNow", exitNow},         {"startExitTimer", startExitTimer},
+      {"cancelExitTimer", cancelExitTimer}, {"limitSignal", limitSignal},
+  };
+  for (const auto& entry : table) {
+    napi_value function = nullptr;
+    if (napi_create_function(env, entry.name, NAPI_AUTO_LENGTH, entry.callback, nullptr, &function) != napi_ok ||
+        napi_set_named_property(env, exports, entry.name, function) != napi_ok) {
+      return nullptr;
+    }
+  }
+  return exports;
+}
+
+}  // namespace
+
+NAPI_MODULE(fabric_process, initialize)

@@ -1,0 +1,48 @@
+// Everything that `import * as torch from "@fabric-ts/torch"` offers.
+import "./autograd/backward.js";
+import "./autograd/hooks.js";
+import "./conversion.js";
+import "./printing.js";
+
+export * as autograd from "./autograd/index.js";
+export {
+  enableGrad,
+  inferenceMode,
+  isGradEnabled,
+  isInferenceModeEnabled,
+  noGrad,
+  setGradEnabled,
+} from "./autograd/grad-mode.js";
+export { type AutocastOptions, autocast, getAutocastDtype, isAutocastEnabled } from "./autocast.js";
+export type { Context } from "./context.js";
+export * from "./creation.js";
+export * as cuda from "./cuda.js";
+export * as data from "./data/index.js";
+export * as distributed from "./distributed/index.js";
+export * from "./dtype.js";
+export * from "./errors.js";
+export * as memory from "./memory.js";
+export { scope } from "./memory.js";
+export * as nn from "./nn/index.js";
+export * from "./ops.generated.js";
+export type { Scalar } from "./ops.js";
+export { ops } from "./ops-namespace.js";
+export * as optim from "./optim/index.js";
+export { setPrintOptions } from "./printing.js";
+export * as processControl from "./process.js";
+export { Generator, getRngState, initialSeed, manualSeed, seed, setRngState } from "./random.js";
+export { load, loadSync, save, saveSync } from "./serialization/index.js";
+export * as serialization from "./serialization/index.js";
+export {
+  getDefaultDevice,
+  getDefaultDtype,
+  getNumThreads,
+  setDefaultDevice,
+  setDefaultDtype,
+  setNumInteropThreads,
+  setNumThreads,
+  versions,
+  withDevice,
+  withDtype,
+} from "./settings.js";
+export { type NestedArray, Tensor, type TypedArray } from "./tensor.js";

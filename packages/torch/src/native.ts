@@ -1,0 +1,201 @@
+// The typed face of the addon, loaded on first use. Everything in it is internal: handles are opaque externals that only
+// tensor.ts turns into tensors. It deliberately does not load LibTorch at import: a process that only launches others never does.
+import { createRequire } from "node:module";
+import v8 from "node:v8";
+import vm from "node:vm";
+import { locateAddon } from "./native-locate.js";
+import {
+  CheckpointError,
+  ConfigurationError,
+  DistributedError,
+  NotSupportedError,
+  TorchError,
+  UsageError,
+} from "./errors.js";
+
+declare const handleBrand: unique symbol;
+/** internal: an external that owns one native object. */
+export interface Handle {
+  readonly [handleBrand]: "tensor";
+}
+/** internal: an external around a native generator. */
+export interface GeneratorHandle {
+  readonly [handleBrand]: "generator";
+}
+/** internal: an external around a native backward guard. */
+export interface GuardHandle {
+  readonly [handleBrand]: "guard";
+}
+
+/** internal: what the addon exports. One member for each entry of its export tables. */
+export interface NativeBinding {
+  // module.cc
+  setup(makeError: (kind: string, message: string, hint: string, code: string) => Error, collect: (full: boolean) => void, hookEntry: (fn: (grad: Handle) => Handle | null | undefined, grad: Handle) => Handle | null | undefined): void;
+  versions(): { torch: string; cxxAbi: boolean; cuda: boolean; nccl: boolean; gloo: boolean; config: string; parallelInfo: string };
+
+  // dispatch.cc: operators by name. A packet is all overloads of a name, or the one of "name.overload".
+  resolve(namespace: string, name: string): number;
+  hasOperator(namespace: string, name: string): boolean;
+  call(packet: number, ...args: unknown[]): unknown;
+  callNamed(packet: number, positional: unknown[], names: string[], values: unknown[]): unknown;
+  schemas(): string[];
+  setDefaultDevice(device: string | null): void;
+
+  // tensor.cc: metadata and data
+  shape(h: Handle): number[];
+  strides(h: Handle): number[];
+  dtype(h: Handle): string;
+  device(h: Handle): string;
+  numel(h: Handle): number;
+  elementSize(h: Handle): number;
+  storageOffset(h: Handle): number;
+  isContiguous(h: Handle): boolean;
+  isLeaf(h: Handle): boolean;
+  requiresGrad(h: Handle): boolean;
+  setRequiresGrad(h: Handle, value: boolean): void;
+  grad(h: Handle): Handle | null;
+  setGrad(h: Handle, grad: Handle | null): void;
+  /** Points the tensor at other data (dtype and device may change) and keeps its identity. */
+  setData(h: Handle, data: Handle): void;
+  /** Shares storage, without gradient history. */
+  data(h: Handle): Handle;
+  gradFnName(h: Handle): string | null;
+  version(h: Handle): number;
+  /** True when both handles hold the same native tensor. */
+  isSame(a: Handle, b: Handle): boolean;
+  /** A second handle on the same native tensor. */
+  alias(h: Handle): Handle;
+  item(h: Handle): number | bigint | boolean | { re: number; im: number };
+  /** All elements, row-major, as bytes of the tensor's dtype; copies from any device. */
+  readBytes(h: Handle): ArrayBuffer;
+  /** A contiguous CPU tensor that owns a copy of the bytes. */
+  fromBytes(bytes: ArrayBufferView | ArrayBuffer, dtype: string, shape: number[]): Handle;
+  /** Key of the storage (equal for tensors that share it) and its size in bytes. */
+  storageInfo(h: Handle): { key: bigint; nbytes: number };
+  /** Copies bytes [offset, offset + length) of the storage. */
+  readStorage(h: Handle, offset: number, length: number): ArrayBuffer;
+  setDefaultDtype(dtype: string): void;
+  getDefaultDtype(): string;
+  setNumThreads(n: number): void;
+  getNumThreads(): number;
+  setNumInteropThreads(n: number): void;
+  /** C's pow, whose last bit can differ from JavaScript's `**`. */
+  pow(base: number, exponent: number): number;
+
+  // memory.cc
+  release(h: Handle): void;
+  isReleased(h: Handle): boolean;
+  memoryStats(): { liveTensors: number; chargedBytes: number; peakBytes: number; collections: number };
+  setCollectEvery(bytes: number): void;
+  /** glibc's allocator keeps freed blocks of any size when true (the default set at load). */
+  keepFreedBlocks(keep: boolean): void;
+
+  // autograd.cc
+  backward(tensors: Handle[], grads: (Handle | null)[], retainGraph: boolean, createGraph: boolean, inputs: Handle[] | null): void;
+  gradOf(outputs: Handle[], inputs: Handle[], grads: (Handle | null)[], retainGraph: boolean, createGraph: boolean, allowUnused: boolean): (Handle | null)[];
+  registerHook(h: Handle, hook: (grad: Handle) => Handle | null | undefined): number;
+  removeHook(h: Handle, id: number): void;
+  retainGrad(h: Handle): void;
+  isGradEnabled(): boolean;
+  setGradEnabled(enabled: boolean): void;
+  isInferenceMode(): boolean;
+  pushInferenceMode(enabled: boolean): void;
+  popInferenceMode(): void;
+  setDetectAnomaly(enabled: boolean): void;
+  /** A native hook that refuses a backward pass unless allowed; it never enters JavaScript. */
+  createGuard(message: string, hint: string): GuardHandle;
+  attachGuard(guard: GuardHandle, h: Handle): void;
+  /** Process-wide: guards let gradients pass while the depth is above zero. */
+  allowGuarded(delta: 1 | -1): void;
+  /** False when the tensor has no JavaScript or native hook of ours. */
+  hasHooks(h: Handle): boolean;
+
+  // autocast.cc
+  autocastState(deviceType: string): { enabled: boolean; dtype: string; cacheEnabled: boolean };
+  setAutocast(deviceType: string, enabled: boolean, dtype: string, cacheEnabled: boolean): void;
+  /** Nesting +1 / -1; at zero the cast cache is dropped. */
+  nestAutocast(delta: 1 | -1): number;
+
+  // random.cc
+  manualSeed(seed: bigint): void;
+  initialSeed(): bigint;
+  randomSeed(): bigint;
+  createGenerator(device: string): GeneratorHandle;
+  defaultGenerator(device: string): GeneratorHandle;
+  generatorManualSeed(g: GeneratorHandle, seed: bigint): void;
+  generatorInitialSeed(g: GeneratorHandle): bigint;
+  generatorRandomSeed(g: GeneratorHandle): bigint;
+  generatorState(g: GeneratorHandle): Handle;
+  setGeneratorState(g: GeneratorHandle, state: Handle): void;
+  generatorDevice(g: GeneratorHandle): string;
+
+  // cuda.cc
+  cudaDeviceCount(): number;
+  cudaCurrentDevice(): number;
+  cudaSetDevice(index: number): void;
+  cudaSynchronize(index: number): void;
+  cudaEmptyCache(): void;
+  cudaMemoryStats(index: number): { allocated: number; reserved: number; peakAllocated: number };
+  cudaResetPeakMemoryStats(index: number): void;
+  cudaDeviceName(index: number): string;
+  cudaCapability(index: number): [number, number];
+
+  // distributed.cc and reducer.cc: see distributed/native.ts for their part of the interface.
+  [name: string]: unknown;
+}
+
+const errorClasses: Record<string, new (message: string, details: { hint?: string; code?: string }) => Error> = {
+  CheckpointError,
+  ConfigurationError,
+  DistributedError,
+  NotSupportedError,
+  TorchError,
+  UsageError,
+};
+
+function makeError(kind: string, message: string, hint: string, code: string): Error {
+  if (kind === "TypeError") return new TypeError(hint ? `${message}\n${hint}` : message);
+  const details: { hint?: string; code?: string } = {};
+  if (hint) details.hint = hint;
+  if (code) details.code = code;
+  return new (errorClasses[kind] ?? TorchError)(message, details);
+}
+
+/** A function that runs V8's minor or full collector, or one that does nothing where V8 does not offer it. */
+function collector(): (full: boolean) => void {
+  v8.setFlagsFromString("--expose-gc");
+  const gc = vm.runInNewContext("typeof gc === 'function' ? gc : undefined") as
+    | ((options: { type: "minor" | "major" }) => void)
+    | undefined;
+  v8.setFlagsFromString("--no-expose-gc");
+  const minor = { type: "minor" } as const;
+  const major = { type: "major" } as const;
+  return gc ? (full) => gc(full ? major : minor) : () => {};
+}
+
+let binding: NativeBinding | undefined;
+
+/** internal: the addon, loaded once. Throws a `NotSupportedError` that says what was found and what to do when it cannot be loaded. */
+export function native(): NativeBinding {
+  return binding ?? load();
+}
+
+/** internal: true once the addon is in the process. */
+export function isNativeLoaded(): boolean {
+  return binding !== undefined;
+}
+
+function load(): NativeBinding {
+  const path = locateAddon();
+  try {
+    binding = createRequire(import.meta.url)(path) as NativeBinding;
+  } catch (error) {
+    throw new NotSupportedError(`The native addon could not be loaded from ${path}: ${(error as Error).message}`, {
+      code: "ERR_ADDON",
+      hint: "Run `npm run setup` to build it for the LibTorch on this machine, `npx fabric doctor` to see what is missing.",
+      cause: error,
+    });
+  }
+  binding.setup(makeError, collector(), (hook, grad) => hook(grad));
+  return binding;
+}

@@ -1,0 +1,37 @@
+// Dropout: random zeros during training.
+import type { Tensor } from "../../tensor.js";
+import { checkNumber } from "../arguments.js";
+import { aten } from "../aten.js";
+
+/** Options of the dropout functions. */
+export interface DropoutOptions {
+  /** Probability of a zero (default 0.5). */
+  p?: number;
+  /** Without training the input comes back as it is (default true). */
+  training?: boolean;
+  /** Overwrite the input (default false). */
+  inplace?: boolean;
+}
+
+const elements = aten("dropout");
+const elementsInplace = aten("dropout_");
+const channels = aten("feature_dropout");
+const channelsInplace = aten("feature_dropout_");
+
+/** Zeroes elements with probability `p` and scales the rest by `1 / (1 - p)`. `dropout(x, 0.1)` or `dropout(x, { p: 0.1, training })`. */
+export function dropout(input: Tensor, p: number | DropoutOptions = 0.5, options: DropoutOptions = {}): Tensor {
+  return run(elements, elementsInplace, input, p, options);
+}
+
+/** The same for whole channels of an input of shape `[N, C, ...]`. */
+export function dropout2d(input: Tensor, p: number | DropoutOptions = 0.5, options: DropoutOptions = {}): Tensor {
+  return run(channels, channelsInplace, input, p, options);
+}
+
+type Operator = (input: Tensor, p: number, training: boolean) => Tensor;
+
+function run(plain: Operator, inplace: Operator, input: Tensor, p: number | DropoutOptions, more: DropoutOptions): Tensor {
+  const options = typeof p === "object" ? p : more;
+  const probability = checkNumber("p", typeof p === "object" ? (p.p ?? 0.5) : p, 0, 1);
+  return (options.inplace ? inplace : plain)(input, probability, options.training ?? true);
+}

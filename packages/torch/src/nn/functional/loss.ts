@@ -1,0 +1,196 @@
+// Losses: how far a prediction is from its target.
+import { ConfigurationError } from "../../errors.js";
+import type { Tensor } from "../../tensor.js";
+import { checkWord } from "../arguments.js";
+import { aten, atenAny } from "../aten.js";
+import { warnOnce } from "../warn.js";
+
+/** What becomes of the losses of the elements: their mean, their sum, or nothing. */
+export type Reduction = "mean" | "sum" | "none";
+
+/** Options that all losses have. */
+export interface LossOptions {
+  /** `"mean"` (default), `"sum"` or `"none"`. */
+  reduction?: Reduction;
+}
+/** Options of `nllLoss`. */
+export interface NllLossOptions extends LossOptions {
+  /** A factor for each class. */
+  weight?: Tensor | null;
+  /** Targets of this class count nothing (default -100). */
+  ignoreIndex?: number;
+}
+/** Options of `crossEntropy`. */
+export interface CrossEntropyOptions extends NllLossOptions {
+  /** Share of the target that is spread over all classes (default 0). */
+  labelSmoothing?: number;
+}
+/** Options of `binaryCrossEntropy`. */
+export interface BinaryCrossEntropyOptions extends LossOptions {
+  /** A factor for each element, broadcast to the target. */
+  weight?: Tensor | null;
+}
+/** Options of `binaryCrossEntropyWithLogits`. */
+export interface BinaryCrossEntropyWithLogitsOptions extends BinaryCrossEntropyOptions {
+  /** A factor for the positive targets, broadcast to the target. */
+  posWeight?: Tensor | null;
+}
+/** Options of `klDiv`. */
+export interface KlDivOptions {
+  /** As for the other losses; `"batchmean"`, the sum by the batch size, is the mathematical definition. */
+  reduction?: Reduction | "batchmean";
+  /** The target is a logarithm already (default false). */
+  logTarget?: boolean;
+}
+
+const crossEntropyLoss = aten("cross_entropy_loss");
+const nllLossNd = aten("nll_loss_nd");
+const mseLoss_ = aten("mse_loss");
+const l1Loss_ = aten("l1_loss");
+const smoothL1Loss_ = aten("smooth_l1_loss");
+const huberLoss_ = aten("huber_loss");
+const binaryCrossEntropy_ = aten("binary_cross_entropy");
+const binaryCrossEntropyWithLogits_ = aten("binary_cross_entropy_with_logits");
+const klDiv_ = aten("kl_div");
+const marginRankingLoss_ = aten("margin_ranking_loss");
+const cosineEmbeddingLoss_ = aten("cosine_embedding_loss");
+const tripletMarginLoss_ = aten("triplet_margin_loss");
+const broadcastTensors = atenAny("broadcast_tensors");
+
+/**
+ * Cross entropy of logits `[N, C, ...]` against class numbers `[N, ...]` (int64) or probabilities of the logits' shape.
+ *
+ *     const loss = nn.functional.crossEntropy(model(x), y, { labelSmoothing: 0.1 });
+ */
+export function crossEntropy(input: Tensor, target: Tensor, options: CrossEntropyOptions = {}): Tensor {
+  const { weight = null, ignoreIndex = -100, labelSmoothing = 0 } = options;
+  return crossEntropyLoss(input, target, weight, reductionCode(options), ignoreIndex, labelSmoothing);
+}
+
+/** Negative log likelihood of log-probabilities `[N, C, ...]` for class numbers `[N, ...]`. */
+export function nllLoss(input: Tensor, target: Tensor, options: NllLossOptions = {}): Tensor {
+  const { weight = null, ignoreIndex = -100 } = options;
+  return nllLossNd(input, target, weight, reductionCode(options), ignoreIndex);
+}
+
+/** Squared differences. */
+export function mseLoss(input: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
+  const [a, b] = broadcast("mseLoss", input, target);
+  return mseLoss_(a, b, reductionCode(options));
+}
+
+/** Absolute differences. */
+export function l1Loss(input: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
+  const [a, b] = broadcast("l1Loss", input, target);
+  return l1Loss_(a, b, reductionCode(options));
+}
+
+/** Squared differences below `beta` (1), absolute ones above. */
+export function smoothL1Loss(input: Tensor, target: Tensor, options: LossOptions & { beta?: number } = {}): Tensor {
+  const [a, b] = broadcast("smoothL1Loss", input, target);
+  return smoothL1Loss_(a, b, reductionCode(options), options.beta ?? 1);
+}
+
+/** Squared differences below `delta` (1), `delta` times absolute ones above. */
+export function huberLoss(input: Tensor, target: Tensor, options: LossOptions & { delta?: number } = {}): Tensor {
+  const [a, b] = broadcast("huberLoss", input, target);
+  return huberLoss_(a, b, reductionCode(options), options.delta ?? 1);
+}
+
+/** Cross entropy of probabilities against targets between 0 and 1 of the same shape. Prefer `binaryCrossEntropyWithLogits`. */
+export function binaryCrossEntropy(input: Tensor, target: Tensor, options: BinaryCrossEntropyOptions = {}): Tensor {
+  checkSameShape("binaryCrossEntropy", input, target);
+  const { weight = null } = options;
+  const full = weight === null ? null : ((broadcastTensors([target, weight]) as Tensor[])[1] as Tensor);
+  return binaryCrossEntropy_(input, target, full, reductionCode(options));
+}
+
+/** The same with a sigmoid before it, computed stably. */
+export function binaryCrossEntropyWithLogits(
+  input: Tensor,
+  target: Tensor,
+  options: BinaryCrossEntropyWithLogitsOptions = {},
+): Tensor {
+  checkSameShape("binaryCrossEntropyWithLogits", input, target);
+  const { weight = null, posWeight = null } = options;
+  return binaryCrossEntropyWithLogits_(input, target, weight, posWeight, reductionCode(options));
+}
+
+/** Kullback-Leibler divergence of log-probabilities `input` from probabilities `target`. */
+export function klDiv(input: Tensor, target: Tensor, options: KlDivOptions = {}): Tensor {
+  const { reduction = "mean", logTarget = false } = options;
+  checkWord("reduction", reduction, ["mean", "sum", "none", "batchmean"]);
+  if (reduction === "mean") {
+    warnOnce(
+      "klDiv",
+      'klDiv with reduction "mean" divides by the number of elements. "batchmean" divides by the batch size, as the definition does.',
+    );
+  }
+  const code = reduction === "batchmean" ? codes.sum : codes[reduction];
+  const loss = klDiv_(input, target, code, { logTarget });
+  return reduction === "batchmean" && input.ndim > 0 ? loss.div(input.size(0)) : loss;
+}
+
+/** `max(0, -target * (input1 - input2) + margin)`: targets are 1 and -1. */
+export function marginRankingLoss(
+  input1: Tensor,
+  input2: Tensor,
+  target: Tensor,
+  options: LossOptions & { margin?: number } = {},
+): Tensor {
+  return marginRankingLoss_(input1, input2, target, options.margin ?? 0, reductionCode(options));
+}
+
+/** `1 - cos` for targets 1, `max(0, cos - margin)` for targets -1. */
+export function cosineEmbeddingLoss(
+  input1: Tensor,
+  input2: Tensor,
+  target: Tensor,
+  options: LossOptions & { margin?: number } = {},
+): Tensor {
+  return cosineEmbeddingLoss_(input1, input2, target, options.margin ?? 0, reductionCode(options));
+}
+
+/** `max(0, |anchor - positive| - |anchor - negative| + margin)` with `p`-norms. */
+export function tripletMarginLoss(
+  anchor: Tensor,
+  positive: Tensor,
+  negative: Tensor,
+  options: LossOptions & { margin?: number; p?: number; eps?: number; swap?: boolean } = {},
+): Tensor {
+  const { margin = 1, p = 2, eps = 1e-6, swap = false } = options;
+  return tripletMarginLoss_(anchor, positive, negative, margin, p, eps, swap, reductionCode(options));
+}
+
+// The engine's own numbers.
+const codes: Record<Reduction, number> = { none: 0, mean: 1, sum: 2 };
+
+function reductionCode({ reduction = "mean" }: LossOptions): number {
+  return codes[reduction] ?? codes[checkWord("reduction", reduction, ["mean", "sum", "none"])];
+}
+
+function sameShape(a: number[], b: number[]): boolean {
+  return a.length === b.length && a.every((size, i) => size === b[i]);
+}
+
+/** Broadcasts against each other, with a warning: different shapes are a mistake nearly always. */
+function broadcast(name: string, input: Tensor, target: Tensor): [Tensor, Tensor] {
+  const a = input.shape;
+  const b = target.shape;
+  if (sameShape(a, b)) return [input, target];
+  const shapes = `[${b.join(", ")}] and an input of shape [${a.join(", ")}]`;
+  warnOnce(
+    `${name}:${shapes}`,
+    `${name} got a target of shape ${shapes}: they are broadcast, which is rarely what is meant. Give both the same shape.`,
+  );
+  return broadcastTensors([input, target]) as [Tensor, Tensor];
+}
+
+function checkSameShape(name: string, input: Tensor, target: Tensor): void {
+  const a = input.shape;
+  const b = target.shape;
+  if (sameShape(a, b)) return;
+  throw new ConfigurationError(`${name} got a target of shape [${b.join(", ")}] for an input of shape [${a.join(", ")}].`, {
+    hint: "Give both the same shape, for example with `target.viewAs(input)`.",
+  });
+}

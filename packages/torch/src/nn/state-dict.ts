@@ -1,0 +1,181 @@
+// internal: saving a module's tensors by name and loading them back, with PyTorch's names, order and complaints.
+import { describe, typeError } from "../check.js";
+import { UsageError } from "../errors.js";
+import { Tensor } from "../tensor.js";
+import { childrenOf, membersOf, setMember } from "./members.js";
+import type { AnyModule } from "./module.js";
+import { moduleState } from "./module-state.js";
+import { withoutGrad } from "./no-grad.js";
+import { Parameter } from "./parameter.js";
+
+/** A module's tensors by dotted name, in PyTorch's order. */
+export type StateDict = Record<string, Tensor>;
+
+/** Options of `Module.stateDict`. */
+export interface StateDictOptions {
+  /** Put before every name. */
+  prefix?: string;
+  /** Gives the parameters themselves instead of detached tensors. */
+  keepVars?: boolean;
+  /** An object to add to instead of a new one. */
+  destination?: StateDict;
+}
+
+/** Options of `Module.loadStateDict`. */
+export interface LoadOptions {
+  /** Throws when names are missing or unknown (default true). */
+  strict?: boolean;
+  /** Makes the given tensors the module's own instead of copying their values. */
+  assign?: boolean;
+}
+
+/** Names that did not match while loading. */
+export interface LoadResult {
+  /** What the module has and the state dict lacks. */
+  missingKeys: string[];
+  /** What the state dict has and the module lacks. */
+  unexpectedKeys: string[];
+}
+
+/** internal: what a module class may define beside its public methods. */
+interface StateDictParts {
+  /** State beside tensors, saved under `_extra_state`. */
+  getExtraState?(): unknown;
+  setExtraState?(state: unknown): void;
+  /** Fills in what files of older versions lack. */
+  [beforeLoad]?(state: Map<string, unknown>, prefix: string): void;
+}
+
+/** internal: the key of the method that layers fill in old state dicts with. */
+export const beforeLoad: unique symbol = Symbol("beforeLoad");
+
+const extraState = "_extra_state";
+
+/** internal: `Module.stateDict`. */
+export function saveInto(module: AnyModule, options: StateDictOptions): StateDict {
+  const destination: StateDict = options.destination ?? (Object.create(null) as StateDict);
+  const prefix = options.prefix ?? "";
+  const keepVars = options.keepVars ?? false;
+  const { parameters, buffers, children } = membersOf(module);
+  for (const [name, parameter] of parameters) destination[prefix + name] = keepVars ? parameter : detached(parameter);
+  for (const [name, buffer] of buffers) {
+    if (module[moduleState].buffers.get(name)) destination[prefix + name] = keepVars ? buffer : detached(buffer);
+  }
+  const parts = module as StateDictParts;
+  if (parts.getExtraState) (destination as Record<string, unknown>)[prefix + extraState] = parts.getExtraState();
+  for (const [name, child] of children) child.stateDict({ destination, prefix: `${prefix}${name}.`, keepVars });
+  return destination;
+}
+
+function detached(tensor: Tensor): Tensor {
+  return tensor.detach();
+}
+
+/** internal: `Module.loadStateDict`. */
+export function loadInto(
+  module: AnyModule,
+  state: Readonly<Record<string, unknown>> | ReadonlyMap<string, unknown>,
+  options: LoadOptions,
+): LoadResult {
+  if (typeof state !== "object" || state === null || Array.isArray(state)) {
+    throw typeError("stateDict", "an object or Map of tensors by name", state);
+  }
+  const { strict = true, assign = false } = options;
+  const given = new Map<string, unknown>(state instanceof Map ? state : Object.entries(state));
+  const load: Loading = { given, assign, missing: [], problems: [], known: new Set() };
+  loadModule(load, module, "");
+  const unexpected = [...given.keys()].filter((key) => !load.known.has(key));
+  const lines: string[] = [];
+  if (strict && load.missing.length > 0) lines.push(`Missing key(s) in state_dict: ${quoted(load.missing)}. `);
+  if (strict && unexpected.length > 0) lines.push(`Unexpected key(s) in state_dict: ${quoted(unexpected)}. `);
+  lines.push(...load.problems);
+  if (lines.length > 0) {
+    throw new UsageError(`Error(s) in loading state_dict for ${module.constructor.name}:\n\t${lines.join("\n\t")}`, {
+      code: "ERR_STATE_DICT",
+      hint: hintFor(load, unexpected, strict),
+    });
+  }
+  return { missingKeys: load.missing, unexpectedKeys: unexpected };
+}
+
+interface Loading {
+  given: Map<string, unknown>;
+  assign: boolean;
+  missing: string[];
+  problems: string[];
+  known: Set<string>;
+}
+
+function loadModule(load: Loading, module: AnyModule, prefix: string): void {
+  const parts = module as StateDictParts;
+  parts[beforeLoad]?.(load.given, prefix);
+  const { parameters, buffers, children } = membersOf(module);
+  const persistent = buffers.filter(([name]) => module[moduleState].buffers.get(name));
+  for (const [name, member] of [...parameters, ...persistent] as [string, Tensor][]) {
+    const key = prefix + name;
+    load.known.add(key);
+    if (!load.given.has(key)) load.missing.push(key);
+    else loadMember(load, module, name, key, member, load.given.get(key));
+  }
+  const extraKey = prefix + extraState;
+  if (parts.setExtraState) {
+    load.known.add(extraKey);
+    if (load.given.has(extraKey)) parts.setExtraState(load.given.get(extraKey));
+    else load.missing.push(extraKey);
+  }
+  for (const [name, child] of children) loadModule(load, child, `${prefix}${name}.`);
+}
+
+function loadMember(load: Loading, module: AnyModule, name: string, key: string, member: Tensor, value: unknown): void {
+  if (!(value instanceof Tensor)) {
+    load.problems.push(`While copying the parameter named "${key}", expected a Tensor from checkpoint but received ${describe(value)}.`);
+    return;
+  }
+  const wanted = member.shape;
+  const source = wanted.length === 0 && value.ndim === 1 ? value.select(0, 0) : value;
+  const shape = source.shape;
+  if (shape.length !== wanted.length || shape.some((size, i) => size !== wanted[i])) {
+    load.problems.push(
+      `size mismatch for ${key}: copying a param with shape ${list(shape)} from checkpoint, the shape in current model is ${list(wanted)}.`,
+    );
+    return;
+  }
+  try {
+    if (load.assign) setMember(module, name, adopted(member, source));
+    else withoutGrad(() => member.copy_(source));
+  } catch (error) {
+    load.problems.push(
+      `While copying the parameter named "${key}", whose dimensions in the model are ${list(wanted)} and whose dimensions in the ` +
+        `checkpoint are ${list(shape)}, an exception occurred: ${(error as Error).message}.`,
+    );
+  }
+}
+
+/** The given tensor in the role of the member that it replaces. */
+function adopted(member: Tensor, source: Tensor): Tensor {
+  if (!(member instanceof Parameter)) return source;
+  if (source instanceof Parameter) {
+    source.requiresGrad = member.requiresGrad;
+    return source;
+  }
+  return new Parameter(source, member.requiresGrad);
+}
+
+function quoted(keys: string[]): string {
+  return keys.map((key) => `"${key}"`).join(", ");
+}
+
+function list(shape: number[]): string {
+  return `[${shape.join(", ")}]`;
+}
+
+/** The most frequent reason is a prefix that a wrapper added when the file was written. */
+function hintFor(load: Loading, unexpected: string[], strict: boolean): string {
+  const prefixes = ["module.", "_forward_module.", "_orig_mod.", "model."];
+  const prefix = prefixes.find((p) => unexpected.length > 0 && unexpected.every((key) => key.startsWith(p)));
+  if (prefix && load.missing.length > 0) {
+    return `All unexpected names start with "${prefix}": the values were saved from a wrapped model. Take the prefix away, or save the inner module.`;
+  }
+  if (load.problems.length > 0) return "The state dict comes from a model with other sizes: create the model with the sizes it was saved with.";
+  return strict ? "Pass `{ strict: false }` to load what matches." : "";
+}

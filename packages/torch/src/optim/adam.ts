@@ -1,0 +1,232 @@
+// Adam. The formulas and their order of operations are those of PyTorch's single-tensor code of the same version as the
+// engine, so results have the same bits; bias corrections are computed in double precision with C's pow.
+import { ConfigurationError } from "../errors.js";
+import { checkBoolean, checkNumber, checkOptions } from "../nn/arguments.js";
+import { describe } from "../check.js";
+import { type Handle, native } from "../native.js";
+import { operator } from "../ops.js";
+import { handleOf, Tensor, wrapHandle } from "../tensor.js";
+import { type Bucket, gradientBuckets } from "./buckets.js";
+import {
+  foreachAdd,
+  foreachAdd_,
+  foreachAddcdiv_,
+  foreachAddcdivScalars_,
+  foreachAddcmul_,
+  foreachAddScalar_,
+  foreachDivScalar_,
+  foreachDivScalars_,
+  foreachLerp_,
+  foreachMaximum_,
+  foreachMulScalar_,
+  foreachNeg,
+  foreachSqrt,
+  releaseAll,
+} from "./foreach.js";
+import { missingState, Optimizer, refuseSparse, unscoped } from "./optimizer.js";
+import type { ParamGroup, ParamsInput } from "./param-group.js";
+
+/** Options of `Adam` and `AdamW`. */
+export interface AdamOptions {
+  /** Learning rate (default 0.001). */
+  lr: number;
+  /** Decay of the running averages of the gradient and of its square (default `[0.9, 0.999]`). */
+  betas: [number, number];
+  /** Added to the denominator (default 1e-8). */
+  eps: number;
+  /** Factor of the L2 penalty in `Adam` (default 0), of the decoupled decay in `AdamW` (default 0.01). */
+  weightDecay: number;
+  /** Keep the maximum of the second moment (default false). */
+  amsgrad: boolean;
+  /** Ascend instead of descend (default false). */
+  maximize: boolean;
+}
+
+/** A parameter group of `Adam` and `AdamW`. */
+export interface AdamGroup extends ParamGroup, AdamOptions {
+  params: Tensor[];
+  lr: number;
+}
+
+/** What Adam remembers of a parameter. `step` is a number here and a float32 tensor in state dictionaries, as in PyTorch. */
+interface AdamState {
+  step: number;
+  exp_avg: Tensor;
+  exp_avg_sq: Tensor;
+  max_exp_avg_sq?: Tensor;
+}
+
+/** internal: the handles that a step works on, by parameter, and the number of the step. */
+interface Moments {
+  first: Handle[];
+  second: Handle[];
+  largest: Handle[];
+  steps: number[];
+}
+
+/** internal: the single-tensor code writes the first moment with `lerp_` since PyTorch 2.1, which rounds differently. */
+let usesLerp: boolean | undefined;
+
+function firstMomentByLerp(): boolean {
+  if (usesLerp === undefined) {
+    const [major = 0, minor = 0] = native().versions().torch.split(".").map(Number);
+    usesLerp = major > 2 || (major === 2 && minor >= 1);
+  }
+  return usesLerp;
+}
+
+/**
+ * Adam (Kingma and Ba, https://arxiv.org/abs/1412.6980), with AMSGrad on request, as `torch.optim.Adam`.
+ *
+ *     const optimizer = new optim.Adam(model.parameters(), { lr: 1e-3 });
+ */
+export class Adam extends Optimizer {
+  declare paramGroups: AdamGroup[];
+
+  /**
+   * @param params `model.parameters()`, or groups such as `[{ params: model.head.parameters(), lr: 1e-4 }]`
+   * @param options see `AdamOptions`; all have defaults
+   */
+  constructor(params: ParamsInput<AdamOptions>, options: Partial<AdamOptions> = {}) {
+    super(params, adamDefaults(options, "Adam", 0));
+  }
+
+  /** True when the weight decay acts on the parameters rather than on the gradients (`AdamW`). */
+  protected get decoupledWeightDecay(): boolean {
+    return false;
+  }
+
+  protected override checkGroup(group: ParamGroup): void {
+    for (const name of ["lr", "eps", "weightDecay"]) checkNumber(name, group[name], 0);
+    for (const name of ["amsgrad", "maximize"]) checkBoolean(name, group[name]);
+    const betas = group.betas;
+    if (!Array.isArray(betas) || betas.length !== 2 || !betas.every((beta) => beta >= 0 && beta < 1)) {
+      throw new ConfigurationError(`\`betas\` has to be two numbers from 0 up to, not including, 1, but is ${describe(betas)}.`, {
+        hint: "Type `{ betas: [0.9, 0.999] }`.",
+      });
+    }
+  }
+
+  protected override packState(record: Record<string, unknown>): Record<string, unknown> {
+    if (typeof record.step !== "number") return record;
+    const step = wrapHandle(native().fromBytes(new Float32Array([record.step]), "float32", []));
+    return { ...record, step };
+  }
+
+  // PyTorch keeps `step` as a tensor since 1.12, as an integer before.
+  protected override unpackState(record: Record<string, unknown>): Record<string, unknown> {
+    const { step } = record;
+    return { ...record, step: step instanceof Tensor ? Number(step.item()) : Number(step) };
+  }
+
+  protected override updateGroup(group: AdamGroup): void {
+    for (const bucket of gradientBuckets(group)) {
+      try {
+        this.#updateBucket(group, bucket);
+      } finally {
+        releaseAll(bucket.grads);
+      }
+    }
+  }
+
+  #updateBucket(group: AdamGroup, bucket: Bucket): void {
+    const { lr, betas, eps, weightDecay } = group;
+    const [beta1, beta2] = betas;
+    const moments = this.#moments(group, bucket);
+    const temporary: Handle[][] = [];
+    const made = (list: Handle[]): Handle[] => {
+      temporary.push(list);
+      return list;
+    };
+    let { handles, grads } = bucket;
+    let { first, second } = moments;
+    if (group.maximize) grads = made(foreachNeg(grads));
+    if (weightDecay !== 0) {
+      if (this.decoupledWeightDecay) foreachMulScalar_(handles, 1 - lr * weightDecay);
+      else grads = made(foreachAdd(grads, handles, weightDecay));
+    }
+    if (bucket.isComplex) {
+      [handles, grads, first, second] = [handles, grads, first, second].map((list) => made(asReal(list))) as [
+        Handle[],
+        Handle[],
+        Handle[],
+        Handle[],
+      ];
+    }
+
+    if (firstMomentByLerp()) {
+      foreachLerp_(first, grads, 1 - beta1);
+    } else {
+      foreachMulScalar_(first, beta1);
+      foreachAdd_(first, grads, 1 - beta1);
+    }
+    foreachMulScalar_(second, beta2);
+    foreachAddcmul_(second, grads, grads, 1 - beta2);
+    let largest = second;
+    if (group.amsgrad) {
+      largest = bucket.isComplex ? made(asReal(moments.largest)) : moments.largest;
+      foreachMaximum_(largest, second);
+    }
+
+    const { pow } = native();
+    const steps = moments.steps;
+    const denominators = made(foreachSqrt(largest));
+    const root = (step: number) => Math.sqrt(1 - pow(beta2, step));
+    const size = (step: number) => -(lr / (1 - pow(beta1, step)));
+    const step = steps[0] as number;
+    if (steps.every((other) => other === step)) {
+      foreachDivScalar_(denominators, root(step));
+      foreachAddScalar_(denominators, eps);
+      foreachAddcdiv_(handles, first, denominators, size(step));
+    } else {
+      foreachDivScalars_(denominators, steps.map(root));
+      foreachAddScalar_(denominators, eps);
+      foreachAddcdivScalars_(handles, first, denominators, steps.map(size));
+    }
+    for (const list of temporary) releaseAll(list);
+  }
+
+  /** The moments of a bucket's parameters, zeros where there are none yet, with their step counts moved on. */
+  #moments(group: AdamGroup, { params, grads }: Bucket): Moments {
+    const moments: Moments = { first: [], second: [], largest: [], steps: [] };
+    for (let i = 0; i < params.length; i++) {
+      const param = params[i] as Tensor;
+      const state = this.stateOf(param) as unknown as AdamState;
+      if (state.exp_avg === undefined) {
+        refuseSparse([grads[i] as Handle], this);
+        initialize(state, param, group.amsgrad);
+      }
+      state.step += 1;
+      moments.steps.push(state.step);
+      moments.first.push(handleOf(state.exp_avg));
+      moments.second.push(handleOf(state.exp_avg_sq));
+      if (group.amsgrad) {
+        if (state.max_exp_avg_sq === undefined) throw missingState(this, "max_exp_avg_sq");
+        moments.largest.push(handleOf(state.max_exp_avg_sq));
+      }
+    }
+    return moments;
+  }
+}
+
+/** internal: the options of `Adam` and `AdamW`, under the names and in the order in which PyTorch saves them. */
+export function adamDefaults(options: Partial<AdamOptions>, name: string, weightDecay: number): object {
+  const defaults = { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weightDecay, amsgrad: false, maximize: false };
+  checkOptions(options, Object.keys(defaults), `new ${name}(model.parameters(), { lr: 1e-3 })`);
+  return { ...defaults, ...options, foreach: null, capturable: false, differentiable: false, fused: null };
+}
+
+function initialize(state: AdamState, param: Tensor, amsgrad: boolean): void {
+  const zeros = () => operator("aten", "zeros_like")(param) as Tensor;
+  unscoped(() => {
+    state.step = 0;
+    state.exp_avg = zeros();
+    state.exp_avg_sq = zeros();
+    if (amsgrad) state.max_exp_avg_sq = zeros();
+  });
+}
+
+function asReal(list: readonly Handle[]): Handle[] {
+  const packet = native().resolve("aten", "view_as_real");
+  return list.map((handle) => native().call(packet, handle) as Handle);
+}

@@ -1,0 +1,48 @@
+// internal: the typed face of the small addon for launched processes. It works without LibTorch and never loads it; Fabric's
+// launcher and its ranks are the users.
+import { createRequire } from "node:module";
+import { currentBuild, locateProcessAddon } from "./native-locate.js";
+
+/** internal: what fabric_process.node exports. */
+export interface ProcessAddon {
+  /** The process dies (SIGKILL) as soon as its parent does, and at once if `parentPid` is no longer its parent. */
+  dieWithParent(parentPid: number): void;
+  /** Ends the process without exit handlers and static destructors. */
+  exitNow(code: number): never;
+  /** A native thread ends the process with `code` after that time, whatever the JavaScript thread is doing then. */
+  startExitTimer(milliseconds: number, code: number): void;
+  /** Takes the exit timer back. */
+  cancelExitTimer(): void;
+  /**
+   * Bounds the JavaScript handler of a signal, which must be installed already: after `graceMilliseconds`, or at a second such signal, the
+   * process ends with 128 + `signal` even if the JavaScript thread is in a native call and the handler never ran.
+   */
+  limitSignal(signal: number, graceMilliseconds: number): void;
+}
+
+let addon: ProcessAddon | undefined;
+
+/** internal: the addon, loaded once. Throws a `NotSupportedError` when it has not been built. */
+export function processAddon(): ProcessAddon {
+  addon ??= createRequire(import.meta.url)(locateProcessAddon()) as ProcessAddon;
+  return addon;
+}
+
+/** internal: path of the addon, for a process that loads it before any package; undefined when it has not been built. */
+export function processAddonPath(): string | undefined {
+  try {
+    return locateProcessAddon();
+  } catch {
+    return undefined;
+  }
+}
+
+/** internal: what `npm run setup` built for, or the error that says why there is nothing. It loads nothing. */
+export function addonBuild(): { key: string; torch: string; root: string; addon: string } | Error {
+  try {
+    const { key, torch, root, addon: path } = currentBuild();
+    return { key, torch, root, addon: path };
+  } catch (error) {
+    return error as Error;
+  }
+}
