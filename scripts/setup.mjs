@@ -17,7 +17,14 @@ export const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const BUILD = join(ROOT, "packages/torch/build");
 const NATIVE = join(ROOT, "packages/torch/native");
 const STAMP = join(BUILD, "setup.json");
-const PROJECTS = ["packages/torch/src", "packages/torch/test", "packages/fabric/src", "packages/fabric/test", "examples", "benchmarks"];
+const PROJECTS = [
+  "packages/torch/src",
+  "packages/torch/test",
+  "packages/fabric/src",
+  "packages/fabric/test",
+  "examples",
+  "benchmarks",
+];
 
 /**
  * Does everything that is not done yet. Prints one line for each step that did something; with `verbose` also for those
@@ -61,12 +68,15 @@ function needLibTorch(say, sayAll) {
   }
   const [major, minor] = found.version.split(".").map(Number);
   if (major < 1 || (major === 1 && minor < 13)) {
-    throw new SetupError(`LibTorch ${found.version} at ${found.root} is too old; 1.13 or newer is needed.\n${libtorchAdvice(["libtorch"])}`);
+    throw new SetupError(
+      `LibTorch ${found.version} at ${found.root} is too old; 1.13 or newer is needed.\n${libtorchAdvice(["libtorch"])}`,
+    );
   }
   if (found.system) needFastBlas(say);
   const parts = [found.cuda && "CUDA", found.nccl && "NCCL", found.gloo && "Gloo"].filter(Boolean).join(", ");
   sayAll(`libtorch: ${found.version} at ${found.root} (${found.source}${parts ? `; ${parts}` : ""})`);
-  if (!found.gloo) say(`libtorch: ${found.root} has no Gloo headers, so several CPU processes cannot train together with it`);
+  if (!found.gloo)
+    say(`libtorch: ${found.root} was compiled without Gloo, so several CPU processes cannot train together with it`);
   return found;
 }
 
@@ -75,12 +85,18 @@ function needFastBlas(say) {
   const blas = systemBlas();
   if (!blas || !/lib\/[\w-]+\/blas\/libblas/.test(blas)) return;
   if (!installPackages(["blas"], say)) {
-    say(`blas: ${blas} is the slow reference BLAS; training will be many times slower. Better: ${installCommand(["blas"])}`);
+    say(
+      `blas: ${blas} is the slow reference BLAS; training will be many times slower. Better: ${installCommand(["blas"])}`,
+    );
   }
 }
 
 function missingTools() {
-  return [["g++", process.env.CXX ?? "c++"], ["cmake", "cmake"], ["ninja", "ninja"]]
+  return [
+    ["g++", process.env.CXX ?? "c++"],
+    ["cmake", "cmake"],
+    ["ninja", "ninja"],
+  ]
     .filter(([, program]) => !findProgram(basename(program)) && !existsSync(program))
     .map(([need]) => need);
 }
@@ -114,11 +130,12 @@ function buildAddons(torch, say, sayAll) {
     torch.cuda && "FABRIC_WITH_CUDA",
     torch.nccl && ["FABRIC_WITH_NCCL", "USE_C10D_NCCL"],
     torch.gloo && ["FABRIC_WITH_GLOO", "USE_C10D_GLOO"],
-  ].flat().filter(Boolean);
-  // Some distributions leave out headers that others include; stand-ins are used only where the real one is missing.
-  const shims = join(NATIVE, "shims");
-  const context = "torch/csrc/distributed/autograd/context/context.h";
-  const include = existsSync(join(torch.root, "include", context)) ? torch.include : [...torch.include, shims];
+  ]
+    .flat()
+    .filter(Boolean);
+  // Stand-ins for headers that this LibTorch comes without.
+  const standIns = torch.missingHeaders.map((name) => (name.startsWith("gloo/") ? "gloo-declarations" : "shims"));
+  const include = [...torch.include, ...standIns.map((folder) => join(NATIVE, folder))];
   const settings = {
     NODE_API_INCLUDE: nodeHeaders,
     FABRIC_TORCH_VERSION: torch.version,
@@ -133,7 +150,12 @@ function buildAddons(torch, say, sayAll) {
   const library = statSync(torch.libraries[1]);
   const nodeVersion = readJson(join(dirname(nodeHeaders), "package.json"))?.version;
   const sources = listFiles(NATIVE);
-  const stamp = hash([library.size, library.mtimeMs, nodeVersion, ...sources.flatMap((file) => [relative(NATIVE, file), readFileSync(file)])]);
+  const stamp = hash([
+    library.size,
+    library.mtimeMs,
+    nodeVersion,
+    ...sources.flatMap((file) => [relative(NATIVE, file), readFileSync(file)]),
+  ]);
   const addon = join(folder, "fabric_torch.node");
   if (existsSync(addon) && readJson(join(folder, "stamp.json"))?.stamp === stamp) {
     sayAll("addon: up to date");
@@ -167,7 +189,9 @@ function needTools(say) {
   const command = installCommand(missing);
   throw new SetupError(
     `To build the native addon ${missing.join(", ")} ${missing.length > 1 ? "are" : "is"} needed and not on the PATH.\n` +
-      (command ? `Get ${missing.length > 1 ? "them" : "it"} with\n  ${command}\nand run \`npm run setup\` again.` : "Install what is missing and run `npm run setup` again."),
+      (command
+        ? `Get ${missing.length > 1 ? "them" : "it"} with\n  ${command}\nand run \`npm run setup\` again.`
+        : "Install what is missing and run `npm run setup` again."),
   );
 }
 
@@ -192,7 +216,9 @@ function outputTime(project) {
 function fingerprint() {
   const current = readJson(join(BUILD, "current.json"));
   const files = [
-    ...["package.json", "package-lock.json", "tsconfig.json", "tsconfig.base.json", "scripts/setup.mjs"].map((f) => join(ROOT, f)),
+    ...["package.json", "package-lock.json", "tsconfig.json", "tsconfig.base.json", "scripts/setup.mjs"].map((f) =>
+      join(ROOT, f),
+    ),
     ...listFiles(join(ROOT, "scripts/setup")),
     ...listFiles(NATIVE),
     ...PROJECTS.flatMap((project) => listFiles(join(ROOT, project))),
@@ -201,7 +227,16 @@ function fingerprint() {
     current?.library ?? "",
   ];
   const { FABRIC_LIBTORCH, VIRTUAL_ENV, CONDA_PREFIX, PATH, CUDA_HOME, CXX } = process.env;
-  const facts = [process.version, FABRIC_LIBTORCH, VIRTUAL_ENV, CONDA_PREFIX, PATH, CUDA_HOME, CXX, ...PROJECTS.map(outputTime)];
+  const facts = [
+    process.version,
+    FABRIC_LIBTORCH,
+    VIRTUAL_ENV,
+    CONDA_PREFIX,
+    PATH,
+    CUDA_HOME,
+    CXX,
+    ...PROJECTS.map(outputTime),
+  ];
   return hash([JSON.stringify(facts), ...files.map((file) => `${file} ${modified(file)}\n`)]);
 }
 
@@ -248,7 +283,9 @@ function run(command, args, failure, { live = false } = {}) {
   });
   if (done.status === 0) return;
   const output = `${done.stdout ?? ""}${done.stderr ?? ""}`.trim();
-  throw new SetupError(`${failure}.\n${done.error ? done.error.message : output}\nThe command was: ${basename(command)} ${args.join(" ")}`);
+  throw new SetupError(
+    `${failure}.\n${done.error ? done.error.message : output}\nThe command was: ${basename(command)} ${args.join(" ")}`,
+  );
 }
 
 function indent(lines) {

@@ -1,10 +1,13 @@
 // Finds a LibTorch and reads from its files what a build has to know. Nothing of LibTorch is run and nothing written.
 import { spawnSync } from "node:child_process";
-import { existsSync, readFileSync, realpathSync, statSync } from "node:fs";
+import { closeSync, existsSync, openSync, readFileSync, readSync, realpathSync, statSync } from "node:fs";
 import { basename, delimiter, dirname, join, resolve } from "node:path";
 
 const LIBRARY = process.platform === "darwin" ? "dylib" : "so";
 const MULTIARCH = { x64: "x86_64-linux-gnu", arm64: "aarch64-linux-gnu" }[process.arch] ?? process.arch;
+
+// Headers that LibTorch's own include but that some distributions of it leave out; the addon has stand-ins for them.
+const OPTIONAL_HEADERS = ["gloo/config.h", "torch/csrc/distributed/autograd/context/context.h"];
 
 /**
  * The LibTorch to use: `FABRIC_LIBTORCH`, then the `torch` of the active Python, then the system's.
@@ -76,7 +79,7 @@ export function findProgram(name, env = process.env) {
  * @property {0 | 1} cxx11Abi the value of _GLIBCXX_USE_CXX11_ABI it was compiled with
  * @property {boolean} system in the compiler's and the linker's default paths
  * @property {boolean} cuda @property {boolean} nccl @property {boolean} gloo what of it can be compiled in
- * @property {string[]} missing headers that make a build impossible, empty when all are there
+ * @property {string[]} missingHeaders those of OPTIONAL_HEADERS that are not there
  */
 export function inspect(prefix, source, notes = []) {
   // An install prefix, the folder above a package (site-packages), or a file inside are all the same to a user.
@@ -102,8 +105,7 @@ export function inspect(prefix, source, notes = []) {
   }
   const c10d = join(headers, "torch/csrc/distributed/c10d");
   const ncclHeaders = cuda && existsSync(join(c10d, "ProcessGroupNCCL.hpp")) ? findNcclHeaders(root) : null;
-  // Gloo is compiled into LibTorch; its headers are either beside LibTorch's or, on Debian, in a package of their own.
-  const gloo = existsSync(join(c10d, "ProcessGroupGloo.hpp")) && existsSync(join(headers, "gloo/config.h"));
+  const gloo = existsSync(join(c10d, "ProcessGroupGloo.hpp")) && containsGloo(library("torch_cpu"));
   const include = [headers, join(headers, "torch/csrc/api/include"), cudaHeaders, ncclHeaders];
   return {
     source,
@@ -117,6 +119,7 @@ export function inspect(prefix, source, notes = []) {
     cuda,
     nccl: ncclHeaders !== null,
     gloo,
+    missingHeaders: OPTIONAL_HEADERS.filter((header) => !existsSync(join(headers, header))),
   };
 }
 
@@ -144,8 +147,26 @@ function readVersion(root) {
 function readCxx11Abi(libc10) {
   if (process.platform === "darwin") return 1;
   const symbols = readFileSync(libc10).toString("latin1");
-  const constructor = /_ZN3c105ErrorC[12]E\w+/.exec(symbols)?.[0] ?? symbols;
-  return constructor.includes("__cxx11") ? 1 : 0;
+  const mangled = /_ZN3c105ErrorC[12]E\w+/.exec(symbols)?.[0] ?? symbols;
+  return mangled.includes("__cxx11") ? 1 : 0;
+}
+
+/** Whether this LibTorch was compiled with Gloo: one of its functions is among the symbols, or is asked for from libgloo. */
+function containsGloo(libtorchCpu) {
+  const symbol = "_ZN4c10d16ProcessGroupGloo19createDefaultDevice";
+  const chunk = Buffer.alloc(1 << 22);
+  const file = openSync(libtorchCpu, "r");
+  try {
+    for (let kept = 0; ; kept = symbol.length) {
+      const count = readSync(file, chunk, kept, chunk.length - kept, null);
+      if (count === 0) return false;
+      if (chunk.subarray(0, kept + count).includes(symbol)) return true;
+      // A symbol may lie across two chunks.
+      chunk.copyWithin(0, kept + count - symbol.length, kept + count);
+    }
+  } finally {
+    closeSync(file);
+  }
 }
 
 // A wheel's CUDA headers are in packages beside it: site-packages/nvidia/*/include.
@@ -154,7 +175,9 @@ function findCudaHeaders(root) {
   const candidates = [
     process.env.CUDA_HOME && join(process.env.CUDA_HOME, "include"),
     join(root, "include"),
-    ...(basename(root) === "torch" ? ["cu14", "cu13", "cuda_runtime"].map((name) => join(beside, name, "include")) : []),
+    ...(basename(root) === "torch"
+      ? ["cu14", "cu13", "cuda_runtime"].map((name) => join(beside, name, "include"))
+      : []),
     "/usr/local/cuda/include",
     "/usr/include",
   ];
@@ -162,7 +185,12 @@ function findCudaHeaders(root) {
 }
 
 function findNcclHeaders(root) {
-  const candidates = [join(root, "include"), join(dirname(root), "nvidia/nccl/include"), "/usr/local/cuda/include", "/usr/include"];
+  const candidates = [
+    join(root, "include"),
+    join(dirname(root), "nvidia/nccl/include"),
+    "/usr/local/cuda/include",
+    "/usr/include",
+  ];
   return candidates.find((folder) => existsSync(join(folder, "nccl.h"))) ?? null;
 }
 

@@ -15,12 +15,24 @@ const PACKAGES = {
     "g++": ["g++"],
     cmake: ["cmake"],
     ninja: ["ninja-build"],
+    debootstrap: ["debootstrap"],
   },
-  dnf: { libtorch: ["python3-torch-devel"], blas: ["openblas-openmp"], "g++": ["gcc-c++"], cmake: ["cmake"], ninja: ["ninja-build"] },
+  dnf: {
+    libtorch: ["python3-torch-devel"],
+    blas: ["openblas-openmp"],
+    "g++": ["gcc-c++"],
+    cmake: ["cmake"],
+    ninja: ["ninja-build"],
+  },
   pacman: { libtorch: ["python-pytorch-opt"], blas: ["openblas"], "g++": ["gcc"], cmake: ["cmake"], ninja: ["ninja"] },
   brew: { libtorch: ["pytorch"], blas: ["openblas"], "g++": [], cmake: ["cmake"], ninja: ["ninja"] },
 };
-const COMMANDS = { apt: "apt-get install -y", dnf: "dnf install -y", pacman: "pacman -S --needed", brew: "brew install" };
+const COMMANDS = {
+  apt: "apt-get install -y",
+  dnf: "dnf install -y",
+  pacman: "pacman -S --needed",
+  brew: "brew install",
+};
 
 /** The package manager of this system: "apt", "dnf", "pacman", "brew" or null. */
 export function packageManager() {
@@ -36,7 +48,9 @@ export function packageManager() {
 function readOsRelease() {
   try {
     const lines = readFileSync("/etc/os-release", "utf8").split("\n");
-    return Object.fromEntries(lines.map((line) => line.split("=")).map(([key, value = ""]) => [key, value.replaceAll('"', "")]));
+    return Object.fromEntries(
+      lines.map((line) => line.split("=")).map(([key, value = ""]) => [key, value.replaceAll('"', "")]),
+    );
   } catch {
     return {};
   }
@@ -76,7 +90,9 @@ export function installPackages(needs, say) {
     run = apt(install);
     if (run.status !== 0) {
       const output = `${update.stderr}${run.stdout}${run.stderr}`.trim().split("\n").slice(-15).join("\n");
-      throw new SetupError(`apt-get could not install ${packages.join(" ")}:\n${output}\nRun it yourself to see more: ${installCommand(needs)}`);
+      throw new SetupError(
+        `apt-get could not install ${packages.join(" ")}:\n${output}\nRun it yourself to see more: ${installCommand(needs)}`,
+      );
     }
   }
   return true;

@@ -31,7 +31,8 @@ struct Packet {
   std::vector<Overload> overloads;
 };
 
-using Arguments = std::vector<JsValue>;
+// Most calls have few arguments: their bookkeeping stays on the stack.
+using Arguments = c10::SmallVector<JsValue, 6>;
 
 struct Named {
   std::string name;
@@ -119,7 +120,7 @@ std::unique_ptr<Packet> makePacket(const std::string& name, const std::string& o
 
 // ---- choosing an overload -----------------------------------------------------------------------------------
 
-using Slots = std::vector<const JsValue*>;
+using Slots = c10::SmallVector<const JsValue*, 12>;
 
 int argumentNamed(const Overload& overload, const std::string& name) {
   for (size_t i = 0; i < overload.args.size(); i++) {
@@ -160,7 +161,8 @@ bool gatherNumbers(const Arguments& args, Arguments* gathered) {
     if (args[i].kind != Js::Number || !args[i].whole) return false;
     list.items.push_back(args[i]);
   }
-  gathered->assign(args.begin(), args.begin() + first);
+  gathered->clear();
+  for (size_t i = 0; i < first; i++) gathered->push_back(args[i]);
   gathered->push_back(std::move(list));
   return true;
 }
@@ -242,11 +244,26 @@ napi_value results(napi_env env, const Overload& overload, const Slots& slots, t
   return array;
 }
 
+// The operand stack of a call, kept for the next one: an operator may call back into JavaScript and from there another.
+class BorrowedStack {
+ public:
+  BorrowedStack() { std::swap(stack, spare); }
+  ~BorrowedStack() {
+    stack.clear();
+    std::swap(stack, spare);
+  }
+  torch::jit::Stack stack;
+
+ private:
+  static thread_local torch::jit::Stack spare;
+};
+thread_local torch::jit::Stack BorrowedStack::spare;
+
 napi_value invoke(napi_env env, const Packet& packet, Arguments& args, const std::vector<Named>& named) {
   Slots slots;
   const Overload& overload = choose(env, packet, &args, named, &slots);
-  torch::jit::Stack stack;
-  stack.reserve(std::max(slots.size(), overload.returnTags.size()));
+  BorrowedStack borrowed;
+  torch::jit::Stack& stack = borrowed.stack;
   for (size_t i = 0; i < slots.size(); i++) {
     if (slots[i]) {
       stack.push_back(convert(env, overload.args[i], *slots[i]));
@@ -335,7 +352,9 @@ napi_value call(napi_env env, napi_callback_info info) {
 napi_value callNamed(napi_env env, napi_callback_info info) {
   return guarded(env, "callNamed", [&]() -> napi_value {
     Args<4> a(env, info);
-    Arguments args = std::move(classify(env, a[1]).items);
+    JsValue positional = classify(env, a[1]);
+    Arguments args;
+    for (JsValue& value : positional.items) args.push_back(std::move(value));
     const JsValue names = classify(env, a[2]);
     JsValue values = classify(env, a[3]);
     std::vector<Named> named;

@@ -49,7 +49,8 @@ struct EnvData {
   napi_ref collect = nullptr;      // (full: boolean) => void: a garbage collection
   napi_ref hookEntry = nullptr;    // (fn, handle) => handle | undefined: runs a JavaScript tensor hook
   std::thread::id thread;          // the JavaScript thread
-  int64_t bytesUntilCollection = 0;
+  int64_t freshBytes = 0;          // of storages, since the last collection that was asked for
+  int64_t freshHandles = 0;        // likewise
   int64_t pendingExternal = 0;     // bytes not yet told to V8 (told in batches)
 };
 

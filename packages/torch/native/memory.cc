@@ -17,6 +17,9 @@ namespace {
 constexpr int64_t kHandleBytes = 512;
 // Storages below this are covered by kHandleBytes.
 constexpr size_t kSmallStorage = 1024;
+// A minor collection after so many handles: their memory comes back while it is still in the processor's cache, which is
+// worth more than the tenth of a millisecond that the collection takes (an `add` of small tensors: 2.0 us against 3.3).
+constexpr int64_t kCollectEveryHandles = 1024;
 // V8 is told of changes in steps of this size.
 constexpr int64_t kTellEvery = 256 * 1024;
 
@@ -114,12 +117,11 @@ napi_value wrapTensor(napi_env env, at::Tensor tensor) {
   const int64_t fresh = chargeStorage(handle);
   tell(&data, kHandleBytes + fresh);
   napi_value result = makeExternal(env, handle);
-  if (fresh > 0 && accounts.collectEvery > 0) {
-    data.bytesUntilCollection += fresh;
-    if (data.bytesUntilCollection >= accounts.collectEvery) {
-      data.bytesUntilCollection = 0;
-      collect(data, false);
-    }
+  data.freshBytes += fresh;
+  if (accounts.collectEvery > 0 &&
+      (++data.freshHandles >= kCollectEveryHandles || data.freshBytes >= accounts.collectEvery)) {
+    data.freshBytes = data.freshHandles = 0;
+    collect(data, false);
   }
   return result;
 }

@@ -1,5 +1,5 @@
 // Where the ranks meet before they talk: a file on one machine, a TCP store on several, and a check that all have come.
-import { ConfigurationError, DistributedError, distributed } from "@fabric-ts/torch";
+import { DistributedError, distributed } from "@fabric-ts/torch";
 import type { ClusterEnvironment } from "./cluster-environment.js";
 import { reportPhase } from "./rank-channel.js";
 
@@ -17,7 +17,7 @@ let rendezvousCount = 0;
 
 /**
  * internal: the store through which the ranks set up their process group. Resolves when all ranks are there; throws a `DistributedError`
- * that says which ranks came and which did not when the time is over.
+ * that says which ranks came and which did not when the time is over. Who goes on to make the process group says `reportPhase("joined")` then.
  */
 export async function createStore(options: RendezvousOptions): Promise<distributed.Store> {
   const { worldSize, rank, timeoutMs } = options;
@@ -28,7 +28,6 @@ export async function createStore(options: RendezvousOptions): Promise<distribut
   const store = new distributed.PrefixStore(prefix, base);
   await store.set(presenceKey(rank), String(process.pid));
   await waitForAll(store, worldSize, rank, Math.max(1, timeoutMs - (performance.now() - started)), timeoutMs);
-  reportPhase("joined");
   return store;
 }
 
@@ -104,15 +103,4 @@ function list(ranks: readonly number[]): string {
     i = end + 1;
   }
   return parts.slice(0, 20).join(", ") + (parts.length > 20 ? ", ..." : "");
-}
-
-/** internal: on several machines the meeting point must be agreed by the user; our own free port is known here only. */
-export function checkMeetingPoint(numNodes: number): void {
-  if (numNodes <= 1) return;
-  const unset = ["MASTER_ADDR", "MASTER_PORT", "NODE_RANK"].filter((name) => process.env[name] === undefined);
-  if (unset.includes("NODE_RANK") && process.env.GROUP_RANK !== undefined) unset.splice(unset.indexOf("NODE_RANK"), 1);
-  if (unset.length === 0) return;
-  throw new ConfigurationError(`With ${numNodes} machines, ${unset.join(" and ")} must be set on each of them.`, {
-    hint: "Set MASTER_ADDR and MASTER_PORT to the same values everywhere (a host and a free port of machine 0) and NODE_RANK to 0, 1, ...",
-  });
 }

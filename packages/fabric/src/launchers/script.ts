@@ -1,11 +1,11 @@
 // Runs the same program once for each rank. The process that the user started only supervises: it is no rank, never loads LibTorch,
 // never comes back from `launch()`, and ends with the job. What stands before `launch()` runs in it, too.
-import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { ConfigurationError, processControl, UsageError } from "@fabric-ts/torch";
+import { ConfigurationError, processControl, setNumThreads, UsageError } from "@fabric-ts/torch";
 import type { ClusterEnvironment } from "../environments/cluster-environment.js";
 import { reportPhase } from "../environments/rank-channel.js";
+import { suggestedMaxNumThreads } from "../utilities/cpu.js";
 import { Launcher } from "./launcher.js";
 import { programCommand } from "./program.js";
 import { createRendezvousDirectory, removeRendezvousDirectory } from "./rendezvous-directory.js";
@@ -37,6 +37,7 @@ export class ScriptLauncher extends Launcher {
     const worldSize = this.#numProcesses * this.#numNodes;
     if (this.#environment.createsProcessesExternally || worldSize === 1) {
       reportPhase("launched");
+      if (this.#environment.createsProcessesExternally) limitThreads(this.#numProcesses);
       return await fn();
     }
     this.#checkMayLaunch();
@@ -77,12 +78,14 @@ export class ScriptLauncher extends Launcher {
       MASTER_ADDR: this.#environment.mainAddress,
       NODE_RANK: String(nodeRank),
       WORLD_SIZE: String(worldSize),
-      OMP_NUM_THREADS: process.env.OMP_NUM_THREADS ?? String(threadsPerRank(this.#numProcesses)),
+      OMP_NUM_THREADS: process.env.OMP_NUM_THREADS ?? String(suggestedMaxNumThreads(this.#numProcesses)),
       FABRIC_LAUNCHER_PID: String(process.pid),
       FABRIC_PROCESS_ADDON: processControl.processAddonPath(),
     };
-    if (this.#numNodes > 1) shared.MASTER_PORT = String(this.#environment.mainPort);
-    else shared.FABRIC_RENDEZVOUS_FILE = join(directory, "store");
+    if (this.#numNodes > 1) {
+      checkMeetingPoint(this.#numNodes);
+      shared.MASTER_PORT = String(this.#environment.mainPort);
+    } else shared.FABRIC_RENDEZVOUS_FILE = join(directory, "store");
     const ranks: Job["ranks"] = [];
     for (let localRank = 0; localRank < this.#numProcesses; localRank++) {
       ranks.push({
@@ -95,9 +98,22 @@ export class ScriptLauncher extends Launcher {
   }
 }
 
-// The engine reads OMP_NUM_THREADS when it is loaded; later is too late for some of the libraries below it.
-function threadsPerRank(numProcesses: number): number {
-  return Math.max(1, Math.floor(availableParallelism() / numProcesses));
+// Ranks of ours get the variable before they start, which is better: some libraries below the engine read it once, early.
+function limitThreads(numProcesses: number): void {
+  if (process.env.OMP_NUM_THREADS !== undefined) return;
+  const threads = suggestedMaxNumThreads(numProcesses);
+  process.env.OMP_NUM_THREADS = String(threads);
+  setNumThreads(threads);
+}
+
+// A port of our own choice would be known on this machine only.
+function checkMeetingPoint(numNodes: number): void {
+  const unset = ["MASTER_ADDR", "MASTER_PORT"].filter((name) => process.env[name] === undefined);
+  if (process.env.NODE_RANK === undefined && process.env.GROUP_RANK === undefined) unset.push("NODE_RANK");
+  if (unset.length === 0) return;
+  throw new ConfigurationError(`With ${numNodes} machines, ${unset.join(" and ")} must be set on each of them.`, {
+    hint: "Set MASTER_ADDR and MASTER_PORT to the same values everywhere (a host and a free port of machine 0) and NODE_RANK to 0, 1, ...",
+  });
 }
 
 function graceMilliseconds(): number {

@@ -1,6 +1,6 @@
 // Everything in 64 bits.
-import { getDefaultDtype, type nn } from "@fabric-ts/torch";
-import { convertFloating, defaultDtypeContext } from "./convert.js";
+import { getDefaultDtype, type nn, withDtype } from "@fabric-ts/torch";
+import { convertFloating } from "./convert.js";
 import { Precision } from "./precision.js";
 
 /** `64-true`: the model is converted to float64; inputs follow, outputs come back in the default dtype. */
@@ -12,7 +12,7 @@ export class DoublePrecision extends Precision {
     return module;
   }
   override tensorInitContext(): Disposable {
-    return defaultDtypeContext("float64");
+    return withDtype("float64");
   }
   override moduleInitContext(): Disposable {
     return this.tensorInitContext();

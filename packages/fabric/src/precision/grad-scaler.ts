@@ -35,7 +35,7 @@ interface OptimizerState {
  */
 export class GradScaler {
   /** The kind of device that the scale lives on. */
-  readonly device: "cpu" | "cuda" | "mps";
+  readonly device: "cpu" | "cuda";
   #growthFactor: number;
   #backoffFactor: number;
   #growthInterval: number;
@@ -45,7 +45,7 @@ export class GradScaler {
   #tracker: Tensor | null = null;
   #states = new Map<optim.Optimizer, OptimizerState>();
 
-  constructor(device: "cpu" | "cuda" | "mps" = "cuda", options: GradScalerOptions = {}) {
+  constructor(device: "cpu" | "cuda" = "cuda", options: GradScalerOptions = {}) {
     this.device = device;
     this.#initScale = options.initScale ?? 2 ** 16;
     this.#growthFactor = options.growthFactor ?? 2;

@@ -1,7 +1,7 @@
 // Everything in 16 bits: weights, computation and gradients.
-import { ConfigurationError, type Dtype, getDefaultDtype, type nn } from "@fabric-ts/torch";
+import { ConfigurationError, type Dtype, getDefaultDtype, type nn, withDtype } from "@fabric-ts/torch";
 import { describe } from "../utilities/describe.js";
-import { convertFloating, defaultDtypeContext } from "./convert.js";
+import { convertFloating } from "./convert.js";
 import { Precision } from "./precision.js";
 
 /** `16-true` and `bf16-true`: the model is converted to float16 or bfloat16; inputs follow, outputs come back in the default dtype. */
@@ -23,7 +23,7 @@ export class HalfPrecision extends Precision {
     return module;
   }
   override tensorInitContext(): Disposable {
-    return defaultDtypeContext(this.#dtype);
+    return withDtype(this.#dtype);
   }
   override moduleInitContext(): Disposable {
     return this.tensorInitContext();

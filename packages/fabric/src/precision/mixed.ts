@@ -12,12 +12,12 @@ import { type BackwardOptions, Precision } from "./precision.js";
 export class MixedPrecision extends Precision {
   override readonly precision: "16-mixed" | "bf16-mixed";
   /** The kind of device that autocast works for. */
-  readonly device: "cpu" | "cuda" | "mps";
+  readonly device: "cpu" | "cuda";
   /** Scales the loss; null for `bf16-mixed`, which needs none. */
   readonly scaler: GradScaler | null;
   readonly #dtype: Dtype;
 
-  constructor(precision: "16-mixed" | "bf16-mixed", device: "cpu" | "cuda" | "mps", scaler: GradScaler | null = null) {
+  constructor(precision: "16-mixed" | "bf16-mixed", device: "cpu" | "cuda", scaler: GradScaler | null = null) {
     super();
     if (precision !== "16-mixed" && precision !== "bf16-mixed") {
       throw new ConfigurationError(`Precision must be '16-mixed' or 'bf16-mixed', got ${describe(precision)}.`);

@@ -62,7 +62,7 @@ export function checkBoolean(name: string, value: unknown): boolean {
 }
 
 /** internal: one of a few words. */
-export function checkWord<T extends string>(name: string, value: unknown, words: readonly T[]): T {
+export function checkWord<const T extends string>(name: string, value: unknown, words: readonly T[]): T {
   if (typeof value !== "string") throw typeError(name, `one of ${words.map((w) => `"${w}"`).join(", ")}`, value);
   if (!words.includes(value as T)) {
     throw new ConfigurationError(`\`${name}\` is ${describe(value)}, but has to be one of ${words.map((w) => `"${w}"`).join(", ")}.`);

@@ -7,7 +7,7 @@ import { checkOptions } from "./arguments.js";
 import { childrenOf, membersOf, setMember } from "./members.js";
 import type { AnyModule } from "./module.js";
 import { moduleState } from "./module-state.js";
-import { withoutGrad } from "./no-grad.js";
+import { noGrad } from "../autograd/grad-mode.js";
 import { Parameter } from "./parameter.js";
 import { ConfigurationError } from "../errors.js";
 
@@ -100,7 +100,7 @@ export function applyToTensors(module: AnyModule, fn: (tensor: Tensor) => Tensor
     for (const name of current[moduleState].buffers.keys()) {
       const buffer = properties[name];
       if (!(buffer instanceof Tensor)) continue;
-      const changed = once(buffer, () => withoutGrad(() => fn(buffer)));
+      const changed = once(buffer, () => noGrad(() => fn(buffer)));
       if (changed !== buffer) properties[name] = changed;
     }
   };
@@ -109,10 +109,10 @@ export function applyToTensors(module: AnyModule, fn: (tensor: Tensor) => Tensor
 
 /** Swaps a parameter's data, and its gradient's; returns a new parameter only where the engine cannot swap (the meta device). */
 function changeParameter(parameter: Parameter, fn: (tensor: Tensor) => Tensor): Parameter {
-  const changed = withoutGrad(() => fn(parameter));
+  const changed = noGrad(() => fn(parameter));
   if (changed === parameter) return parameter;
   const { grad } = parameter;
-  const changedGrad = grad === null ? null : withoutGrad(() => fn(grad));
+  const changedGrad = grad === null ? null : noGrad(() => fn(grad));
   if ((parameter.device === "meta") !== (changed.device === "meta")) {
     const made = new Parameter(changed, parameter.requiresGrad);
     made.grad = changedGrad;

@@ -1,11 +1,12 @@
 // `nn.init`: filling parameters in place, with PyTorch's formulas and its order of random draws. All return their tensor,
 // record no gradients, and do nothing while `skipInit` is in force.
 import { typeError } from "../check.js";
+import { type Context, runContext } from "../context.js";
 import { ConfigurationError } from "../errors.js";
 import { Tensor } from "../tensor.js";
 import { checkWord } from "./arguments.js";
 import { aten, atenAny } from "./aten.js";
-import { withoutGrad } from "./no-grad.js";
+import { noGrad } from "../autograd/grad-mode.js";
 import { warnOnce } from "./warn.js";
 
 /** The function that follows a layer, which decides the gain. */
@@ -29,24 +30,16 @@ let skipping = 0;
  * Turns all functions of this file into no-ops, for models whose values are loaded from a file anyway:
  * `const model = nn.init.skipInit(() => new MyModel())`, or `using _ = nn.init.skipInit()` until the end of the block.
  */
-export function skipInit(): Disposable;
+export function skipInit(): Context;
 export function skipInit<T>(body: () => T): T;
-export function skipInit<T>(body?: () => T): T | Disposable {
-  skipping++;
-  if (body) {
-    try {
-      return body();
-    } finally {
+export function skipInit<T>(body?: () => T): T | Context {
+  const enter = () => {
+    skipping++;
+    return () => {
       skipping--;
-    }
-  }
-  let open = true;
-  return {
-    [Symbol.dispose]() {
-      if (open) skipping--;
-      open = false;
-    },
+    };
   };
+  return runContext("skipInit", enter, body);
 }
 
 /** True while initialization is skipped. */
@@ -218,7 +211,7 @@ const qr = atenAny("linalg_qr");
 
 function fill<T extends Tensor>(tensor: T, body: () => unknown): T {
   if (!(tensor instanceof Tensor)) throw typeError("tensor", "a Tensor", tensor);
-  if (skipping === 0) withoutGrad(body);
+  if (skipping === 0) noGrad(body);
   return tensor;
 }
 

@@ -4,7 +4,7 @@ import { inspect } from "node:util";
 import { describe, typeError } from "../check.js";
 import type { Device, Dtype } from "../dtype.js";
 import { UsageError } from "../errors.js";
-import { Tensor } from "../tensor.js";
+import { recordTensors, Tensor } from "../tensor.js";
 import { convertModule, type ModuleTarget, moveToEmpty, moduleTarget } from "./convert.js";
 import { childrenOf, membersOf, walk } from "./members.js";
 import { type ForwardHook, type ForwardPreHook, isModule, ModuleState, moduleState } from "./module-state.js";
@@ -137,6 +137,7 @@ export abstract class ModuleBase<A extends unknown[], R> {
     if (!state.buffers.has(name)) checkName(this, name);
     state.buffers.set(name, options.persistent ?? true);
     (this as unknown as Record<string, unknown>)[name] = tensor;
+    if (tensor !== null) keepBeyondScope(tensor);
     return tensor;
   }
   /** Adds a parameter under a name that is known only at run time; otherwise assign it to a property. */
@@ -347,6 +348,14 @@ function checkName(module: object, name: string): void {
       hint: "Take another name, or delete the other member first.",
     });
   }
+}
+
+/** A buffer lives as long as its module, also when both were made inside a `scope()`. */
+function keepBeyondScope(tensor: Tensor): void {
+  const open = recordTensors(null);
+  const at = open?.lastIndexOf(tensor) ?? -1;
+  if (at >= 0) open?.splice(at, 1);
+  recordTensors(open);
 }
 
 function checkHook(hook: unknown): void {

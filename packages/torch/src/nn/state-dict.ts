@@ -2,10 +2,10 @@
 import { describe, typeError } from "../check.js";
 import { UsageError } from "../errors.js";
 import { Tensor } from "../tensor.js";
-import { childrenOf, membersOf, setMember } from "./members.js";
+import { membersOf, setMember } from "./members.js";
 import type { AnyModule } from "./module.js";
 import { moduleState } from "./module-state.js";
-import { withoutGrad } from "./no-grad.js";
+import { noGrad } from "../autograd/grad-mode.js";
 import { Parameter } from "./parameter.js";
 
 /** A module's tensors by dotted name, in PyTorch's order. */
@@ -142,7 +142,7 @@ function loadMember(load: Loading, module: AnyModule, name: string, key: string,
   }
   try {
     if (load.assign) setMember(module, name, adopted(member, source));
-    else withoutGrad(() => member.copy_(source));
+    else noGrad(() => member.copy_(source));
   } catch (error) {
     load.problems.push(
       `While copying the parameter named "${key}", whose dimensions in the model are ${list(wanted)} and whose dimensions in the ` +

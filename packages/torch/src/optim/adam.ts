@@ -23,7 +23,7 @@ import {
   foreachSqrt,
   releaseAll,
 } from "./foreach.js";
-import { missingState, Optimizer, refuseSparse, unscoped } from "./optimizer.js";
+import { missingState, Optimizer, refuseSparse, unscoped, withDefaults } from "./optimizer.js";
 import type { ParamGroup, ParamsInput } from "./param-group.js";
 
 /** Options of `Adam` and `AdamW`. */
@@ -64,6 +64,22 @@ interface Moments {
   steps: number[];
 }
 
+const optionNames = ["lr", "betas", "eps", "weightDecay", "amsgrad", "maximize"];
+
+// In the order in which PyTorch saves them. The last four choose among its implementations and are only kept.
+const defaultOptions = {
+  lr: 1e-3,
+  betas: [0.9, 0.999],
+  eps: 1e-8,
+  weightDecay: 0,
+  amsgrad: false,
+  maximize: false,
+  foreach: null,
+  capturable: false,
+  differentiable: false,
+  fused: null,
+};
+
 /** internal: the single-tensor code writes the first moment with `lerp_` since PyTorch 2.1, which rounds differently. */
 let usesLerp: boolean | undefined;
 
@@ -88,7 +104,8 @@ export class Adam extends Optimizer {
    * @param options see `AdamOptions`; all have defaults
    */
   constructor(params: ParamsInput<AdamOptions>, options: Partial<AdamOptions> = {}) {
-    super(params, adamDefaults(options, "Adam", 0));
+    checkOptions(options, optionNames, `new ${new.target.name}(model.parameters(), { lr: 1e-3 })`);
+    super(params, withDefaults(options, defaultOptions));
   }
 
   /** True when the weight decay acts on the parameters rather than on the gradients (`AdamW`). */
@@ -207,13 +224,6 @@ export class Adam extends Optimizer {
     }
     return moments;
   }
-}
-
-/** internal: the options of `Adam` and `AdamW`, under the names and in the order in which PyTorch saves them. */
-export function adamDefaults(options: Partial<AdamOptions>, name: string, weightDecay: number): object {
-  const defaults = { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weightDecay, amsgrad: false, maximize: false };
-  checkOptions(options, Object.keys(defaults), `new ${name}(model.parameters(), { lr: 1e-3 })`);
-  return { ...defaults, ...options, foreach: null, capturable: false, differentiable: false, fused: null };
 }
 
 function initialize(state: AdamState, param: Tensor, amsgrad: boolean): void {

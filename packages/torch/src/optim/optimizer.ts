@@ -1,12 +1,13 @@
 // The base of all optimizers: parameter groups, state, zeroing gradients, and state dictionaries laid out as PyTorch's.
 // What a step computes is in the subclasses.
 import { inspect } from "node:util";
+import { noGrad } from "../autograd/grad-mode.js";
 import { describe, typeError } from "../check.js";
 import { ConfigurationError, NotSupportedError, UsageError } from "../errors.js";
-import { withoutGrad } from "../nn/no-grad.js";
 import { addHook, type RemovableHandle } from "../nn/removable-handle.js";
 import { type Handle, native } from "../native.js";
 import { operator } from "../ops.js";
+import { Tuple } from "../serialization/python-types.js";
 import { handleOf, recordTensors, Tensor } from "../tensor.js";
 import { foreachZero_ } from "./foreach.js";
 import type { ParamGroup } from "./param-group.js";
@@ -31,6 +32,12 @@ export function unscoped<T>(make: () => T): T {
   } finally {
     recordTensors(open);
   }
+}
+
+/** internal: options with defaults for those that are missing or undefined, in the order of the defaults. */
+export function withDefaults(options: object, defaults: object): Record<string, unknown> {
+  const given = Object.entries(options).filter(([, value]) => value !== undefined);
+  return { ...defaults, ...Object.fromEntries(given) };
 }
 
 /**
@@ -137,7 +144,7 @@ export abstract class Optimizer {
         grads.push(handleOf(grad));
       }
     }
-    if (grads.length > 0) withoutGrad(() => foreachZero_(grads));
+    if (grads.length > 0) noGrad(() => foreachZero_(grads));
   }
 
   /**
@@ -153,7 +160,7 @@ export abstract class Optimizer {
       if (python !== name && python in group) {
         throw new TypeError(`Unknown option \`${python}\` in a parameter group.\nIt is called \`${name}\` here.`);
       }
-      if (group[name] === undefined) group[name] = value;
+      if (group[name] === undefined) group[name] = Array.isArray(value) ? [...value] : value;
     }
     const made = group as unknown as ParamGroup;
     made.params = params as Tensor[];
@@ -234,10 +241,11 @@ export abstract class Optimizer {
   stateDict(): OptimizerStateDict {
     const positions = new Map<Tensor, number>();
     let start = 0;
+    // Lists become tuples, as PyTorch saves `betas`.
     const groups = this.paramGroups.map((group) => {
       const packed: Record<string, unknown> = {};
       for (const [name, value] of Object.entries(group)) {
-        if (name !== "params") packed[name in this.defaults ? snakeCase(name) : name] = Array.isArray(value) ? [...value] : value;
+        if (name !== "params") packed[name in this.defaults ? snakeCase(name) : name] = Array.isArray(value) ? Tuple.from(value) : value;
       }
       group.params.forEach((param, i) => {
         if (!positions.has(param)) positions.set(param, start + i);
@@ -269,7 +277,7 @@ export abstract class Optimizer {
     const state = new Map<Tensor, Record<string, unknown>>();
     const foreign = new Map<unknown, unknown>();
     const entries = savedState instanceof Map ? savedState : Object.entries(savedState);
-    withoutGrad(() =>
+    noGrad(() =>
       unscoped(() => {
         for (const [key, record] of entries) {
           const param = byKey.get(String(key));

@@ -6,7 +6,7 @@ import { type Handle, native } from "../native.js";
 import { handleOf, type Tensor, wrapHandle } from "../tensor.js";
 import { type Bucket, gradientBuckets } from "./buckets.js";
 import { foreachAdd, foreachAdd_, foreachMulScalar_, foreachNeg, listOperator, releaseAll } from "./foreach.js";
-import { Optimizer, refuseSparse, unscoped } from "./optimizer.js";
+import { Optimizer, refuseSparse, unscoped, withDefaults } from "./optimizer.js";
 import type { ParamGroup, ParamsInput } from "./param-group.js";
 
 /** Options of `SGD`. */
@@ -31,6 +31,20 @@ export interface SGDGroup extends ParamGroup, SGDOptions {
   lr: number;
 }
 
+const optionNames = ["lr", "momentum", "dampening", "weightDecay", "nesterov", "maximize"];
+
+// In the order in which PyTorch saves them. The last two choose among its implementations and are only kept.
+const defaultOptions = {
+  lr: undefined,
+  momentum: 0,
+  dampening: 0,
+  weightDecay: 0,
+  nesterov: false,
+  maximize: false,
+  foreach: null,
+  differentiable: false,
+};
+
 const clone = listOperator("clone");
 
 /**
@@ -46,18 +60,8 @@ export class SGD extends Optimizer {
    * @param options `lr` is required unless every group has its own
    */
   constructor(params: ParamsInput<SGDOptions>, options: Partial<SGDOptions> = {}) {
-    const defaults = {
-      lr: undefined as number | undefined,
-      momentum: 0,
-      dampening: 0,
-      weightDecay: 0,
-      nesterov: false,
-      maximize: false,
-      foreach: null,
-      differentiable: false,
-    };
-    checkOptions(options, Object.keys(defaults).slice(0, 6), "new SGD(model.parameters(), { lr: 0.1, momentum: 0.9 })");
-    super(params, { ...defaults, ...options });
+    checkOptions(options, optionNames, "new SGD(model.parameters(), { lr: 0.1, momentum: 0.9 })");
+    super(params, withDefaults(options, defaultOptions));
   }
 
   protected override checkGroup(group: ParamGroup): void {

@@ -2,7 +2,7 @@
 import { ConfigurationError } from "../../errors.js";
 import type { Tensor } from "../../tensor.js";
 import { aten } from "../aten.js";
-import { withoutGrad } from "../no-grad.js";
+import { noGrad } from "../../autograd/grad-mode.js";
 
 /** Options of `embedding`. */
 export interface EmbeddingLookup {
@@ -29,7 +29,7 @@ export function embedding(input: Tensor, weight: Tensor, options: EmbeddingLooku
   let indices = input;
   if (maxNorm !== null) {
     indices = input.contiguous();
-    withoutGrad(() => renorm(weight, indices, maxNorm, normType));
+    noGrad(() => renorm(weight, indices, maxNorm, normType));
   }
   return embedding_(weight, indices, padding, scaleGradByFreq, sparse);
 }

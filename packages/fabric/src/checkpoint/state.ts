@@ -1,0 +1,121 @@
+// From what the user gives to `save` and `load` (modules, optimizers, anything) to what is stored, and back.
+import { CheckpointError, nn, optim } from "@fabric-ts/torch";
+import { isPlainObject, setOwn } from "../utilities/apply-to-collection.js";
+import { describe } from "../utilities/describe.js";
+
+/** For each key of the state: which entries of the dictionary found there are saved. */
+export type CheckpointFilter = Record<string, (key: string, value: unknown) => boolean>;
+
+/** Anything that can be saved and restored: schedulers, precision plugins, objects of the user. */
+export interface Stateful {
+  stateDict(): unknown;
+  loadStateDict(state: never): unknown;
+}
+
+/** internal: how a strategy reads and writes the state of models and optimizers. */
+export interface StateAccess {
+  getModuleStateDict(module: nn.AnyModule): Record<string, unknown>;
+  loadModuleStateDict(module: nn.AnyModule, state: Record<string, unknown>, strict: boolean): void;
+  getOptimizerState(optimizer: optim.Optimizer): unknown;
+}
+
+/** internal: true for everything with `stateDict` and `loadStateDict`. */
+export function isStateful(value: unknown): value is Stateful {
+  if (value === null || (typeof value !== "object" && typeof value !== "function")) return false;
+  const { stateDict, loadStateDict } = value as Partial<Stateful>;
+  return typeof stateDict === "function" && typeof loadStateDict === "function";
+}
+
+/** internal: replaces models, optimizers and other stateful entries by their states and applies the filter. */
+export function convertState(access: StateAccess, state: object, filter: CheckpointFilter = {}): Record<string, unknown> {
+  const converted: Record<string, unknown> = {};
+  for (const [key, value] of Object.entries(state)) {
+    const stored = stateOf(access, value);
+    const keep = Object.hasOwn(filter, key) ? filter[key] : undefined;
+    const kept = keep ? filtered(stored, keep) : stored;
+    if (kept !== nothing) setOwn(converted, key, kept);
+  }
+  return converted;
+}
+
+/** internal: checks the filter's keys and values against the state. */
+export function checkFilter(filter: unknown, state: object): asserts filter is CheckpointFilter {
+  if (!isPlainObject(filter)) throw new TypeError(`Filter should be a dictionary, given ${describe(filter)}.`);
+  const unknown = Object.keys(filter).filter((key) => !Object.hasOwn(state, key));
+  if (unknown.length > 0) {
+    throw new CheckpointError(`The filter keys ${unknown.map((key) => `'${key}'`).join(", ")} are not present in the state keys.`, {
+      hint: `The state has: ${Object.keys(state).join(", ") || "no keys"}.`,
+    });
+  }
+  for (const [key, value] of Object.entries(filter)) {
+    if (typeof value !== "function") {
+      throw new TypeError(`Expected \`filter\` for key '${key}' to be a callable, given ${describe(value)}.`);
+    }
+  }
+}
+
+/** internal: puts a checkpoint's entries into the state; returns those that were not asked for. */
+export function restoreState(access: StateAccess, checkpoint: unknown, state: unknown, strict: boolean): Record<string, unknown> {
+  if (state === undefined || state === null) return checkpoint as Record<string, unknown>;
+  if (state instanceof nn.Module) {
+    access.loadModuleStateDict(state as nn.AnyModule, checkpoint as Record<string, unknown>, strict);
+    return {};
+  }
+  if (state instanceof optim.Optimizer) {
+    state.loadStateDict(checkpoint as never);
+    return {};
+  }
+  const wanted = state as Record<string, unknown>;
+  if (Object.keys(wanted).length === 0) return checkpoint as Record<string, unknown>;
+  const remainder = entriesOf(checkpoint);
+  if (strict) checkKeys(wanted, remainder);
+  for (const [key, target] of Object.entries(wanted)) {
+    if (!remainder.has(key)) continue;
+    const stored = remainder.get(key);
+    remainder.delete(key);
+    if (target instanceof nn.Module) {
+      access.loadModuleStateDict(target as nn.AnyModule, stored as Record<string, unknown>, strict);
+    } else if (isStateful(target)) target.loadStateDict(stored as never);
+    else setOwn(wanted, key, stored);
+  }
+  const rest: Record<string, unknown> = {};
+  for (const [key, value] of remainder) setOwn(rest, key, value);
+  return rest;
+}
+
+const nothing = Symbol("nothing");
+
+function stateOf(access: StateAccess, value: unknown): unknown {
+  if (value instanceof nn.Module) return access.getModuleStateDict(value as nn.AnyModule);
+  if (value instanceof optim.Optimizer) return access.getOptimizerState(value);
+  return isStateful(value) ? value.stateDict() : value;
+}
+
+/** Keeps the entries of a dictionary that pass; `nothing` when none does. What is no dictionary passes whole. */
+function filtered(value: unknown, keep: (key: string, value: unknown) => boolean): unknown {
+  if (value instanceof Map) {
+    const kept = new Map([...value].filter(([key, item]) => keep(key as string, item)));
+    return kept.size === 0 ? nothing : kept;
+  }
+  if (!isPlainObject(value)) return value;
+  const kept = Object.create(Object.getPrototypeOf(value)) as Record<string, unknown>;
+  for (const [key, item] of Object.entries(value)) if (keep(key, item)) setOwn(kept, key, item);
+  return Object.keys(kept).length === 0 ? nothing : kept;
+}
+
+function entriesOf(checkpoint: unknown): Map<string, unknown> {
+  if (checkpoint instanceof Map) return new Map(checkpoint);
+  if (isPlainObject(checkpoint)) return new Map(Object.entries(checkpoint));
+  throw new CheckpointError(`The checkpoint is ${describe(checkpoint)}, not a dictionary.`, {
+    hint: "Use `fabric.loadRaw(path, model)` for a file that holds the state of one object.",
+  });
+}
+
+function checkKeys(wanted: object, checkpoint: ReadonlyMap<string, unknown>): void {
+  const missing = Object.keys(wanted).find((key) => !checkpoint.has(key));
+  if (missing === undefined) return;
+  throw new CheckpointError(`The requested state contains a key '${missing}' that does not exist in the loaded checkpoint.`, {
+    code: "ERR_CHECKPOINT_KEY",
+    hint: `It has: ${[...checkpoint.keys()].join(", ") || "no keys"}. To disable strict loading, set \`strict: false\`.`,
+  });
+}

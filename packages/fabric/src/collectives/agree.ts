@@ -1,0 +1,48 @@
+// Success or failure of a step that all ranks take together: nobody goes on, or waits, while somebody failed.
+import { DistributedError } from "@fabric-ts/torch";
+
+/** internal: what the ranks tell each other about a failure. */
+export interface Failure {
+  message: string;
+  code: string;
+}
+
+/** internal: the part of a strategy that `agree` needs. */
+export interface Gatherer {
+  readonly globalRank: number;
+  /** The value of every rank, by rank. */
+  allGatherObject<T>(value: T): Promise<T[]>;
+}
+
+/**
+ * internal: runs `task` on this rank and returns its result once the task has succeeded on every rank. Where it failed, its own
+ * error is thrown; where it succeeded but failed elsewhere, an error that names the rank and says why.
+ */
+export async function agree<T>(strategy: Gatherer, what: string, task: () => Promise<T>): Promise<T> {
+  let outcome: { result: T } | { error: unknown };
+  try {
+    outcome = { result: await task() };
+  } catch (error) {
+    outcome = { error };
+  }
+  let failures: (Failure | null)[];
+  try {
+    failures = await strategy.allGatherObject("error" in outcome ? failureOf(outcome.error) : null);
+  } catch (error) {
+    throw "error" in outcome ? outcome.error : error;
+  }
+  if ("error" in outcome) throw outcome.error;
+  const rank = failures.findIndex((failure) => failure !== null);
+  const failure = failures[rank];
+  if (failure) {
+    throw new DistributedError(`${what} failed on rank ${rank}, so it is undone on rank ${strategy.globalRank} as well: ${failure.message}`, {
+      code: failure.code,
+    });
+  }
+  return outcome.result;
+}
+
+function failureOf(error: unknown): Failure {
+  const { message, code } = error as { message?: unknown; code?: unknown };
+  return { message: String(message ?? error), code: typeof code === "string" ? code : "ERR_DISTRIBUTED" };
+}

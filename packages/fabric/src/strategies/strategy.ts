@@ -1,0 +1,241 @@
+// The base of all strategies: where the model is, who takes part, and how forward, backward, step and files go.
+import { cuda, type Device, nn, type optim, type Tensor, UsageError, withDevice } from "@fabric-ts/torch";
+import type { Accelerator } from "../accelerators/accelerator.js";
+import type { CheckpointIO, CheckpointPath } from "../checkpoint/checkpoint-io.js";
+import { type CheckpointFilter, convertState, restoreState } from "../checkpoint/state.js";
+import { TorchCheckpointIO } from "../checkpoint/torch-checkpoint-io.js";
+import { agree } from "../collectives/agree.js";
+import type { ReduceOp } from "../collectives/reduce-op.js";
+import type { Launcher } from "../launchers/launcher.js";
+import { type BackwardOptions, Precision } from "../precision/precision.js";
+import { nested, nullContext } from "../utilities/context.js";
+import { className } from "../utilities/describe.js";
+import { moveDataToDevice } from "../utilities/move-data-to-device.js";
+import type { BackwardSyncControl } from "./backward-sync-control.js";
+
+/** Parts that a strategy may be made with; otherwise Fabric gives them. */
+export interface StrategyOptions {
+  accelerator?: Accelerator;
+  checkpointIO?: CheckpointIO;
+  precision?: Precision;
+}
+
+/** What a distributed sampler needs to know. */
+export interface DistributedSamplerOptions {
+  numReplicas: number;
+  rank: number;
+}
+
+/** Options of `save` and `load` as strategies receive them. */
+export interface LoadOptions {
+  /** Missing and unknown keys are errors (default true). */
+  strict?: boolean;
+}
+
+/** How a model is run on one or several devices. */
+export abstract class Strategy {
+  /** Creates the processes; null when there is nothing to create. */
+  launcher: Launcher | null = null;
+  /** Skips the synchronization of gradients; null when the strategy cannot. */
+  readonly backwardSyncControl: BackwardSyncControl | null = null;
+  #accelerator: Accelerator | null;
+  #checkpointIO: CheckpointIO | null;
+  #precision: Precision | null;
+
+  constructor(options: StrategyOptions = {}) {
+    this.#accelerator = options.accelerator ?? null;
+    this.#checkpointIO = options.checkpointIO ?? null;
+    this.#precision = options.precision ?? null;
+  }
+
+  /** The device of this process. */
+  abstract get rootDevice(): Device;
+  /** True on the rank that writes files. */
+  abstract get isGlobalZero(): boolean;
+  /** Rank among all processes. */
+  get globalRank(): number {
+    return 0;
+  }
+  /** Rank among the processes of this machine. */
+  get localRank(): number {
+    return 0;
+  }
+  /** Number of this machine. */
+  get nodeRank(): number {
+    return 0;
+  }
+  /** Number of processes. */
+  get worldSize(): number {
+    return 1;
+  }
+  /** How data loaders are sharded; null when every process sees all data. */
+  get distributedSamplerOptions(): DistributedSamplerOptions | null {
+    return null;
+  }
+
+  /** The kind of hardware; null until Fabric has set it. */
+  get accelerator(): Accelerator | null {
+    return this.#accelerator;
+  }
+  set accelerator(accelerator: Accelerator | null) {
+    this.#accelerator = accelerator;
+  }
+  /** How files are written. Default: `TorchCheckpointIO`. */
+  get checkpointIO(): CheckpointIO {
+    this.#checkpointIO ??= new TorchCheckpointIO();
+    return this.#checkpointIO;
+  }
+  set checkpointIO(checkpointIO: CheckpointIO) {
+    this.#checkpointIO = checkpointIO;
+  }
+  /** How numbers are represented. Default: float32. */
+  get precision(): Precision {
+    this.#precision ??= new Precision();
+    return this.#precision;
+  }
+  set precision(precision: Precision) {
+    this.#precision = precision;
+  }
+  /** internal: what the strategy was made with, so that the connector sees conflicts. */
+  get ownParts(): { accelerator: Accelerator | null; checkpointIO: CheckpointIO | null; precision: Precision | null } {
+    return { accelerator: this.#accelerator, checkpointIO: this.#checkpointIO, precision: this.#precision };
+  }
+
+  /** Sets `launcher`. Called once, when everything else is known. */
+  configureLauncher(): void {}
+  /** Makes this process ready: its device, and the connection to the others. */
+  async setupEnvironment(): Promise<void> {
+    this.accelerator?.setupDevice(this.rootDevice);
+  }
+  /** May replace a data loader. */
+  processDataLoader<L>(loader: L): L {
+    return loader;
+  }
+
+  /** Tensors made inside are on the strategy's device in the precision's dtype. */
+  tensorInitContext(): Disposable {
+    return nested(
+      () => withDevice(this.rootDevice),
+      () => this.precision.tensorInitContext(),
+    );
+  }
+  /** Modules made inside have their parameters on the strategy's device in the precision's dtype, uninitialized with `emptyInit`. */
+  moduleInitContext(emptyInit = false): Disposable {
+    return nested(
+      () => withDevice(this.rootDevice),
+      () => (emptyInit ? nn.init.skipInit() : nullContext),
+      () => this.precision.moduleInitContext(),
+    );
+  }
+
+  /** Sets up a model and its optimizers together. */
+  setupModuleAndOptimizers(
+    module: nn.AnyModule,
+    optimizers: optim.Optimizer[],
+    scheduler?: unknown,
+  ): { module: nn.AnyModule; optimizers: optim.Optimizer[]; scheduler: unknown } {
+    return {
+      module: this.setupModule(module),
+      optimizers: optimizers.map((optimizer) => this.setupOptimizer(optimizer)),
+      scheduler,
+    };
+  }
+  /** Returns the module that is called in place of the user's. */
+  setupModule(module: nn.AnyModule): nn.AnyModule {
+    return module;
+  }
+  /** Returns the optimizer that steps in place of the user's. */
+  setupOptimizer(optimizer: optim.Optimizer): optim.Optimizer {
+    return optimizer;
+  }
+  /** Moves a module to the strategy's device. */
+  abstract moduleToDevice(module: nn.AnyModule): void;
+  /** Moves a batch to a device, the strategy's unless told. */
+  batchToDevice<T>(batch: T, device: Device = this.rootDevice): T {
+    return moveDataToDevice(batch, device);
+  }
+
+  /** Runs the backward pass of a loss. */
+  backward(tensor: Tensor, module: nn.AnyModule | null, options: BackwardOptions = {}): void {
+    this.precision.preBackward(tensor, module);
+    this.precision.backward(tensor, module, options);
+    this.precision.postBackward(tensor, module);
+  }
+  /** Runs an optimizer step and returns what it returned. */
+  optimizerStep(optimizer: optim.Optimizer, closure?: () => Tensor): unknown {
+    return this.precision.optimizerStep(optimizer, closure);
+  }
+  /** Limits each gradient element to `[-clipValue, clipValue]`. */
+  clipGradientsValue(_module: nn.AnyModule, optimizer: optim.Optimizer, clipValue: number): void {
+    this.precision.unscaleGradients(optimizer);
+    nn.utils.clipGradValue_(this.precision.mainParams(optimizer), clipValue);
+  }
+  /** Limits the norm of all gradients together; returns the norm that they had. */
+  clipGradientsNorm(
+    _module: nn.AnyModule,
+    optimizer: optim.Optimizer,
+    maxNorm: number,
+    options: { normType?: number; errorIfNonfinite?: boolean } = {},
+  ): Tensor {
+    this.precision.unscaleGradients(optimizer);
+    const { normType = 2, errorIfNonfinite = true } = options;
+    return nn.utils.clipGradNorm_(this.precision.mainParams(optimizer), maxNorm, { normType, errorIfNonfinite });
+  }
+
+  /** The tensor of every rank, stacked along a new first dimension; the tensor itself where there are no other ranks. */
+  abstract allGather(tensor: Tensor, options?: { syncGrads?: boolean }): Promise<Tensor>;
+  /** Reduces a tensor over all ranks, in place. */
+  abstract allReduce(tensor: Tensor, op?: ReduceOp): Promise<Tensor>;
+  /** Waits for all ranks. */
+  abstract barrier(name?: string): Promise<void>;
+  /** The value of rank `src` on every rank. */
+  abstract broadcast<T>(value: T, src?: number): Promise<T>;
+  /** internal: the value of every rank, by rank. */
+  async allGatherObject<T>(value: T): Promise<T[]> {
+    return [value];
+  }
+  /** True when `decision` is true on all ranks, or, with `all: false`, on any. */
+  async reduceBooleanDecision(decision: boolean, _options: { all?: boolean } = {}): Promise<boolean> {
+    return decision;
+  }
+
+  /** Writes a checkpoint. All ranks call it, rank zero writes, and a failure is an error on all of them. */
+  async saveCheckpoint(path: CheckpointPath, state: object, filter?: CheckpointFilter): Promise<void> {
+    await agree(this, "Saving the checkpoint", async () => {
+      const converted = convertState(this, state, filter);
+      if (this.isGlobalZero) await this.checkpointIO.saveCheckpoint(converted, path);
+    });
+  }
+  /** Reads a checkpoint into `state` and returns what was not asked for. All ranks call it. */
+  async loadCheckpoint(path: CheckpointPath, state?: unknown, options: LoadOptions = {}): Promise<Record<string, unknown>> {
+    if (this.rootDevice.startsWith("cuda")) cuda.emptyCache();
+    const checkpoint = await agree(this, "Reading the checkpoint", async () => this.checkpointIO.loadCheckpoint(path));
+    return agree(this, "Loading the checkpoint", async () => restoreState(this, checkpoint, state, options.strict ?? true));
+  }
+  /** A module's state as it is saved. */
+  getModuleStateDict(module: nn.AnyModule): Record<string, unknown> {
+    return module.stateDict();
+  }
+  /** Puts a saved state into a module. */
+  loadModuleStateDict(module: nn.AnyModule, state: Record<string, unknown>, strict = true): void {
+    module.loadStateDict(state, { strict });
+  }
+  /** An optimizer's state as it is saved. */
+  getOptimizerState(optimizer: optim.Optimizer): unknown {
+    return optimizer.stateDict();
+  }
+
+  /** Undoes what the strategy changed in the process. */
+  async teardown(): Promise<void> {
+    this.precision.teardown();
+    this.accelerator?.teardown();
+    this.checkpointIO.teardown();
+  }
+
+  /** internal: the error of strategies that set models and optimizers up together only. */
+  protected jointSetupRequired(): UsageError {
+    return new UsageError(`The \`${className(this)}\` does not support setting up the module and optimizer(s) independently.`, {
+      hint: "Call `setupModuleAndOptimizers(module, [optimizer, ...])`, or `fabric.setup(module, optimizer)`.",
+    });
+  }
+}

@@ -1,0 +1,22 @@
+// describing.js <processes>: prints what a rank, or a program that runs in place, finds around it.
+import { LightningEnvironment } from "../../../dist/environments/lightning.js";
+import { ScriptLauncher } from "../../../dist/launchers/script.js";
+
+const count = Number(process.argv[2]);
+const environment = new LightningEnvironment();
+process.on("exit", () => process.env.LOCAL_RANK === "0" && console.log("exit handler"));
+const launcher = new ScriptLauncher(environment, count, 1);
+await launcher.launch(() => {});
+// Once more does no harm.
+const rank = await launcher.launch(() => environment.localRank());
+const { LOCAL_RANK, NODE_RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT, OMP_NUM_THREADS, FABRIC_RANK_CHANNEL } = process.env;
+console.log(
+  JSON.stringify({
+    rank,
+    isSupervised: process.env.FABRIC_LAUNCHER_PID === String(process.ppid),
+    variables: { LOCAL_RANK, NODE_RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT, OMP_NUM_THREADS, FABRIC_RANK_CHANNEL },
+    execArgv: process.execArgv,
+    args: process.argv.slice(3),
+  }),
+);
+if (process.env.EXIT_CODE !== undefined) process.exitCode = Number(process.env.EXIT_CODE);

@@ -1,0 +1,93 @@
+// What ranks find around them, what the launching process does and does not do, and how output comes through.
+import assert from "node:assert/strict";
+import { mkdtempSync, readFileSync } from "node:fs";
+import { availableParallelism, tmpdir } from "node:os";
+import { join } from "node:path";
+import { it } from "node:test";
+import { Job } from "./job.js";
+
+interface Description {
+  rank: number;
+  isSupervised: boolean;
+  variables: Record<string, string>;
+  execArgv: string[];
+  args: string[];
+}
+
+function descriptions(job: Job): Description[] {
+  const lines = job.stdout.split("\n").filter((line) => line.startsWith("{"));
+  return lines.map((line) => JSON.parse(line) as Description).sort((a, b) => a.rank - b.rank);
+}
+
+it("each rank runs the same program with the same flags and arguments, and knows its place", async () => {
+  const job = new Job("describing", ["2", "a b", "--flag"], { flags: ["--no-deprecation"] });
+  assert.equal((await job.end).code, 0);
+  const threads = String(process.env.OMP_NUM_THREADS ?? Math.max(1, Math.floor(availableParallelism() / 2)));
+  assert.deepEqual(
+    descriptions(job),
+    [0, 1].map((rank) => ({
+      rank,
+      isSupervised: true,
+      variables: { LOCAL_RANK: String(rank), NODE_RANK: "0", WORLD_SIZE: "2", MASTER_ADDR: "127.0.0.1", OMP_NUM_THREADS: threads },
+      execArgv: ["--no-deprecation"],
+      args: ["a b", "--flag"],
+    })),
+  );
+  assert.equal(job.stdout.split("exit handler").length, 2);
+  await job.assertClean();
+});
+
+it("with one process nothing is started", async () => {
+  const job = new Job("describing", ["1"]);
+  assert.equal((await job.end).code, 0);
+  const [only, ...others] = descriptions(job);
+  assert.deepEqual([only?.rank, only?.isSupervised, only?.variables.LOCAL_RANK, others], [0, false, undefined, []]);
+  await job.assertClean();
+});
+
+it("under another launcher nothing is started", async () => {
+  const job = new Job("external", []);
+  assert.equal((await job.end).code, 0);
+  assert.equal(job.stdout, "rank 1\n");
+  await job.assertClean();
+});
+
+it("the ranks' exit code is the job's", async () => {
+  const job = new Job("describing", ["2"], { env: { EXIT_CODE: "7" } });
+  assert.equal((await job.end).code, 7);
+  await job.assertClean();
+});
+
+it("lines of different ranks are never mixed, whatever their length", async () => {
+  const job = new Job("printing", []);
+  assert.equal((await job.end).code, 0);
+  for (const [text, perRank] of [
+    [job.stdout, 501],
+    [job.stderr, 50],
+  ] as const) {
+    const lines = text.split("\n").slice(0, -1);
+    assert.equal(lines.length, 2 * perRank);
+    for (const line of lines) assert.match(line, /^(<0+>|<1+>|last of [01])$/);
+  }
+  await job.assertClean();
+});
+
+it("two jobs that start at the same moment do not meet", async () => {
+  const tmp = mkdtempSync(join(tmpdir(), "fabric-launch-test-"));
+  const jobs = [1, 2, 3].map(() => new Job("faulty", [], { tmp }));
+  for (const job of jobs) assert.deepEqual([(await job.end).code, job.stderr], [0, ""]);
+  for (const job of jobs.slice(1)) await job.assertClean({ keepsFiles: true });
+  await jobs[0]!.assertClean();
+});
+
+it("the launching process never loads LibTorch, and nothing listens outside of this machine", async () => {
+  const job = new Job("waiting", ["idle"]);
+  await job.until("ready", 2);
+  const pids = [...job.stdout.matchAll(/ready (\d+)/g)].map((match) => match[1]!);
+  assert.doesNotMatch(readFileSync(`/proc/${job.launcher.pid}/maps`, "utf8"), /libtorch|libc10|fabric_torch/);
+  for (const pid of pids) assert.match(readFileSync(`/proc/${pid}/maps`, "utf8"), /libtorch_cpu/);
+  for (const address of job.listeners()) assert.match(address, /^(0100007F|0{24}01000000|0{16}FFFF00000100007F)$/);
+  job.launcher.kill("SIGTERM");
+  await job.end;
+  await job.assertClean();
+});

@@ -1,0 +1,2 @@
+// Stands in for <gloo/transport/device.h>: see declarations.h.
+#include <gloo/declarations.h>

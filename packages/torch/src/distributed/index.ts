@@ -1,0 +1,45 @@
+// `distributed`: several processes that work on one job.
+export {
+  allGather,
+  allGatherStacked,
+  allGatherSync,
+  allGatherWithGrad,
+  allReduce,
+  allReduceSync,
+  allToAll,
+  barrier,
+  barrierSync,
+  broadcast,
+  broadcastSync,
+  type CollectiveOptions,
+  type DestinationOptions,
+  gather,
+  monitoredBarrier,
+  type PointToPointOptions,
+  type ReduceOptions,
+  recv,
+  reduce,
+  reduceScatter,
+  type SourceOptions,
+  scatter,
+  send,
+} from "./collectives.js";
+export { allGatherObject, broadcastObject } from "./object-collectives.js";
+export {
+  type Backend,
+  destroyProcessGroup,
+  type GroupOptions,
+  getBackend,
+  getDefaultGroup,
+  getRank,
+  getWorldSize,
+  type InitOptions,
+  initProcessGroup,
+  isAvailable,
+  isBackendAvailable,
+  isInitialized,
+  newGroup,
+  ProcessGroup,
+} from "./process-group.js";
+export type { ReduceOp } from "./reduce-op.js";
+export { FileStore, HashStore, PrefixStore, Store, type StoreWaitOptions, TCPStore } from "./stores.js";

@@ -1,0 +1,115 @@
+// The part of the addon's interface that concerns several processes. Everything in it is internal.
+import { type Handle, native } from "../native.js";
+
+declare const brand: unique symbol;
+/** internal: an external around a native store. */
+export interface StoreHandle {
+  readonly [brand]: "store";
+}
+/** internal: an external around a native process group. */
+export interface GroupHandle {
+  readonly [brand]: "group";
+}
+/** internal: an external around a collective on its way. */
+export interface WorkHandle {
+  readonly [brand]: "work";
+}
+/** internal: an external around the native half of DistributedDataParallel. */
+export interface ReducerHandle {
+  readonly [brand]: "reducer";
+}
+
+/** internal: the names by which the addon starts collectives. */
+export type CollectiveName =
+  | "broadcast"
+  | "allReduce"
+  | "reduce"
+  | "allGather"
+  | "gather"
+  | "scatter"
+  | "reduceScatter"
+  | "allToAll"
+  | "send"
+  | "recv"
+  | "barrier";
+
+/** internal: what may block takes a last argument `sync`: in place, or on another thread with a promise. */
+export interface DistributedBinding {
+  // stores.cc
+  fileStore(path: string, worldSize: number): StoreHandle;
+  hashStore(): StoreHandle;
+  prefixStore(prefix: string, store: StoreHandle): StoreHandle;
+  tcpStore(
+    host: string,
+    port: number,
+    worldSize: number,
+    isMaster: boolean,
+    timeoutMs: number,
+    sync: false,
+  ): Promise<{ store: StoreHandle; port: number }>;
+  storeSet(store: StoreHandle, key: string, value: Uint8Array, sync: false): Promise<void>;
+  storeGet(store: StoreHandle, key: string, timeoutMs: number, sync: false): Promise<Uint8Array>;
+  storeWait(store: StoreHandle, keys: readonly string[], timeoutMs: number, sync: false): Promise<void>;
+  storeAdd(store: StoreHandle, key: string, amount: number, sync: false): Promise<number>;
+  storeCheck(store: StoreHandle, keys: readonly string[], sync: false): Promise<boolean>;
+  storeDeleteKey(store: StoreHandle, key: string, sync: false): Promise<boolean>;
+  storeNumKeys(store: StoreHandle, sync: false): Promise<number>;
+
+  // groups.cc
+  createProcessGroup(
+    store: StoreHandle,
+    backend: string,
+    rank: number,
+    worldSize: number,
+    timeoutMs: number,
+    name: string,
+    networkInterface: string,
+    peerHost: string,
+    sync: false,
+  ): Promise<GroupHandle>;
+  /** Gives sockets and threads back; never blocks. */
+  destroyProcessGroup(group: GroupHandle): void;
+  monitoredBarrier(group: GroupHandle, timeoutMs: number, waitAllRanks: boolean): Promise<void>;
+
+  // collectives.cc
+  /** `peer` is the root, source or destination as a rank of the group. */
+  startCollective(
+    group: GroupHandle,
+    name: CollectiveName,
+    outputs: readonly Handle[],
+    inputs: readonly Handle[],
+    op: string,
+    peer: number,
+    tag: number,
+  ): WorkHandle;
+  workWait(work: WorkHandle): Promise<void>;
+  workWaitSync(work: WorkHandle): void;
+  /** The rank of the group that sent what `recv` got. */
+  workSource(work: WorkHandle): number;
+  /** Makes rows gathered from all ranks a function of `input`, this rank's own. */
+  attachGather(group: GroupHandle, input: Handle, rows: Handle): Handle;
+
+  // reducer.cc
+  /** Throws on every rank when the parameters differ between ranks. Blocks. */
+  verifyModels(group: GroupHandle, parameters: readonly Handle[], names: readonly string[]): void;
+  /** Copies rank `source`'s tensors to all ranks. Blocks. */
+  broadcastTensors(group: GroupHandle, tensors: readonly Handle[], bufferBytes: number, source: number): void;
+  createReducer(
+    group: GroupHandle,
+    parameters: readonly Handle[],
+    names: readonly string[],
+    sparse: readonly number[],
+    bucketBytes: number,
+    findUnused: boolean,
+    gradientAsBucketView: boolean,
+    staticGraph: boolean,
+  ): ReducerHandle;
+  reducerBeforeForward(reducer: ReducerHandle, synced: boolean): void;
+  reducerBeforeBackward(reducer: ReducerHandle, outputs: readonly Handle[]): void;
+  reducerSink(reducer: ReducerHandle, outputs: readonly Handle[], delay: boolean): Handle[];
+}
+
+/** internal: the addon, loaded once. */
+export function distributedNative(): DistributedBinding {
+  return native() as unknown as DistributedBinding;
+}

@@ -1,0 +1,156 @@
+// Stores: small shared dictionaries through which the processes of a job find each other. Values are bytes and are never
+// evaluated. A file store needs no port and serves one host; a TCP store serves several.
+import { typeError } from "../check.js";
+import { ConfigurationError } from "../errors.js";
+import { distributedNative, type StoreHandle } from "./native.js";
+
+const defaultTimeoutMs = 300_000;
+
+/** Options of calls that wait for a key. */
+export interface StoreWaitOptions {
+  /** Give up after this many milliseconds, with a `DistributedError` of code `ERR_STORE_TIMEOUT`. Default: the store's. */
+  timeoutMs?: number | undefined;
+}
+
+/** A dictionary shared by processes. All calls are promises and run on other threads. */
+export abstract class Store {
+  readonly #handle: Promise<StoreHandle>;
+  /** How long calls wait for a key unless told otherwise, in milliseconds. */
+  readonly timeoutMs: number;
+
+  /** internal: use one of the subclasses. */
+  constructor(handle: StoreHandle | Promise<StoreHandle>, timeoutMs = defaultTimeoutMs) {
+    this.timeoutMs = checkTimeout(timeoutMs);
+    this.#handle = Promise.resolve(handle);
+    // A failure is reported by the calls that use the store.
+    this.#handle.catch(() => {});
+  }
+
+  /** internal: the native store, once it is connected. */
+  handle(): Promise<StoreHandle> {
+    return this.#handle;
+  }
+
+  /** Sets a key to bytes, or to a text in UTF-8. */
+  async set(key: string, value: string | Uint8Array): Promise<void> {
+    const bytes = typeof value === "string" ? new TextEncoder().encode(value) : value;
+    if (!(bytes instanceof Uint8Array)) throw typeError("value", "a string or a Uint8Array", value);
+    await distributedNative().storeSet(await this.#handle, key, bytes, false);
+  }
+  /** The bytes of a key; waits until it is set. */
+  async get(key: string, options: StoreWaitOptions = {}): Promise<Uint8Array> {
+    return distributedNative().storeGet(await this.#handle, key, this.#timeout(options), false);
+  }
+  /** The same as a text. */
+  async getText(key: string, options: StoreWaitOptions = {}): Promise<string> {
+    return new TextDecoder("utf-8", { fatal: true }).decode(await this.get(key, options));
+  }
+  /** Waits until all keys are set. */
+  async wait(keys: readonly string[], options: StoreWaitOptions = {}): Promise<void> {
+    await distributedNative().storeWait(await this.#handle, keys, this.#timeout(options), false);
+  }
+  /** Adds to the counter `key`, which starts at 0, and returns the sum. */
+  async add(key: string, amount: number): Promise<number> {
+    return distributedNative().storeAdd(await this.#handle, key, amount, false);
+  }
+  /** True when all keys are set; does not wait. */
+  async check(keys: readonly string[]): Promise<boolean> {
+    return distributedNative().storeCheck(await this.#handle, keys, false);
+  }
+  /** Removes a key; false when there was none. Not every store can. */
+  async deleteKey(key: string): Promise<boolean> {
+    return distributedNative().storeDeleteKey(await this.#handle, key, false);
+  }
+  /** The number of keys, including those the store keeps for itself. */
+  async numKeys(): Promise<number> {
+    return distributedNative().storeNumKeys(await this.#handle, false);
+  }
+
+  #timeout(options: StoreWaitOptions): number {
+    return options.timeoutMs === undefined ? this.timeoutMs : checkTimeout(options.timeoutMs);
+  }
+}
+
+/** A store in a file that all processes of one host open: no port, no listener. The last of `worldSize` users removes the file. */
+export class FileStore extends Store {
+  /** Path of the file. */
+  readonly path: string;
+
+  constructor(path: string, worldSize: number, options: StoreWaitOptions = {}) {
+    if (typeof path !== "string" || path === "") throw typeError("path", "the path of a file", path);
+    super(distributedNative().fileStore(path, checkWorldSize(worldSize)), options.timeoutMs);
+    this.path = path;
+  }
+}
+
+/**
+ * A store that one process (the master, usually rank 0) serves on a port and the others reach over the network. It connects
+ * in the background; every call waits for that. Port 0 lets the system choose: `connected()` tells which.
+ *
+ * The connection is neither authenticated nor encrypted: use it in networks you trust.
+ */
+export class TCPStore extends Store {
+  /** The address of the master. */
+  readonly host: string;
+  readonly #connected: Promise<{ store: StoreHandle; port: number }>;
+
+  constructor(host: string, port: number, worldSize: number, isMaster: boolean, options: StoreWaitOptions = {}) {
+    if (typeof host !== "string" || host === "") throw typeError("host", "a host name or an address", host);
+    if (!Number.isInteger(port) || port < 0 || port > 65535) {
+      throw new ConfigurationError(`\`port\` is ${port}.`, { hint: "Ports are whole numbers from 1 to 65535; 0 lets the system choose." });
+    }
+    const timeoutMs = checkTimeout(options.timeoutMs ?? defaultTimeoutMs);
+    const connected = distributedNative().tcpStore(host, port, checkWorldSize(worldSize), isMaster, timeoutMs, false);
+    super(
+      connected.then(({ store }) => store),
+      timeoutMs,
+    );
+    this.host = host;
+    this.#connected = connected;
+    connected.catch(() => {});
+  }
+
+  /** Waits for the connection; gives the port in use. */
+  async connected(): Promise<{ port: number }> {
+    const { port } = await this.#connected;
+    return { port };
+  }
+}
+
+/** A store within this process, for tests and for a world of one. */
+export class HashStore extends Store {
+  constructor(options: StoreWaitOptions = {}) {
+    super(distributedNative().hashStore(), options.timeoutMs);
+  }
+}
+
+/** Another store whose keys all begin with a prefix, so that several users do not meet. */
+export class PrefixStore extends Store {
+  /** What all keys begin with. */
+  readonly prefix: string;
+
+  constructor(prefix: string, store: Store) {
+    if (!(store instanceof Store)) throw typeError("store", "a Store", store);
+    super(
+      store.handle().then((inner) => distributedNative().prefixStore(prefix, inner)),
+      store.timeoutMs,
+    );
+    this.prefix = prefix;
+  }
+}
+
+/** internal: a number of milliseconds above zero. */
+export function checkTimeout(timeoutMs: number): number {
+  if (typeof timeoutMs !== "number") throw typeError("timeoutMs", "a number of milliseconds", timeoutMs);
+  if (!(timeoutMs > 0)) throw new ConfigurationError(`\`timeoutMs\` is ${timeoutMs}.`, { hint: "Give a number of milliseconds above 0." });
+  // More than a native duration holds safely stands for "for ever".
+  return Math.min(Math.ceil(timeoutMs), 1e12);
+}
+
+/** internal: a number of processes. */
+export function checkWorldSize(worldSize: number): number {
+  if (!Number.isInteger(worldSize) || worldSize < 1) {
+    throw new ConfigurationError(`\`worldSize\` is ${worldSize}.`, { hint: "Give the number of processes, 1 or more." });
+  }
+  return worldSize;
+}

@@ -1,0 +1,40 @@
+// `nn`: modules, layers and losses; functions, initializations and utilities in namespaces of their own.
+export type { FactoryOptions } from "./arguments.js";
+export { ModuleDict } from "./containers/module-dict.js";
+export { ModuleList } from "./containers/module-list.js";
+export { ParameterList } from "./containers/parameter-list.js";
+export { Sequential } from "./containers/sequential.js";
+export type { ModuleTarget } from "./convert.js";
+export * as functional from "./functional/index.js";
+export * as init from "./init.js";
+export * from "./layers/activations.js";
+export { BatchNorm1d } from "./layers/batch-norm1d.js";
+export { BatchNorm2d } from "./layers/batch-norm2d.js";
+export { BatchNorm3d } from "./layers/batch-norm3d.js";
+export { Bilinear } from "./layers/bilinear.js";
+export { Conv1d } from "./layers/conv1d.js";
+export { Conv2d } from "./layers/conv2d.js";
+export { Conv3d } from "./layers/conv3d.js";
+export { ConvTranspose1d } from "./layers/conv-transpose1d.js";
+export { ConvTranspose2d } from "./layers/conv-transpose2d.js";
+export { Dropout } from "./layers/dropout.js";
+export { Dropout2d } from "./layers/dropout2d.js";
+export { Embedding } from "./layers/embedding.js";
+export { GroupNorm } from "./layers/group-norm.js";
+export { LayerNorm } from "./layers/layer-norm.js";
+export { Linear } from "./layers/linear.js";
+export * from "./layers/losses.js";
+export {
+  AdaptiveAvgPool1d,
+  AdaptiveAvgPool2d,
+  AvgPool1d,
+  AvgPool2d,
+  MaxPool1d,
+  MaxPool2d,
+} from "./layers/pooling.js";
+export { Flatten, Identity, Unflatten } from "./layers/shape.js";
+export { type AnyModule, Module } from "./module.js";
+export { Parameter } from "./parameter.js";
+export type { RemovableHandle } from "./removable-handle.js";
+export type { LoadOptions, LoadResult, StateDict, StateDictOptions } from "./state-dict.js";
+export * as utils from "./utils.js";

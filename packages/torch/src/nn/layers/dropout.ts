@@ -1,0 +1,29 @@
+// Dropout of single elements.
+import type { Tensor } from "../../tensor.js";
+import { checkBoolean, checkNumber, checkOptions } from "../arguments.js";
+import { dropout } from "../functional/dropout.js";
+import { Module } from "../module.js";
+import { pyBool, pyFloat } from "../python-text.js";
+
+/** In training, zeroes elements with probability `p` and scales the rest by `1 / (1 - p)`. */
+export class Dropout extends Module<[Tensor], Tensor> {
+  /** Probability of a zero. */
+  p: number;
+  /** Whether the input is overwritten. */
+  inplace: boolean;
+
+  constructor(p = 0.5, options: { inplace?: boolean } = {}) {
+    super();
+    checkOptions(options, ["inplace"], "new nn.Dropout(0.5, { inplace: true })");
+    this.p = checkNumber("p", p, 0, 1);
+    this.inplace = checkBoolean("inplace", options.inplace ?? false);
+  }
+
+  forward(input: Tensor): Tensor {
+    return dropout(input, this.p, { training: this.training, inplace: this.inplace });
+  }
+
+  override extraRepr(): string {
+    return `p=${pyFloat(this.p)}, inplace=${pyBool(this.inplace)}`;
+  }
+}

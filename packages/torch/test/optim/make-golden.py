@@ -1,0 +1,83 @@
+"""Writes ../golden/optim.json: parameters and state after steps of PyTorch's optimizers on literal gradients.
+
+Run with the Python of the LibTorch that the tests use: OMP_NUM_THREADS=1 python3 make-golden.py
+"""
+import json
+import os
+
+import torch
+
+SHAPES = [(4, 9), (7,), (1,)]
+STEPS = 6
+
+
+def values(seed, shape, dtype):
+    count = 1
+    for size in shape:
+        count *= size
+    state, out = seed, []
+    for _ in range(count):
+        state = (state * 1103515245 + 12345) % 2147483648
+        out.append(state / 1073741824 - 1)
+    return torch.tensor(out, dtype=torch.float32).to(dtype).reshape(shape)
+
+
+def run(name, options, dtype=torch.float32, late=False):
+    params = [torch.nn.Parameter(values(10 + i, shape, dtype)) for i, shape in enumerate(SHAPES)]
+    keywords = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+    optimizer = getattr(torch.optim, name)(params, **keywords)
+    for step in range(STEPS):
+        for i, param in enumerate(params):
+            skipped = late and (i == 1 and step < 2 or i == 2 and step == 4)
+            param.grad = None if skipped else values(100 * step + i, SHAPES[i], dtype)
+        optimizer.step()
+    saved = optimizer.state_dict()
+    state = {
+        str(key): {k: v.tolist() if torch.is_tensor(v) else v for k, v in record.items() if v is not None}
+        for key, record in saved["state"].items()
+    }
+    return {
+        "optimizer": name,
+        "options": options,
+        "dtype": str(dtype)[6:],
+        "late": late,
+        "params": [p.tolist() for p in params],
+        "state": {k: v for k, v in state.items() if v},
+        "repr": repr(optimizer),
+    }
+
+
+CASES = [
+    ("SGD", {"lr": 0.1}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "dampening": 0.3}),
+    ("SGD", {"lr": 0.01, "momentum": 0.8, "nesterov": True}),
+    ("SGD", {"lr": 0.05, "weight_decay": 0.01}),
+    ("SGD", {"lr": 0.05, "maximize": True}),
+    ("SGD", {"lr": 0.05, "momentum": 0.7, "weight_decay": 0.02, "nesterov": True, "maximize": True}),
+    ("Adam", {}),
+    ("Adam", {"lr": 0.01, "weight_decay": 0.1}),
+    ("Adam", {"lr": 0.02, "betas": [0.8, 0.99], "eps": 1e-6, "amsgrad": True}),
+    ("Adam", {"lr": 0.003, "weight_decay": 0.02, "amsgrad": True, "maximize": True}),
+    ("AdamW", {}),
+    ("AdamW", {"lr": 0.01, "weight_decay": 0.1, "amsgrad": True}),
+    ("AdamW", {"lr": 0.01, "betas": [0.5, 0.9], "weight_decay": 0, "maximize": True}),
+]
+
+
+def main():
+    cases = [run(*case) for case in CASES]
+    cases += [run(*CASES[i], dtype=torch.float64) for i in (1, 8, 12)]
+    cases += [run(*CASES[i], dtype=torch.bfloat16) for i in (1, 7)]
+    cases += [run(*CASES[i], late=True) for i in (1, 6, 7, 12)]
+    inputs = {
+        "params": [values(10 + i, shape, torch.float32).tolist() for i, shape in enumerate(SHAPES)],
+        "grads": [[values(100 * s + i, shape, torch.float32).tolist() for i, shape in enumerate(SHAPES)] for s in range(STEPS)],
+    }
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "golden", "optim.json")
+    with open(path, "w") as file:
+        json.dump({"torch": torch.__version__, "inputs": inputs, "cases": cases}, file, indent=None)
+        file.write("\n")
+
+
+main()

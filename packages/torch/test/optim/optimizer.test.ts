@@ -1,0 +1,181 @@
+// What all optimizers share: groups, steps, zeroing gradients, hooks, and what wrong usage says.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import * as torch from "@fabric-ts/torch";
+import { nn, optim, type Tensor } from "@fabric-ts/torch";
+
+function param(...values: number[]): Tensor {
+  return torch.tensor(values, { dtype: "float32", requiresGrad: true });
+}
+
+function withGrad(values: number[], grad: number[]): Tensor {
+  const p = param(...values);
+  p.grad = torch.tensor(grad, { dtype: "float32" });
+  return p;
+}
+
+test("a step changes the parameters in place and leaves the gradients", () => {
+  const p = withGrad([1, 2], [10, -10]);
+  const optimizer = new optim.SGD([p], { lr: 0.5 });
+  assert.equal(optimizer.step(), undefined);
+  assert.deepEqual(p.tolist(), [-4, 7]);
+  assert.deepEqual(p.grad?.tolist(), [10, -10]);
+  assert.equal(p.requiresGrad, true);
+  assert.equal(p.isLeaf, true);
+});
+
+test("a parameter without a gradient is left alone and gets no state", () => {
+  const p = param(1);
+  const q = withGrad([1], [1]);
+  const optimizer = new optim.Adam([p, q], { lr: 0.5 });
+  optimizer.step();
+  assert.deepEqual(p.tolist(), [1]);
+  assert.deepEqual([...optimizer.state.keys()], [q]);
+});
+
+test("groups have options of their own, also changed between steps", () => {
+  const p = withGrad([1], [1]);
+  const q = withGrad([1], [1]);
+  const optimizer = new optim.SGD([{ params: [p] }, { params: q, lr: 0.25 }], { lr: 0.5 });
+  assert.equal(optimizer.paramGroups.length, 2);
+  optimizer.step();
+  assert.deepEqual([p.item(), q.item()], [0.5, 0.75]);
+  const [group] = optimizer.paramGroups;
+  assert.ok(group);
+  group.lr = 0.125;
+  optimizer.step();
+  assert.deepEqual([p.item(), q.item()], [0.375, 0.5]);
+});
+
+test("a group can be added later", () => {
+  const p = withGrad([1], [1]);
+  const optimizer = new optim.SGD([param(1)], { lr: 0.5, momentum: 0.9 });
+  optimizer.addParamGroup({ params: [p], lr: 1 });
+  optimizer.step();
+  assert.equal(p.item(), 0);
+  assert.equal(optimizer.paramGroups[1]?.momentum, 0.9);
+});
+
+test("parameters of several dtypes share a group", () => {
+  const p = withGrad([1], [1]);
+  const q = torch.tensor([1], { dtype: "float64", requiresGrad: true });
+  q.grad = torch.tensor([1], { dtype: "float64" });
+  const r = withGrad([2], [1]);
+  new optim.SGD([p, q, r], { lr: 0.5, momentum: 0.9 }).step();
+  assert.deepEqual([p.item(), q.item(), r.item()], [0.5, 0.5, 1.5]);
+  assert.equal(q.dtype, "float64");
+});
+
+test("Adam takes complex parameters", () => {
+  const p = torch.viewAsComplex(torch.tensor([[1, 2]], { dtype: "float32" })).clone();
+  p.requiresGrad = true;
+  p.grad = torch.viewAsComplex(torch.tensor([[0.5, -4]], { dtype: "float32" })).clone();
+  new optim.Adam([p], { lr: 0.25, amsgrad: true }).step();
+  assert.deepEqual(torch.viewAsReal(p.detach()).tolist(), [[0.75, 2.25]]);
+});
+
+test("a closure runs with gradients recorded, and its loss is returned", () => {
+  const p = param(3);
+  const optimizer = new optim.SGD([p], { lr: 0.25 });
+  const step = () =>
+    optimizer.step(() => {
+      optimizer.zeroGrad();
+      const loss = p.mul(p).sum();
+      loss.backward();
+      return loss;
+    });
+  const loss = torch.noGrad(step);
+  assert.equal(loss.item(), 9);
+  assert.equal(p.item(), 1.5);
+  assert.equal(torch.isGradEnabled(), true);
+});
+
+test("a closure that returns a promise is refused", () => {
+  const p = withGrad([1], [1]);
+  assert.throws(() => new optim.SGD([p], { lr: 1 }).step(async () => 1), /returned a promise/);
+  assert.equal(p.item(), 1);
+  assert.equal(torch.isGradEnabled(), true);
+});
+
+test("zeroGrad sets gradients to null, or to zero", () => {
+  const p = withGrad([1], [5]);
+  const q = param(1);
+  const optimizer = new optim.SGD([p, q], { lr: 1 });
+  const grad = p.grad;
+  optimizer.zeroGrad({ setToNone: false });
+  assert.equal(p.grad, grad);
+  assert.deepEqual(p.grad?.tolist(), [0]);
+  assert.equal(q.grad, null);
+  optimizer.zeroGrad();
+  assert.equal(p.grad, null);
+});
+
+test("state made inside a scope outlives it", () => {
+  const p = withGrad([1], [1]);
+  const optimizer = new optim.Adam([p], { lr: 0.1 });
+  torch.scope(() => optimizer.step());
+  optimizer.step();
+  assert.equal((optimizer.state.get(p)?.exp_avg as Tensor).isDisposed, false);
+});
+
+test("hooks run before and after a step until they are removed", () => {
+  const optimizer = new optim.SGD([withGrad([1], [1])], { lr: 1 });
+  const seen: string[] = [];
+  const before = optimizer.registerStepPreHook(() => seen.push("before"));
+  optimizer.registerStepPostHook((o) => seen.push(o === optimizer ? "after" : "?"));
+  optimizer.step();
+  before.remove();
+  optimizer.step();
+  assert.deepEqual(seen, ["before", "after", "after"]);
+});
+
+test("an optimizer of one's own needs only updateGroup", () => {
+  class PlainDescent extends optim.Optimizer {
+    constructor(params: Iterable<Tensor>, options: { lr: number }) {
+      super(params, options);
+    }
+    protected override updateGroup(group: optim.ParamGroup): void {
+      for (const p of group.params) if (p.grad) p.add_(p.grad, { alpha: -group.lr });
+    }
+  }
+  const p = withGrad([1], [1]);
+  new PlainDescent([p], { lr: 0.5 }).step();
+  assert.equal(p.item(), 0.5);
+});
+
+test("sparse gradients are refused with the way out", () => {
+  for (const make of [(p: Tensor) => new optim.SGD([p], { lr: 1 }), (p: Tensor) => new optim.Adam([p])]) {
+    const p = withGrad([1, 2], [1, 0]);
+    p.grad = (p.grad as Tensor).toSparse();
+    assert.throws(() => make(p).step(), /does not support sparse gradients[^]*sparse: false/);
+    assert.deepEqual(p.tolist(), [1, 2]);
+  }
+});
+
+test("wrong parameters are refused with what to type", () => {
+  const p = param(1);
+  const model = new nn.Linear(2, 1);
+  assert.throws(() => new optim.SGD(model as never, { lr: 1 }), /got a module[^]*new SGD\(model\.parameters\(\), \.\.\.\)/);
+  assert.throws(() => new optim.SGD(p as never, { lr: 1 }), /new SGD\(\[tensor\], \.\.\.\)/);
+  assert.throws(() => new optim.SGD([], { lr: 1 }), { name: "ConfigurationError", message: /empty list of parameters/ });
+  assert.throws(() => new optim.SGD(3 as never, { lr: 1 }), TypeError);
+  assert.throws(() => new optim.SGD(["a"] as never, { lr: 1 }), /can only optimize tensors, but parameter 0 is "a"/);
+  assert.throws(() => new optim.SGD(model.namedParameters() as never, { lr: 1 }), /rather than named ones/);
+  assert.throws(() => new optim.SGD([p.mul(2)], { lr: 1 }), /cannot optimize parameter 0 of shape \[1\]: it is the result of an operation/);
+  assert.throws(() => new optim.SGD([{ params: [p] }, { params: [p] }], { lr: 1 }), /in more than one parameter group/);
+});
+
+test("wrong options are refused with what to type", () => {
+  const p = [param(1)];
+  assert.throws(() => new optim.SGD(p), { name: "TypeError", message: /needs a learning rate[^]*\{ lr: 0\.1 \}/ });
+  assert.throws(() => new optim.SGD(p, 0.1 as never), /\{ lr: 0\.1/);
+  assert.throws(() => new optim.SGD(p, { lr: -0.1 }), /`lr` has to be at least 0, but is -0\.1/);
+  assert.throws(() => new optim.SGD(p, { lr: Number.NaN }), /`lr` has to be at least 0/);
+  assert.throws(() => new optim.SGD(p, { lr: 1, momentum: -1 }), /`momentum`/);
+  assert.throws(() => new optim.SGD(p, { lr: 1, weight_decay: 1 } as never), /It is called `weightDecay` here/);
+  assert.throws(() => new optim.SGD([{ params: p, weight_decay: 1 }], { lr: 1 }), /It is called `weightDecay` here/);
+  assert.throws(() => new optim.SGD(p, { lr: 1, nesterov: true }), /Nesterov momentum requires a momentum/);
+  assert.throws(() => new optim.Adam(p, { betas: [0.9, 1] }), /`betas`/);
+  assert.throws(() => new optim.Adam(p, { eps: -1 }), /`eps`/);
+  assert.throws(() => new optim.AdamW(p, { learningRate: 1 } as never), /Unknown option `learningRate`[^]*new AdamW/);
+});
