@@ -145,13 +145,16 @@ export class Connector {
     if (accelerator instanceof Accelerator) return accelerator;
     const names = ["auto", "gpu", ...this.#around.accelerators.names()];
     if (typeof accelerator === "string" && names.includes(accelerator)) return accelerator;
-    throw new ConfigurationError(`You selected an invalid accelerator name: \`accelerator: ${describe(accelerator)}\`.`, {
-      hint: `Available names are: ${names.join(", ")}.`,
-    });
+    throw new ConfigurationError(
+      `You selected an invalid accelerator name: \`accelerator: ${describe(accelerator)}\`.`,
+      {
+        hint: `Available names are: ${names.join(", ")}.`,
+      },
+    );
   }
 
   #takePlugins(plugins: Plugin | readonly Plugin[] | undefined, precision: unknown): void {
-    const list: unknown[] = plugins === undefined ? [] : Symbol.iterator in (plugins as object) ? [...(plugins as readonly Plugin[])] : [plugins];
+    const list: unknown[] = plugins === undefined ? [] : Array.isArray(plugins) ? plugins : [plugins];
     const repeated = new Set<string>();
     for (const plugin of list) {
       if (plugin instanceof Precision) {
@@ -164,7 +167,9 @@ export class Connector {
         if (this.#environment) repeated.add("ClusterEnvironment");
         this.#environment = plugin;
       } else {
-        throw new TypeError(`Found invalid type for plugin ${describe(plugin)}.\nExpected one of: Precision, CheckpointIO, ClusterEnvironment.`);
+        throw new TypeError(
+          `Found invalid type for plugin ${describe(plugin)}.\nExpected one of: Precision, CheckpointIO, ClusterEnvironment.`,
+        );
       }
     }
     if (repeated.size > 0) {
@@ -190,7 +195,9 @@ export class Connector {
     if (own.precision) {
       if (this.#precisionPlugin) throw givenTwice("precision", "plugins");
       if (precision !== undefined) {
-        rankZeroWarn(`\`precision: ${describe(precision)}\` has no effect: the ${className(strategy)} brings its own ${className(own.precision)}.`);
+        rankZeroWarn(
+          `\`precision: ${describe(precision)}\` has no effect: the ${className(strategy)} brings its own ${className(own.precision)}.`,
+        );
       }
       this.#precisionPlugin = own.precision;
     }
@@ -235,7 +242,8 @@ export class Connector {
     const preferred = chosen === "gpu" ? ["mps", "cuda"] : ["tpu", "mps", "cuda"];
     const found = preferred.find((name) => accelerators.has(name) && accelerators.get(name).isAvailable());
     if (found !== undefined) return found;
-    if (chosen === "gpu") throw new UsageError("No supported gpu backend found!", { hint: 'Use `accelerator: "auto"` or `"cpu"`.' });
+    if (chosen === "gpu")
+      throw new UsageError("No supported gpu backend found!", { hint: 'Use `accelerator: "auto"` or `"cpu"`.' });
     return "cpu";
   }
 
@@ -284,19 +292,28 @@ export class Connector {
       case "bf16-mixed":
         return this.#mixedPrecision(name);
       default:
-        throw new NotSupportedError(`The precision ${describe(name)} is not available: Transformer Engine is a Python library.`, {
-          hint: 'Use `precision: "bf16-mixed"`.',
-        });
+        throw new NotSupportedError(
+          `The precision ${describe(name)} is not available: Transformer Engine is a Python library.`,
+          {
+            hint: 'Use `precision: "bf16-mixed"`.',
+          },
+        );
     }
   }
 
   #mixedPrecision(name: "16-mixed" | "bf16-mixed"): Precision {
     const device = this.accelerator.name;
     if (device === "mps") {
-      throw new NotSupportedError(`\`precision: ${describe(name)}\` is not available on the MPS accelerator.`, { hint: 'Use `precision: "16-true"` or `"32-true"`.' });
+      throw new NotSupportedError(`\`precision: ${describe(name)}\` is not available on the MPS accelerator.`, {
+        hint: 'Use `precision: "16-true"` or `"32-true"`.',
+      });
     }
     if (device !== "cpu") {
-      rankZeroInfo(name === "16-mixed" ? "Using 16-bit Automatic Mixed Precision (AMP)" : "Using bfloat16 Automatic Mixed Precision (AMP)");
+      rankZeroInfo(
+        name === "16-mixed"
+          ? "Using 16-bit Automatic Mixed Precision (AMP)"
+          : "Using bfloat16 Automatic Mixed Precision (AMP)",
+      );
       return new MixedPrecision(name, "cuda");
     }
     if (name === "16-mixed") {
@@ -325,9 +342,12 @@ export class Connector {
     }
     strategy.configureLauncher();
     if (this.#around.isInteractive && strategy.launcher && !strategy.launcher.isInteractiveCompatible) {
-      throw new UsageError(`\`new Fabric({ strategy: ${describe(strategyLabel(this.#chosenStrategy))} })\` is not compatible with an interactive environment.`, {
-        hint: "Run your code as a script, or use one device.",
-      });
+      throw new UsageError(
+        `\`new Fabric({ strategy: ${describe(strategyLabel(this.#chosenStrategy))} })\` is not compatible with an interactive environment.`,
+        {
+          hint: "Run your code as a script, or use one device.",
+        },
+      );
     }
   }
 }
@@ -344,7 +364,11 @@ function defaultSurroundings(): Surroundings {
 
 /** True in Node's REPL: there is no script that other processes could run. */
 function isInteractive(): boolean {
-  return process.argv[1] === undefined && process.stdin.isTTY === true && !process.execArgv.some((flag) => /^(-e|-p|-pe|--eval|--print)(=|$)/.test(flag));
+  return (
+    process.argv[1] === undefined &&
+    process.stdin.isTTY === true &&
+    !process.execArgv.some((flag) => /^(-e|-p|-pe|--eval|--print)(=|$)/.test(flag))
+  );
 }
 
 function checkNumNodes(given: unknown): number {
@@ -354,12 +378,16 @@ function checkNumNodes(given: unknown): number {
 }
 
 function checkDevices(devices: unknown, accelerator: string | Accelerator): void {
-  const isEmpty = devices === 0 || devices === "0" || devices === false || (Array.isArray(devices) && devices.length === 0);
+  const isEmpty =
+    devices === 0 || devices === "0" || devices === false || (Array.isArray(devices) && devices.length === 0);
   if (!isEmpty) return;
   const name = typeof accelerator === "string" ? accelerator : accelerator.name;
-  throw new ConfigurationError(`\`new Fabric({ devices: ${describe(devices)} })\` value is not a valid input using ${name} accelerator.`, {
-    hint: "Give at least one device, or leave `devices` out.",
-  });
+  throw new ConfigurationError(
+    `\`new Fabric({ devices: ${describe(devices)} })\` value is not a valid input using ${name} accelerator.`,
+    {
+      hint: "Give at least one device, or leave `devices` out.",
+    },
+  );
 }
 
 function givenTwice(part: string, flag: string): ConfigurationError {

@@ -1,11 +1,12 @@
 // The export table of what concerns several processes, and the errors of a collective.
 #include "distributed.h"
 
-#include <cstdio>
+#include <c10/util/Exception.h>
 
-#ifdef FABRIC_WITH_GLOO
-#include <gloo/common/error.h>
-#endif
+#include <cstdio>
+#include <initializer_list>
+
+#include "transport-error.h"
 
 namespace fabric {
 
@@ -19,12 +20,29 @@ bool contains(const std::string& text, std::initializer_list<const char*> parts)
 }
 
 // Without "[../gloo/transport/tcp/pair.cc:598] " in front and a C++ backtrace behind.
-std::string shortText(const std::exception_ptr& error) {
-  std::string text = describeException(error).what();
+std::string shorten(std::string text) {
   if (!text.empty() && text[0] == '[' && text.find(".cc:") < text.find("] ")) text = text.substr(text.find("] ") + 2);
   const size_t trace = text.find("\nException raised from");
   return trace == std::string::npos ? text : text.substr(0, trace);
 }
+
+std::string textOf(const std::exception_ptr& error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const c10::Error& caught) {
+    return shorten(caught.what_without_backtrace());
+  } catch (const std::exception& caught) {
+    return shorten(caught.what());
+  } catch (...) {
+    return "an error of an unknown type";
+  }
+}
+
+bool saysGone(const std::string& text) {
+  return contains(text, {"closed by peer", "reset by peer", "Connection refused", "Broken pipe", "Socket closed"});
+}
+
+bool saysLate(const std::string& text) { return contains(text, {"imed out", "timeout", "Timeout"}); }
 
 constexpr const char* kGone =
     "It was killed, ran out of memory, crashed or ended early: look at the output of the other ranks. The process group "
@@ -48,19 +66,31 @@ std::string durationText(Milliseconds duration) {
 }
 
 JsError communicationError(const std::exception_ptr& error, const std::string& what, const Group& group) {
-  const std::string text = shortText(error);
+  const std::string text = textOf(error);
   const std::string who =
       what + " failed on rank " + std::to_string(group.rank) + " of " + std::to_string(group.size) + ": ";
-  if (contains(text, {"closed by peer", "reset by peer", "Connection refused", "Broken pipe", "Socket closed"})) {
+  if (saysGone(text)) {
     return JsError("DistributedError", who + "another process of the group has closed its connection.", kGone,
                    "ERR_PEER_LOST");
   }
-  if (contains(text, {"imed out", "timeout", "Timeout"})) {
+  if (saysLate(text)) {
     return JsError("DistributedError",
                    who + "another process of the group did not answer within " + durationText(group.timeout) + ".", kLate,
                    "ERR_TIMEOUT");
   }
   return JsError("DistributedError", who + text);
+}
+
+JsError engineOrTransportError(const std::string& text) {
+  const bool transport = text.find("gloo/") != std::string::npos;
+  const std::string who = "Averaging gradients over the processes failed: another process of the group ";
+  if (transport && saysGone(text)) {
+    return JsError("DistributedError", who + "has closed its connection.", kGone, "ERR_PEER_LOST");
+  }
+  if (transport && saysLate(text)) {
+    return JsError("DistributedError", who + "did not answer within the group's timeout.", kLate, "ERR_TIMEOUT");
+  }
+  return JsError("TorchError", text);
 }
 
 void communicate(const std::string& what, const Group& group, const std::function<void()>& body) {

@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "compat.h"
+#include "transport-error.h"
 
 namespace fabric {
 
@@ -54,7 +55,7 @@ JsError describeException(const std::exception_ptr& pointer) {
   } catch (const std::bad_alloc&) {
     return JsError("TorchError", "The process is out of memory.", "", "ERR_OUT_OF_MEMORY");
   } catch (const std::exception& error) {
-    return JsError("TorchError", error.what());
+    return engineOrTransportError(error.what());
   } catch (...) {
     return JsError("TorchError", "internal: an exception of an unknown type reached JavaScript");
   }

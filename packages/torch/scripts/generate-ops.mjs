@@ -33,7 +33,11 @@ function builtSchemas() {
   if (!existsSync(current)) return undefined;
   const { addon, torch } = JSON.parse(readFileSync(current, "utf8"));
   const native = createRequire(import.meta.url)(join(root, "build", addon));
-  native.setup((_kind, message) => new Error(message), () => {}, () => null);
+  native.setup(
+    (_kind, message) => new Error(message),
+    () => {},
+    () => null,
+  );
   const own = native.schemas().filter((schema) => schema.startsWith("aten::"));
   return { version: /^\d+\.\d+/.exec(torch)[0], schemas: own.sort() };
 }

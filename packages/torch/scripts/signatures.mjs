@@ -54,13 +54,26 @@ function resultType(type) {
 export function returnType(schema, self = "Tensor") {
   const { returns } = schema;
   if (returns.length === 0) return "void";
-  const inPlace = returns.length === 1 && returns[0].written && schema.args[0]?.written && schema.args[0].type === "Tensor";
+  const inPlace =
+    returns.length === 1 && returns[0].written && schema.args[0]?.written && schema.args[0].type === "Tensor";
   if (inPlace && !schema.args.some((a) => a.keywordOnly && a.written)) return self;
   const types = returns.map(({ type }) => resultType(type));
   return types.length === 1 ? types[0] : `[${types.join(", ")}]`;
 }
 
-const reserved = new Set(["var", "function", "default", "in", "new", "delete", "this", "with", "class", "arguments", "eval"]);
+const reserved = new Set([
+  "var",
+  "function",
+  "default",
+  "in",
+  "new",
+  "delete",
+  "this",
+  "with",
+  "class",
+  "arguments",
+  "eval",
+]);
 
 /** A name that may be declared: reserved words get an underscore. */
 export function declarable(name) {
@@ -122,7 +135,12 @@ export function signatures(schema, { asMethod, typeOf, outs = [] }) {
   const lines = [write(byPosition, keys, !optionsRequired)];
 
   const spread = positional[0];
-  if (positional.length === 1 && /^(int|SymInt)\[\]$/.test(spread.type) && !optionsRequired && (asMethod || isFactory(schema))) {
+  if (
+    positional.length === 1 &&
+    /^(int|SymInt)\[\]$/.test(spread.type) &&
+    !optionsRequired &&
+    (asMethod || isFactory(schema))
+  ) {
     const name = declarable(camelCase(spread.name));
     lines.push(`(...${name}: number[]): ${result}`);
     if (keys.length > 0) lines.push(`(...${name}: [...number[], { ${keys.join("; ")} }]): ${result}`);
@@ -147,7 +165,11 @@ function joinOuts(schemas) {
     const inputs = out.args.filter((a) => !(a.keywordOnly && a.written)).map(argumentKey);
     const partner = schemas.find((s) => !isOut(s) && s.args.map(argumentKey).join() === inputs.join());
     if (!partner) continue;
-    if (joined.get(partner).length === 0) joined.set(partner, out.args.filter((a) => a.keywordOnly && a.written));
+    if (joined.get(partner).length === 0)
+      joined.set(
+        partner,
+        out.args.filter((a) => a.keywordOnly && a.written),
+      );
     joined.delete(out);
   }
   return joined;
@@ -166,6 +188,7 @@ export function mergeVersions(versions) {
       else entry.shapes.set(shape, { schema, since: version });
     }
   }
+  const newestNames = new Set(versions.at(-1).schemas.map((schema) => schema.name));
   const operators = new Map();
   for (const { since, shapes } of merged.values()) {
     const kept = [...shapes.values()];
@@ -173,9 +196,12 @@ export function mergeVersions(versions) {
     for (const item of kept) {
       if (item !== newest && covers(newest.schema, item.schema)) continue;
       const { name } = item.schema;
-      if (!operators.has(name)) operators.set(name, { name, since, overloads: [] });
+      if (!operators.has(name)) operators.set(name, { name, since, isGone: !newestNames.has(name), overloads: [] });
       const operator = operators.get(name);
-      operator.overloads.push({ schema: item.schema, since: covers(newest.schema, kept[0].schema) ? since : item.since });
+      operator.overloads.push({
+        schema: item.schema,
+        since: covers(newest.schema, kept[0].schema) ? since : item.since,
+      });
       if (compareVersions(since, operator.since) < 0) operator.since = since;
     }
   }
@@ -204,12 +230,15 @@ export function compareVersions(a, b) {
   return x[0] - y[0] || x[1] - y[1];
 }
 
-function documentation(operator, overloads, oldest, link, indent) {
+function documentation(operator, overloads, { oldest, newest }, link, indent) {
   const lines = [link];
-  if (operator.since !== oldest) lines.push("", `Needs LibTorch ${operator.since} or newer.`);
+  if (operator.since !== oldest) {
+    lines.push("", `Needs a LibTorch newer than ${oldest}; ${operator.since} has it.`);
+  }
+  if (operator.isGone) lines.push("", `LibTorch ${newest} no longer has it.`);
   lines.push("");
   for (const { schema, since } of overloads) {
-    const note = since !== oldest && since !== operator.since ? ` (LibTorch ${since})` : "";
+    const note = since === operator.since ? "" : `   (LibTorch ${since})`;
     lines.push(`    ${schema.text.slice("aten::".length).replaceAll("*/", "* /")}${note}`);
   }
   return [`${indent}/**`, ...lines.map((l) => `${indent} * ${l}`.trimEnd()), `${indent} */`].join("\n");
@@ -242,14 +271,14 @@ function ordered(schemas, asMethod, typeOf, outs) {
   return [...new Set([...lists.map((l) => l[0]), ...lists.flatMap((l) => l.slice(1))])];
 }
 
-function functionText(operator, oldest, python) {
+function functionText(operator, range, python) {
   const overloads = operator.overloads.filter(({ schema }) => isSupported(schema));
   if (overloads.length === 0) return undefined;
   const schemas = overloads.map((o) => o.schema);
   const outs = joinOuts(schemas);
   const lines = ordered([...outs.keys()], false, widen(schemas), outs);
   const name = camelCase(operator.name);
-  const doc = documentation(operator, overloads, oldest, functionLink(operator.name, python), "");
+  const doc = documentation(operator, overloads, range, functionLink(operator.name, python), "");
   const type = lines.length === 1 ? arrowType(lines[0]) : `{\n${lines.map((l) => `  ${l};`).join("\n")}\n}`;
   const local = declarable(name);
   const declaration = `${local === name ? "export " : ""}const ${local}: ${type} = op("${operator.name}");`;
@@ -262,13 +291,15 @@ function arrowType(signature) {
   return `${signature.slice(0, at)}) => ${signature.slice(at + 3)}`;
 }
 
-function methodText(operator, oldest, python) {
+function methodText(operator, range, python) {
   const isOut = (s) => s.args.some((a) => a.keywordOnly && a.written);
-  const overloads = operator.overloads.filter(({ schema }) => isSupported(schema) && isSelf(schema.args[0]) && !isOut(schema));
+  const overloads = operator.overloads.filter(
+    ({ schema }) => isSupported(schema) && isSelf(schema.args[0]) && !isOut(schema),
+  );
   if (overloads.length === 0) return undefined;
   const schemas = overloads.map((o) => o.schema);
   const lines = ordered(schemas, true, widen(schemas), new Map());
-  const doc = documentation(operator, overloads, oldest, methodLink(operator.name, python), "  ");
+  const doc = documentation(operator, overloads, range, methodLink(operator.name, python), "  ");
   return [doc, ...lines.map((l) => `  ${camelCase(operator.name)}${l};`)].join("\n");
 }
 
@@ -297,12 +328,12 @@ const op = (name: string): any => operator("aten", name) satisfies Operator;
  * @param {{ functions: string[], methods: string[], functional: string[] }} python what PyTorch documents
  */
 export function generate(versions, python) {
-  const oldest = versions[0].version;
+  const range = { oldest: versions[0].version, newest: versions.at(-1).version };
   const operators = mergeVersions(versions).filter((o) => !reasonFor(excluded, o.name));
-  const functions = operators.map((o) => functionText(o, oldest, python)).filter(Boolean);
+  const functions = operators.map((o) => functionText(o, range, python)).filter(Boolean);
   const withMethod = operators
     .filter((o) => !reasonFor(functionsOnly, o.name))
-    .map((o) => ({ name: o.name, text: methodText(o, oldest, python) }))
+    .map((o) => ({ name: o.name, text: methodText(o, range, python) }))
     .filter((m) => m.text);
   return [
     head,

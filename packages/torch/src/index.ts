@@ -2,6 +2,7 @@
 import "./autograd/backward.js";
 import "./autograd/hooks.js";
 import "./conversion.js";
+import "./indexing.js";
 import "./printing.js";
 
 export * as autograd from "./autograd/index.js";
@@ -31,6 +32,7 @@ export * as optim from "./optim/index.js";
 export { setPrintOptions } from "./printing.js";
 export * as processControl from "./process.js";
 export { Generator, getRngState, initialSeed, manualSeed, seed, setRngState } from "./random.js";
+export type { Index } from "./indexing.js";
 export { load, loadSync, save, saveSync } from "./serialization/index.js";
 export * as serialization from "./serialization/index.js";
 export {

@@ -83,7 +83,7 @@ export interface TensorMethods {
   /**
    * PyTorch's [torch.nn.functional.adaptive_avg_pool3d](https://pytorch.org/docs/stable/generated/torch.nn.functional.adaptive_avg_pool3d.html).
    *
-   *     adaptive_avg_pool3d(Tensor self, int[3] output_size) -> Tensor
+   *     adaptive_avg_pool3d(Tensor self, SymInt[3] output_size) -> Tensor
    */
   adaptiveAvgPool3d(outputSize: number | readonly number[]): Tensor;
   adaptiveAvgPool3d(options: { outputSize: number | readonly number[] }): Tensor;
@@ -249,11 +249,15 @@ export interface TensorMethods {
    *
    *     all(Tensor self) -> Tensor
    *     all.dim(Tensor self, int dim, bool keepdim=False) -> Tensor
+   *     all.dims(Tensor self, int[]? dim=None, bool keepdim=False) -> Tensor   (LibTorch 2.6)
    */
   all(): Tensor;
   all(dim: number, keepdim?: boolean): Tensor;
+  all(dim?: readonly number[] | null, keepdim?: boolean): Tensor;
   all(dim: number, options: { keepdim?: boolean }): Tensor;
   all(options: { dim: number; keepdim?: boolean }): Tensor;
+  all(dim: readonly number[] | null, options: { keepdim?: boolean }): Tensor;
+  all(options: { dim?: readonly number[] | null; keepdim?: boolean }): Tensor;
   /**
    * PyTorch's [Tensor.allclose](https://pytorch.org/docs/stable/generated/torch.Tensor.allclose.html).
    *
@@ -305,11 +309,15 @@ export interface TensorMethods {
    *
    *     any(Tensor self) -> Tensor
    *     any.dim(Tensor self, int dim, bool keepdim=False) -> Tensor
+   *     any.dims(Tensor self, int[]? dim=None, bool keepdim=False) -> Tensor   (LibTorch 2.6)
    */
   any(): Tensor;
   any(dim: number, keepdim?: boolean): Tensor;
+  any(dim?: readonly number[] | null, keepdim?: boolean): Tensor;
   any(dim: number, options: { keepdim?: boolean }): Tensor;
   any(options: { dim: number; keepdim?: boolean }): Tensor;
+  any(dim: readonly number[] | null, options: { keepdim?: boolean }): Tensor;
+  any(options: { dim?: readonly number[] | null; keepdim?: boolean }): Tensor;
   /**
    * PyTorch's [Tensor.arccos](https://pytorch.org/docs/stable/generated/torch.Tensor.arccos.html).
    *
@@ -767,7 +775,7 @@ export interface TensorMethods {
   /**
    * PyTorch's [Tensor.broadcast_to](https://pytorch.org/docs/stable/generated/torch.Tensor.broadcast_to.html).
    *
-   *     broadcast_to(Tensor(a) self, int[] size) -> Tensor(a)
+   *     broadcast_to(Tensor(a) self, SymInt[] size) -> Tensor(a)
    */
   broadcastTo(size: readonly number[]): Tensor;
   broadcastTo(...size: number[]): Tensor;
@@ -834,7 +842,7 @@ export interface TensorMethods {
   /**
    * PyTorch's [torch.channel_shuffle](https://pytorch.org/docs/stable/generated/torch.channel_shuffle.html).
    *
-   *     channel_shuffle(Tensor self, int groups) -> Tensor
+   *     channel_shuffle(Tensor self, SymInt groups) -> Tensor
    */
   channelShuffle(groups: number): Tensor;
   channelShuffle(options: { groups: number }): Tensor;
@@ -1020,7 +1028,7 @@ export interface TensorMethods {
   /**
    * ATen's `constant_pad_nd`.
    *
-   *     constant_pad_nd(Tensor self, int[] pad, Scalar value=0) -> Tensor
+   *     constant_pad_nd(Tensor self, SymInt[] pad, Scalar value=0) -> Tensor
    */
   constantPadNd(pad: readonly number[], value?: Scalar): Tensor;
   constantPadNd(pad: readonly number[], options: { value?: Scalar }): Tensor;
@@ -1034,7 +1042,7 @@ export interface TensorMethods {
   /**
    * ATen's `conv_depthwise3d`.
    *
-   *     conv_depthwise3d(Tensor self, Tensor weight, int[3] kernel_size, Tensor? bias, int[3] stride, int[3] padding, int[3] dilation) -> Tensor
+   *     conv_depthwise3d(Tensor self, Tensor weight, SymInt[3] kernel_size, Tensor? bias, SymInt[3] stride, SymInt[3] padding, SymInt[3] dilation) -> Tensor
    */
   convDepthwise3d(weight: Tensor, kernelSize: number | readonly number[], bias: Tensor | null, stride: number | readonly number[], padding: number | readonly number[], dilation: number | readonly number[]): Tensor;
   convDepthwise3d(weight: Tensor, kernelSize: number | readonly number[], bias: Tensor | null, stride: number | readonly number[], padding: number | readonly number[], options: { dilation: number | readonly number[] }): Tensor;
@@ -1146,7 +1154,7 @@ export interface TensorMethods {
   /**
    * ATen's `cross_entropy_loss`.
    *
-   *     cross_entropy_loss(Tensor self, Tensor target, Tensor? weight=None, int reduction=1, int ignore_index=-100, float label_smoothing=0.) -> Tensor
+   *     cross_entropy_loss(Tensor self, Tensor target, Tensor? weight=None, int reduction=1, SymInt ignore_index=-100, float label_smoothing=0.) -> Tensor
    */
   crossEntropyLoss(target: Tensor, weight?: Tensor | null, reduction?: number, ignoreIndex?: number, labelSmoothing?: number): Tensor;
   crossEntropyLoss(target: Tensor, weight: Tensor | null, reduction: number, ignoreIndex: number, options: { labelSmoothing?: number }): Tensor;
@@ -1658,7 +1666,7 @@ export interface TensorMethods {
   /**
    * PyTorch's [torch.fft.fft](https://pytorch.org/docs/stable/generated/torch.fft.fft.html).
    *
-   *     fft_fft(Tensor self, int? n=None, int dim=-1, str? norm=None) -> Tensor
+   *     fft_fft(Tensor self, SymInt? n=None, int dim=-1, str? norm=None) -> Tensor
    */
   fftFft(n?: number | null, dim?: number, norm?: string | null): Tensor;
   fftFft(n: number | null, dim: number, options: { norm?: string | null }): Tensor;
@@ -1667,7 +1675,7 @@ export interface TensorMethods {
   /**
    * PyTorch's [torch.fft.fft2](https://pytorch.org/docs/stable/generated/torch.fft.fft2.html).
    *
-   *     fft_fft2(Tensor self, int[1]? s=None, int[1] dim=[-2, -1], str? norm=None) -> Tensor
+   *     fft_fft2(Tensor self, SymInt[1]? s=None, int[1] dim=[-2, -1], str? norm=None) -> Tensor
    */
   fftFft2(s?: number | readonly number[] | null, dim?: number | readonly number[], norm?: string | null): Tensor;
   fftFft2(s: number | readonly number[] | null, dim: number | readonly number[], options: { norm?: string | null }): Tensor;
@@ -1676,7 +1684,7 @@ export interface TensorMethods {
   /**
    * PyTorch's [torch.fft.fftn](https://pytorch.org/docs/stable/generated/torch.fft.fftn.html).
    *
-   *     fft_fftn(Tensor self, int[1]? s=None, int[1]? dim=None, str? norm=None) -> Tensor
+   *     fft_fftn(Tensor self, SymInt[1]? s=None, int[1]? dim=None, str? norm=None) -> Tensor
    */
   fftFftn(s?: number | readonly number[] | null, dim?: number | readonly number[] | null, norm?: string | null): Tensor;
   fftFftn(s: number | readonly number[] | null, dim: number | readonly number[] | null, options: { norm?: string | null }): Tensor;
@@ -1692,7 +1700,7 @@ export interface TensorMethods {
   /**
    * PyTorch's [torch.fft.hfft](https://pytorch.org/docs/stable/generated/torch.fft.hfft.html).
    *
-   *     fft_hfft(Tensor self, int? n=None, int dim=-1, str? norm=None) -> Tensor
+   *     fft_hfft(Tensor self, SymInt? n=None, int dim=-1, str? norm=None) -> Tensor
    */
   fftHfft(n?: number | null, dim?: number, norm?: string | null): Tensor;
   fftHfft(n: number | null, dim: number, options: { norm?: string | null }): Tensor;
@@ -1701,7 +1709,7 @@ export interface TensorMethods {
   /**
    * PyTorch's [torch.fft.hfft2](https://pytorch.org/docs/stable/generated/torch.fft.hfft2.html).
    *
-   *     fft_hfft2(Tensor self, int[1]? s=None, int[1] dim=[-2, -1], str? norm=None) -> Tensor
+   *     fft_hfft2(Tensor self, SymInt[1]? s=None, int[1] dim=[-2, -1], str? norm=None) -> Tensor
    */
   fftHfft2(s?: number | readonly number[] | null, dim?: number | readonly number[], norm?: string | null): Tensor;
   fftHfft2(s: number | readonly number[] | null, dim: number | readonly number[], options: { norm?: string | null }): Tensor;
@@ -1710,7 +1718,7 @@ export interface TensorMethods {
   /**
    * PyTorch's [torch.fft.hfftn](https://pytorch.org/docs/stable/generated/torch.fft.hfftn.html).
    *
-   *     fft_hfftn(Tensor self, int[1]? s=None, int[1]? dim=None, str? norm=None) -> Tensor
+   *     fft_hfftn(Tensor self, SymInt[1]? s=None, int[1]? dim=None, str? norm=None) -> Tensor
    */
   fftHfftn(s?: number | readonly number[] | null, dim?: number | readonly number[] | null, norm?: string | null): Tensor;
   fftHfftn(s: number | readonly number[] | null, dim: number | readonly number[] | null, options: { norm?: string | null }): Tensor;
@@ -1719,7 +1727,7 @@ export interface TensorMethods {
   /**
    * PyTorch's [torch.fft.ifft](https://pytorch.org/docs/stable/generated/torch.fft.ifft.html).
    *
-   *     fft_ifft(Tensor self, int? n=None, int dim=-1, str? norm=None) -> Tensor
+   *     fft_ifft(Tensor self, SymInt? n=None, int dim=-1, str? norm=None) -> Tensor
    */
   fftIfft(n?: number | null, dim?: number, norm?: string | null): Tensor;
   fftIfft(n: number | null, dim: number, options: { norm?: string | null }): Tensor;
@@ -1728,7 +1736,7 @@ export interface TensorMethods {
   /**
    * PyTorch's [torch.fft.ifft2](https://pytorch.org/docs/stable/generated/torch.fft.ifft2.html).
    *
-   *     fft_ifft2(Tensor self, int[1]? s=None, int[1] dim=[-2, -1], str? norm=None) -> Tensor
+   *     fft_ifft2(Tensor self, SymInt[1]? s=None, int[1] dim=[-2, -1], str? norm=None) -> Tensor
    */
   fftIfft2(s?: number | readonly number[] | null, dim?: number | readonly number[], norm?: string | null): Tensor;
   fftIfft2(s: number | readonly number[] | null, dim: number | readonly number[], options: { norm?: string | null }): Tensor;
@@ -1737,7 +1745,7 @@ export interface TensorMethods {
   /**
    * PyTorch's [torch.fft.ifftn](https://pytorch.org/docs/stable/generated/torch.fft.ifftn.html).
    *
-   *     fft_ifftn(Tensor self, int[1]? s=None, int[1]? dim=None, str? norm=None) -> Tensor
+   *     fft_ifftn(Tensor self, SymInt[1]? s=None, int[1]? dim=None, str? norm=None) -> Tensor
    */
   fftIfftn(s?: number | readonly number[] | null, dim?: number | readonly number[] | null, norm?: string | null): Tensor;
   fftIfftn(s: number | readonly number[] | null, dim: number | readonly number[] | null, options: { norm?: string | null }): Tensor;
@@ -1753,7 +1761,7 @@ export interface TensorMethods {
   /**
    * PyTorch's [torch.fft.ihfft](https://pytorch.org/docs/stable/generated/torch.fft.ihfft.html).
    *
-   *     fft_ihfft(Tensor self, int? n=None, int dim=-1, str? norm=None) -> Tensor
+   *     fft_ihfft(Tensor self, SymInt? n=None, int dim=-1, str? norm=None) -> Tensor
    */
   fftIhfft(n?: number | null, dim?: number, norm?: string | null): Tensor;
   fftIhfft(n: number | null, dim: number, options: { norm?: string | null }): Tensor;
@@ -1762,7 +1770,7 @@ export interface TensorMethods {
   /**
    * PyTorch's [torch.fft.ihfft2](https://pytorch.org/docs/stable/generated/torch.fft.ihfft2.html).
    *
-   *     fft_ihfft2(Tensor self, int[1]? s=None, int[1] dim=[-2, -1], str? norm=None) -> Tensor
+   *     fft_ihfft2(Tensor self, SymInt[1]? s=None, int[1] dim=[-2, -1], str? norm=None) -> Tensor
    */
   fftIhfft2(s?: number | readonly number[] | null, dim?: number | readonly number[], norm?: string | null): Tensor;
   fftIhfft2(s: number | readonly number[] | null, dim: number | readonly number[], options: { norm?: string | null }): Tensor;
@@ -1771,7 +1779,7 @@ export interface TensorMethods {
   /**
    * PyTorch's [torch.fft.ihfftn](https://pytorch.org/docs/stable/generated/torch.fft.ihfftn.html).
    *
-   *     fft_ihfftn(Tensor self, int[1]? s=None, int[1]? dim=None, str? norm=None) -> Tensor
+   *     fft_ihfftn(Tensor self, SymInt[1]? s=None, int[1]? dim=None, str? norm=None) -> Tensor
    */
   fftIhfftn(s?: number | readonly number[] | null, dim?: number | readonly number[] | null, norm?: string | null): Tensor;
   fftIhfftn(s: number | readonly number[] | null, dim: number | readonly number[] | null, options: { norm?: string | null }): Tensor;
@@ -1780,7 +1788,7 @@ export interface TensorMethods {
   /**
    * PyTorch's [torch.fft.irfft](https://pytorch.org/docs/stable/generated/torch.fft.irfft.html).
    *
-   *     fft_irfft(Tensor self, int? n=None, int dim=-1, str? norm=None) -> Tensor
+   *     fft_irfft(Tensor self, SymInt? n=None, int dim=-1, str? norm=None) -> Tensor
    */
   fftIrfft(n?: number | null, dim?: number, norm?: string | null): Tensor;
   fftIrfft(n: number | null, dim: number, options: { norm?: string | null }): Tensor;
@@ -1789,7 +1797,7 @@ export interface TensorMethods {
   /**
    * PyTorch's [torch.fft.irfft2](https://pytorch.org/docs/stable/generated/torch.fft.irfft2.html).
    *
-   *     fft_irfft2(Tensor self, int[1]? s=None, int[1] dim=[-2, -1], str? norm=None) -> Tensor
+   *     fft_irfft2(Tensor self, SymInt[1]? s=None, int[1] dim=[-2, -1], str? norm=None) -> Tensor
    */
   fftIrfft2(s?: number | readonly number[] | null, dim?: number | readonly number[], norm?: string | null): Tensor;
   fftIrfft2(s: number | readonly number[] | null, dim: number | readonly number[], options: { norm?: string | null }): Tensor;
@@ -1798,7 +1806,7 @@ export interface TensorMethods {
   /**
    * PyTorch's [torch.fft.irfftn](https://pytorch.org/docs/stable/generated/torch.fft.irfftn.html).
    *
-   *     fft_irfftn(Tensor self, int[1]? s=None, int[1]? dim=None, str? norm=None) -> Tensor
+   *     fft_irfftn(Tensor self, SymInt[1]? s=None, int[1]? dim=None, str? norm=None) -> Tensor
    */
   fftIrfftn(s?: number | readonly number[] | null, dim?: number | readonly number[] | null, norm?: string | null): Tensor;
   fftIrfftn(s: number | readonly number[] | null, dim: number | readonly number[] | null, options: { norm?: string | null }): Tensor;
@@ -1807,7 +1815,7 @@ export interface TensorMethods {
   /**
    * PyTorch's [torch.fft.rfft](https://pytorch.org/docs/stable/generated/torch.fft.rfft.html).
    *
-   *     fft_rfft(Tensor self, int? n=None, int dim=-1, str? norm=None) -> Tensor
+   *     fft_rfft(Tensor self, SymInt? n=None, int dim=-1, str? norm=None) -> Tensor
    */
   fftRfft(n?: number | null, dim?: number, norm?: string | null): Tensor;
   fftRfft(n: number | null, dim: number, options: { norm?: string | null }): Tensor;
@@ -1816,7 +1824,7 @@ export interface TensorMethods {
   /**
    * PyTorch's [torch.fft.rfft2](https://pytorch.org/docs/stable/generated/torch.fft.rfft2.html).
    *
-   *     fft_rfft2(Tensor self, int[1]? s=None, int[1] dim=[-2, -1], str? norm=None) -> Tensor
+   *     fft_rfft2(Tensor self, SymInt[1]? s=None, int[1] dim=[-2, -1], str? norm=None) -> Tensor
    */
   fftRfft2(s?: number | readonly number[] | null, dim?: number | readonly number[], norm?: string | null): Tensor;
   fftRfft2(s: number | readonly number[] | null, dim: number | readonly number[], options: { norm?: string | null }): Tensor;
@@ -1825,7 +1833,7 @@ export interface TensorMethods {
   /**
    * PyTorch's [torch.fft.rfftn](https://pytorch.org/docs/stable/generated/torch.fft.rfftn.html).
    *
-   *     fft_rfftn(Tensor self, int[1]? s=None, int[1]? dim=None, str? norm=None) -> Tensor
+   *     fft_rfftn(Tensor self, SymInt[1]? s=None, int[1]? dim=None, str? norm=None) -> Tensor
    */
   fftRfftn(s?: number | readonly number[] | null, dim?: number | readonly number[] | null, norm?: string | null): Tensor;
   fftRfftn(s: number | readonly number[] | null, dim: number | readonly number[] | null, options: { norm?: string | null }): Tensor;
@@ -3412,7 +3420,7 @@ export interface TensorMethods {
   /**
    * PyTorch's [torch.nn.functional.max_unpool2d](https://pytorch.org/docs/stable/generated/torch.nn.functional.max_unpool2d.html).
    *
-   *     max_unpool2d(Tensor self, Tensor indices, int[2] output_size) -> Tensor
+   *     max_unpool2d(Tensor self, Tensor indices, SymInt[2] output_size) -> Tensor
    */
   maxUnpool2d(indices: Tensor, outputSize: number | readonly number[]): Tensor;
   maxUnpool2d(indices: Tensor, options: { outputSize: number | readonly number[] }): Tensor;
@@ -3420,7 +3428,7 @@ export interface TensorMethods {
   /**
    * PyTorch's [torch.nn.functional.max_unpool3d](https://pytorch.org/docs/stable/generated/torch.nn.functional.max_unpool3d.html).
    *
-   *     max_unpool3d(Tensor self, Tensor indices, int[3] output_size, int[3] stride, int[3] padding) -> Tensor
+   *     max_unpool3d(Tensor self, Tensor indices, SymInt[3] output_size, int[3] stride, int[3] padding) -> Tensor
    */
   maxUnpool3d(indices: Tensor, outputSize: number | readonly number[], stride: number | readonly number[], padding: number | readonly number[]): Tensor;
   maxUnpool3d(indices: Tensor, outputSize: number | readonly number[], stride: number | readonly number[], options: { padding: number | readonly number[] }): Tensor;
@@ -3696,8 +3704,8 @@ export interface TensorMethods {
   /**
    * PyTorch's [Tensor.narrow](https://pytorch.org/docs/stable/generated/torch.Tensor.narrow.html).
    *
-   *     narrow(Tensor(a) self, int dim, int start, int length) -> Tensor(a)
-   *     narrow.Tensor(Tensor(a) self, int dim, Tensor start, int length) -> Tensor(a)
+   *     narrow(Tensor(a) self, int dim, SymInt start, SymInt length) -> Tensor(a)
+   *     narrow.Tensor(Tensor(a) self, int dim, Tensor start, SymInt length) -> Tensor(a)
    */
   narrow(dim: number, start: number, length: number): Tensor;
   narrow(dim: number, start: Tensor, length: number): Tensor;
@@ -3719,7 +3727,7 @@ export interface TensorMethods {
   /**
    * PyTorch's [torch.native_channel_shuffle](https://pytorch.org/docs/stable/generated/torch.native_channel_shuffle.html).
    *
-   *     native_channel_shuffle(Tensor self, int groups) -> Tensor
+   *     native_channel_shuffle(Tensor self, SymInt groups) -> Tensor
    */
   nativeChannelShuffle(groups: number): Tensor;
   nativeChannelShuffle(options: { groups: number }): Tensor;
@@ -3848,7 +3856,7 @@ export interface TensorMethods {
   /**
    * PyTorch's [torch.nn.functional.nll_loss](https://pytorch.org/docs/stable/generated/torch.nn.functional.nll_loss.html).
    *
-   *     nll_loss(Tensor self, Tensor target, Tensor? weight=None, int reduction=1, int ignore_index=-100) -> Tensor
+   *     nll_loss(Tensor self, Tensor target, Tensor? weight=None, int reduction=1, SymInt ignore_index=-100) -> Tensor
    */
   nllLoss(target: Tensor, weight?: Tensor | null, reduction?: number, ignoreIndex?: number): Tensor;
   nllLoss(target: Tensor, weight: Tensor | null, reduction: number, options: { ignoreIndex?: number }): Tensor;
@@ -3858,7 +3866,7 @@ export interface TensorMethods {
   /**
    * ATen's `nll_loss2d`.
    *
-   *     nll_loss2d(Tensor self, Tensor target, Tensor? weight=None, int reduction=1, int ignore_index=-100) -> Tensor
+   *     nll_loss2d(Tensor self, Tensor target, Tensor? weight=None, int reduction=1, SymInt ignore_index=-100) -> Tensor
    */
   nllLoss2d(target: Tensor, weight?: Tensor | null, reduction?: number, ignoreIndex?: number): Tensor;
   nllLoss2d(target: Tensor, weight: Tensor | null, reduction: number, options: { ignoreIndex?: number }): Tensor;
@@ -3868,7 +3876,7 @@ export interface TensorMethods {
   /**
    * ATen's `nll_loss2d_forward`.
    *
-   *     nll_loss2d_forward(Tensor self, Tensor target, Tensor? weight, int reduction, int ignore_index) -> (Tensor output, Tensor total_weight)
+   *     nll_loss2d_forward(Tensor self, Tensor target, Tensor? weight, int reduction, SymInt ignore_index) -> (Tensor output, Tensor total_weight)
    */
   nllLoss2dForward(target: Tensor, weight: Tensor | null, reduction: number, ignoreIndex: number): [Tensor, Tensor];
   nllLoss2dForward(target: Tensor, weight: Tensor | null, reduction: number, options: { ignoreIndex: number }): [Tensor, Tensor];
@@ -3878,7 +3886,7 @@ export interface TensorMethods {
   /**
    * ATen's `nll_loss_forward`.
    *
-   *     nll_loss_forward(Tensor self, Tensor target, Tensor? weight, int reduction, int ignore_index) -> (Tensor output, Tensor total_weight)
+   *     nll_loss_forward(Tensor self, Tensor target, Tensor? weight, int reduction, SymInt ignore_index) -> (Tensor output, Tensor total_weight)
    */
   nllLossForward(target: Tensor, weight: Tensor | null, reduction: number, ignoreIndex: number): [Tensor, Tensor];
   nllLossForward(target: Tensor, weight: Tensor | null, reduction: number, options: { ignoreIndex: number }): [Tensor, Tensor];
@@ -3888,7 +3896,7 @@ export interface TensorMethods {
   /**
    * ATen's `nll_loss_nd`.
    *
-   *     nll_loss_nd(Tensor self, Tensor target, Tensor? weight=None, int reduction=1, int ignore_index=-100) -> Tensor
+   *     nll_loss_nd(Tensor self, Tensor target, Tensor? weight=None, int reduction=1, SymInt ignore_index=-100) -> Tensor
    */
   nllLossNd(target: Tensor, weight?: Tensor | null, reduction?: number, ignoreIndex?: number): Tensor;
   nllLossNd(target: Tensor, weight: Tensor | null, reduction: number, options: { ignoreIndex?: number }): Tensor;
@@ -3907,6 +3915,14 @@ export interface TensorMethods {
    *     nonzero_numpy(Tensor self) -> Tensor[]
    */
   nonzeroNumpy(): Tensor[];
+  /**
+   * ATen's `nonzero_static`.
+   *
+   * Needs a LibTorch newer than 1.13; 2.6 has it.
+   *
+   *     nonzero_static(Tensor self, *, int size, int fill_value=-1) -> Tensor
+   */
+  nonzeroStatic(options: { size: number; fillValue?: number }): Tensor;
   /**
    * PyTorch's [Tensor.norm](https://pytorch.org/docs/stable/generated/torch.Tensor.norm.html).
    *
@@ -4012,7 +4028,7 @@ export interface TensorMethods {
   /**
    * PyTorch's [torch.nn.functional.pad](https://pytorch.org/docs/stable/generated/torch.nn.functional.pad.html).
    *
-   *     pad(Tensor self, int[] pad, str mode="constant", float? value=None) -> Tensor
+   *     pad(Tensor self, SymInt[] pad, str mode="constant", float? value=None) -> Tensor
    */
   pad(pad: readonly number[], mode?: string, value?: number | null): Tensor;
   pad(pad: readonly number[], mode: string, options: { value?: number | null }): Tensor;
@@ -4250,6 +4266,19 @@ export interface TensorMethods {
   quantizedMaxPool2d(kernelSize: number | readonly number[], options: { stride?: number | readonly number[]; padding?: number | readonly number[]; dilation?: number | readonly number[]; ceilMode?: boolean }): Tensor;
   quantizedMaxPool2d(options: { kernelSize: number | readonly number[]; stride?: number | readonly number[]; padding?: number | readonly number[]; dilation?: number | readonly number[]; ceilMode?: boolean }): Tensor;
   /**
+   * ATen's `quantized_max_pool3d`.
+   *
+   * Needs a LibTorch newer than 1.13; 2.6 has it.
+   *
+   *     quantized_max_pool3d(Tensor self, int[3] kernel_size, int[3] stride=[], int[3] padding=0, int[3] dilation=1, bool ceil_mode=False) -> Tensor
+   */
+  quantizedMaxPool3d(kernelSize: number | readonly number[], stride?: number | readonly number[], padding?: number | readonly number[], dilation?: number | readonly number[], ceilMode?: boolean): Tensor;
+  quantizedMaxPool3d(kernelSize: number | readonly number[], stride: number | readonly number[], padding: number | readonly number[], dilation: number | readonly number[], options: { ceilMode?: boolean }): Tensor;
+  quantizedMaxPool3d(kernelSize: number | readonly number[], stride: number | readonly number[], padding: number | readonly number[], options: { dilation?: number | readonly number[]; ceilMode?: boolean }): Tensor;
+  quantizedMaxPool3d(kernelSize: number | readonly number[], stride: number | readonly number[], options: { padding?: number | readonly number[]; dilation?: number | readonly number[]; ceilMode?: boolean }): Tensor;
+  quantizedMaxPool3d(kernelSize: number | readonly number[], options: { stride?: number | readonly number[]; padding?: number | readonly number[]; dilation?: number | readonly number[]; ceilMode?: boolean }): Tensor;
+  quantizedMaxPool3d(options: { kernelSize: number | readonly number[]; stride?: number | readonly number[]; padding?: number | readonly number[]; dilation?: number | readonly number[]; ceilMode?: boolean }): Tensor;
+  /**
    * PyTorch's [Tensor.rad2deg](https://pytorch.org/docs/stable/generated/torch.Tensor.rad2deg.html).
    *
    *     rad2deg(Tensor self) -> Tensor
@@ -4270,14 +4299,14 @@ export interface TensorMethods {
   /**
    * PyTorch's [torch.randint_like](https://pytorch.org/docs/stable/generated/torch.randint_like.html).
    *
-   *     randint_like(Tensor self, int high, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor
-   *     randint_like.low_dtype(Tensor self, int low, int high, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor
+   *     randint_like(Tensor self, SymInt high, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor
+   *     randint_like.low_dtype(Tensor self, SymInt low, SymInt high, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor
    */
-  randintLike(high: number | bigint, options?: { dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; memoryFormat?: MemoryFormat | null; requiresGrad?: boolean }): Tensor;
-  randintLike(low: number | bigint, high: number | bigint, options?: { dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; memoryFormat?: MemoryFormat | null; requiresGrad?: boolean }): Tensor;
-  randintLike(options: { high: number | bigint; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; memoryFormat?: MemoryFormat | null; requiresGrad?: boolean }): Tensor;
-  randintLike(low: number | bigint, options: { high: number | bigint; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; memoryFormat?: MemoryFormat | null; requiresGrad?: boolean }): Tensor;
-  randintLike(options: { low: number | bigint; high: number | bigint; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; memoryFormat?: MemoryFormat | null; requiresGrad?: boolean }): Tensor;
+  randintLike(high: number, options?: { dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; memoryFormat?: MemoryFormat | null; requiresGrad?: boolean }): Tensor;
+  randintLike(low: number, high: number, options?: { dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; memoryFormat?: MemoryFormat | null; requiresGrad?: boolean }): Tensor;
+  randintLike(options: { high: number; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; memoryFormat?: MemoryFormat | null; requiresGrad?: boolean }): Tensor;
+  randintLike(low: number, options: { high: number; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; memoryFormat?: MemoryFormat | null; requiresGrad?: boolean }): Tensor;
+  randintLike(options: { low: number; high: number; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; memoryFormat?: MemoryFormat | null; requiresGrad?: boolean }): Tensor;
   /**
    * PyTorch's [torch.randn_like](https://pytorch.org/docs/stable/generated/torch.randn_like.html).
    *
@@ -4324,21 +4353,21 @@ export interface TensorMethods {
   /**
    * ATen's `reflection_pad1d`.
    *
-   *     reflection_pad1d(Tensor self, int[2] padding) -> Tensor
+   *     reflection_pad1d(Tensor self, SymInt[2] padding) -> Tensor
    */
   reflectionPad1d(padding: number | readonly number[]): Tensor;
   reflectionPad1d(options: { padding: number | readonly number[] }): Tensor;
   /**
    * ATen's `reflection_pad2d`.
    *
-   *     reflection_pad2d(Tensor self, int[4] padding) -> Tensor
+   *     reflection_pad2d(Tensor self, SymInt[4] padding) -> Tensor
    */
   reflectionPad2d(padding: number | readonly number[]): Tensor;
   reflectionPad2d(options: { padding: number | readonly number[] }): Tensor;
   /**
    * ATen's `reflection_pad3d`.
    *
-   *     reflection_pad3d(Tensor self, int[6] padding) -> Tensor
+   *     reflection_pad3d(Tensor self, SymInt[6] padding) -> Tensor
    */
   reflectionPad3d(padding: number | readonly number[]): Tensor;
   reflectionPad3d(options: { padding: number | readonly number[] }): Tensor;
@@ -4415,8 +4444,8 @@ export interface TensorMethods {
   /**
    * PyTorch's [Tensor.repeat_interleave](https://pytorch.org/docs/stable/generated/torch.Tensor.repeat_interleave.html).
    *
-   *     repeat_interleave.self_Tensor(Tensor self, Tensor repeats, int? dim=None, *, int? output_size=None) -> Tensor
-   *     repeat_interleave.self_int(Tensor self, int repeats, int? dim=None, *, int? output_size=None) -> Tensor
+   *     repeat_interleave.self_Tensor(Tensor self, Tensor repeats, int? dim=None, *, SymInt? output_size=None) -> Tensor
+   *     repeat_interleave.self_int(Tensor self, SymInt repeats, int? dim=None, *, SymInt? output_size=None) -> Tensor
    */
   repeatInterleave(repeats: Tensor, dim?: number | null, options?: { outputSize?: number | null }): Tensor;
   repeatInterleave(repeats: number, dim?: number | null, options?: { outputSize?: number | null }): Tensor;
@@ -4427,21 +4456,21 @@ export interface TensorMethods {
   /**
    * ATen's `replication_pad1d`.
    *
-   *     replication_pad1d(Tensor self, int[2] padding) -> Tensor
+   *     replication_pad1d(Tensor self, SymInt[2] padding) -> Tensor
    */
   replicationPad1d(padding: number | readonly number[]): Tensor;
   replicationPad1d(options: { padding: number | readonly number[] }): Tensor;
   /**
    * ATen's `replication_pad2d`.
    *
-   *     replication_pad2d(Tensor self, int[4] padding) -> Tensor
+   *     replication_pad2d(Tensor self, SymInt[4] padding) -> Tensor
    */
   replicationPad2d(padding: number | readonly number[]): Tensor;
   replicationPad2d(options: { padding: number | readonly number[] }): Tensor;
   /**
    * ATen's `replication_pad3d`.
    *
-   *     replication_pad3d(Tensor self, int[6] padding) -> Tensor
+   *     replication_pad3d(Tensor self, SymInt[6] padding) -> Tensor
    */
   replicationPad3d(padding: number | readonly number[]): Tensor;
   replicationPad3d(options: { padding: number | readonly number[] }): Tensor;
@@ -4505,7 +4534,7 @@ export interface TensorMethods {
   /**
    * PyTorch's [Tensor.roll](https://pytorch.org/docs/stable/generated/torch.Tensor.roll.html).
    *
-   *     roll(Tensor self, int[1] shifts, int[1] dims=[]) -> Tensor
+   *     roll(Tensor self, SymInt[1] shifts, int[1] dims=[]) -> Tensor
    */
   roll(shifts: number | readonly number[], dims?: number | readonly number[]): Tensor;
   roll(shifts: number | readonly number[], options: { dims?: number | readonly number[] }): Tensor;
@@ -4569,7 +4598,7 @@ export interface TensorMethods {
   /**
    * ATen's `rrelu_with_noise`.
    *
-   *     rrelu_with_noise(Tensor self, Tensor noise, Scalar lower=0.125, Scalar upper=0.33333333333333331, bool training=False, Generator? generator=None) -> Tensor
+   *     rrelu_with_noise(Tensor self, Tensor(b!) noise, Scalar lower=0.125, Scalar upper=0.33333333333333331, bool training=False, Generator? generator=None) -> Tensor
    */
   rreluWithNoise(noise: Tensor, lower?: Scalar, upper?: Scalar, training?: boolean, generator?: Generator | null): Tensor;
   rreluWithNoise(noise: Tensor, lower: Scalar, upper: Scalar, training: boolean, options: { generator?: Generator | null }): Tensor;
@@ -4580,7 +4609,7 @@ export interface TensorMethods {
   /**
    * ATen's `rrelu_with_noise_`.
    *
-   *     rrelu_with_noise_(Tensor(a!) self, Tensor noise, Scalar lower=0.125, Scalar upper=0.33333333333333331, bool training=False, Generator? generator=None) -> Tensor(a!)
+   *     rrelu_with_noise_(Tensor(a!) self, Tensor(b!) noise, Scalar lower=0.125, Scalar upper=0.33333333333333331, bool training=False, Generator? generator=None) -> Tensor(a!)
    */
   rreluWithNoise_(noise: Tensor, lower?: Scalar, upper?: Scalar, training?: boolean, generator?: Generator | null): this;
   rreluWithNoise_(noise: Tensor, lower: Scalar, upper: Scalar, training: boolean, options: { generator?: Generator | null }): this;
@@ -4700,7 +4729,7 @@ export interface TensorMethods {
   /**
    * PyTorch's [Tensor.select](https://pytorch.org/docs/stable/generated/torch.Tensor.select.html).
    *
-   *     select.int(Tensor(a) self, int dim, int index) -> Tensor(a)
+   *     select.int(Tensor(a) self, int dim, SymInt index) -> Tensor(a)
    */
   select(dim: number, index: number): Tensor;
   select(dim: number, options: { index: number }): Tensor;
@@ -4708,7 +4737,7 @@ export interface TensorMethods {
   /**
    * PyTorch's [torch.select_copy](https://pytorch.org/docs/stable/generated/torch.select_copy.html).
    *
-   *     select_copy.int(Tensor self, int dim, int index) -> Tensor
+   *     select_copy.int(Tensor self, int dim, SymInt index) -> Tensor
    */
   selectCopy(dim: number, index: number): Tensor;
   selectCopy(dim: number, options: { index: number }): Tensor;
@@ -4716,7 +4745,7 @@ export interface TensorMethods {
   /**
    * PyTorch's [Tensor.select_scatter](https://pytorch.org/docs/stable/generated/torch.Tensor.select_scatter.html).
    *
-   *     select_scatter(Tensor self, Tensor src, int dim, int index) -> Tensor
+   *     select_scatter(Tensor self, Tensor src, int dim, SymInt index) -> Tensor
    */
   selectScatter(src: Tensor, dim: number, index: number): Tensor;
   selectScatter(src: Tensor, dim: number, options: { index: number }): Tensor;
@@ -4879,7 +4908,7 @@ export interface TensorMethods {
   /**
    * ATen's `slow_conv3d`.
    *
-   *     slow_conv3d(Tensor self, Tensor weight, int[3] kernel_size, Tensor? bias=None, int[3] stride=1, int[3] padding=0) -> Tensor
+   *     slow_conv3d(Tensor self, Tensor weight, SymInt[3] kernel_size, Tensor? bias=None, SymInt[3] stride=[1, 1, 1], SymInt[3] padding=[0, 0, 0]) -> Tensor
    */
   slowConv3d(weight: Tensor, kernelSize: number | readonly number[], bias?: Tensor | null, stride?: number | readonly number[], padding?: number | readonly number[]): Tensor;
   slowConv3d(weight: Tensor, kernelSize: number | readonly number[], bias: Tensor | null, stride: number | readonly number[], options: { padding?: number | readonly number[] }): Tensor;
@@ -4890,7 +4919,7 @@ export interface TensorMethods {
   /**
    * ATen's `slow_conv3d_forward`.
    *
-   *     slow_conv3d_forward(Tensor self, Tensor weight, int[3] kernel_size, Tensor? bias, int[3] stride, int[3] padding) -> Tensor
+   *     slow_conv3d_forward(Tensor self, Tensor weight, SymInt[3] kernel_size, Tensor? bias, SymInt[3] stride, SymInt[3] padding) -> Tensor
    */
   slowConv3dForward(weight: Tensor, kernelSize: number | readonly number[], bias: Tensor | null, stride: number | readonly number[], padding: number | readonly number[]): Tensor;
   slowConv3dForward(weight: Tensor, kernelSize: number | readonly number[], bias: Tensor | null, stride: number | readonly number[], options: { padding: number | readonly number[] }): Tensor;
@@ -4901,7 +4930,7 @@ export interface TensorMethods {
   /**
    * ATen's `slow_conv_dilated2d`.
    *
-   *     slow_conv_dilated2d(Tensor self, Tensor weight, int[2] kernel_size, Tensor? bias=None, int[2] stride=1, int[2] padding=0, int[2] dilation=1) -> Tensor
+   *     slow_conv_dilated2d(Tensor self, Tensor weight, SymInt[2] kernel_size, Tensor? bias=None, SymInt[2] stride=[1, 1], SymInt[2] padding=[0, 0], SymInt[2] dilation=[1, 1]) -> Tensor
    */
   slowConvDilated2d(weight: Tensor, kernelSize: number | readonly number[], bias?: Tensor | null, stride?: number | readonly number[], padding?: number | readonly number[], dilation?: number | readonly number[]): Tensor;
   slowConvDilated2d(weight: Tensor, kernelSize: number | readonly number[], bias: Tensor | null, stride: number | readonly number[], padding: number | readonly number[], options: { dilation?: number | readonly number[] }): Tensor;
@@ -4913,7 +4942,7 @@ export interface TensorMethods {
   /**
    * ATen's `slow_conv_dilated3d`.
    *
-   *     slow_conv_dilated3d(Tensor self, Tensor weight, int[3] kernel_size, Tensor? bias=None, int[3] stride=1, int[3] padding=0, int[3] dilation=1) -> Tensor
+   *     slow_conv_dilated3d(Tensor self, Tensor weight, SymInt[3] kernel_size, Tensor? bias=None, SymInt[3] stride=[1, 1, 1], SymInt[3] padding=[0, 0, 0], SymInt[3] dilation=[1, 1, 1]) -> Tensor
    */
   slowConvDilated3d(weight: Tensor, kernelSize: number | readonly number[], bias?: Tensor | null, stride?: number | readonly number[], padding?: number | readonly number[], dilation?: number | readonly number[]): Tensor;
   slowConvDilated3d(weight: Tensor, kernelSize: number | readonly number[], bias: Tensor | null, stride: number | readonly number[], padding: number | readonly number[], options: { dilation?: number | readonly number[] }): Tensor;
@@ -4925,7 +4954,7 @@ export interface TensorMethods {
   /**
    * ATen's `slow_conv_transpose2d`.
    *
-   *     slow_conv_transpose2d(Tensor self, Tensor weight, int[2] kernel_size, Tensor? bias=None, int[2] stride=1, int[2] padding=0, int[2] output_padding=0, int[2] dilation=1) -> Tensor
+   *     slow_conv_transpose2d(Tensor self, Tensor weight, SymInt[2] kernel_size, Tensor? bias=None, SymInt[2] stride=[1, 1], SymInt[2] padding=[0, 0], SymInt[2] output_padding=[0, 0], SymInt[2] dilation=[1, 1]) -> Tensor
    */
   slowConvTranspose2d(weight: Tensor, kernelSize: number | readonly number[], bias?: Tensor | null, stride?: number | readonly number[], padding?: number | readonly number[], outputPadding?: number | readonly number[], dilation?: number | readonly number[]): Tensor;
   slowConvTranspose2d(weight: Tensor, kernelSize: number | readonly number[], bias: Tensor | null, stride: number | readonly number[], padding: number | readonly number[], outputPadding: number | readonly number[], options: { dilation?: number | readonly number[] }): Tensor;
@@ -4938,7 +4967,7 @@ export interface TensorMethods {
   /**
    * ATen's `slow_conv_transpose3d`.
    *
-   *     slow_conv_transpose3d(Tensor self, Tensor weight, int[3] kernel_size, Tensor? bias=None, int[3] stride=1, int[3] padding=0, int[3] output_padding=0, int[3] dilation=1) -> Tensor
+   *     slow_conv_transpose3d(Tensor self, Tensor weight, SymInt[3] kernel_size, Tensor? bias=None, SymInt[3] stride=[1, 1, 1], SymInt[3] padding=[0, 0, 0], SymInt[3] output_padding=[0, 0, 0], SymInt[3] dilation=[1, 1, 1]) -> Tensor
    */
   slowConvTranspose3d(weight: Tensor, kernelSize: number | readonly number[], bias?: Tensor | null, stride?: number | readonly number[], padding?: number | readonly number[], outputPadding?: number | readonly number[], dilation?: number | readonly number[]): Tensor;
   slowConvTranspose3d(weight: Tensor, kernelSize: number | readonly number[], bias: Tensor | null, stride: number | readonly number[], padding: number | readonly number[], outputPadding: number | readonly number[], options: { dilation?: number | readonly number[] }): Tensor;
@@ -5302,8 +5331,8 @@ export interface TensorMethods {
   /**
    * PyTorch's [Tensor.split](https://pytorch.org/docs/stable/generated/torch.Tensor.split.html).
    *
-   *     split.Tensor(Tensor(a -> *) self, int split_size, int dim=0) -> Tensor(a)[]
-   *     split.sizes(Tensor(a -> *) self, int[] split_size, int dim=0) -> Tensor(a)[]
+   *     split.Tensor(Tensor(a -> *) self, SymInt split_size, int dim=0) -> Tensor(a)[]
+   *     split.sizes(Tensor(a -> *) self, SymInt[] split_size, int dim=0) -> Tensor(a)[]
    */
   split(splitSize: number, dim?: number): Tensor[];
   split(splitSize: readonly number[], dim?: number): Tensor[];
@@ -5314,7 +5343,7 @@ export interface TensorMethods {
   /**
    * PyTorch's [torch.split_copy](https://pytorch.org/docs/stable/generated/torch.split_copy.html).
    *
-   *     split_copy.Tensor(Tensor self, int split_size, int dim=0) -> Tensor[]
+   *     split_copy.Tensor(Tensor self, SymInt split_size, int dim=0) -> Tensor[]
    */
   splitCopy(splitSize: number, dim?: number): Tensor[];
   splitCopy(splitSize: number, options: { dim?: number }): Tensor[];
@@ -5322,7 +5351,7 @@ export interface TensorMethods {
   /**
    * ATen's `split_with_sizes`.
    *
-   *     split_with_sizes(Tensor(a -> *) self, int[] split_sizes, int dim=0) -> Tensor(a)[]
+   *     split_with_sizes(Tensor(a -> *) self, SymInt[] split_sizes, int dim=0) -> Tensor(a)[]
    */
   splitWithSizes(splitSizes: readonly number[], dim?: number): Tensor[];
   splitWithSizes(splitSizes: readonly number[], options: { dim?: number }): Tensor[];
@@ -5330,7 +5359,7 @@ export interface TensorMethods {
   /**
    * PyTorch's [torch.split_with_sizes_copy](https://pytorch.org/docs/stable/generated/torch.split_with_sizes_copy.html).
    *
-   *     split_with_sizes_copy(Tensor self, int[] split_sizes, int dim=0) -> Tensor[]
+   *     split_with_sizes_copy(Tensor self, SymInt[] split_sizes, int dim=0) -> Tensor[]
    */
   splitWithSizesCopy(splitSizes: readonly number[], dim?: number): Tensor[];
   splitWithSizesCopy(splitSizes: readonly number[], options: { dim?: number }): Tensor[];
@@ -5364,28 +5393,40 @@ export interface TensorMethods {
    *
    *     squeeze(Tensor(a) self) -> Tensor(a)
    *     squeeze.dim(Tensor(a) self, int dim) -> Tensor(a)
+   *     squeeze.dims(Tensor(a) self, int[] dim) -> Tensor(a)   (LibTorch 2.6)
    */
   squeeze(): Tensor;
   squeeze(dim: number): Tensor;
+  squeeze(dim: readonly number[]): Tensor;
   squeeze(options: { dim: number }): Tensor;
+  squeeze(...dim: number[]): Tensor;
+  squeeze(options: { dim: readonly number[] }): Tensor;
   /**
    * PyTorch's [Tensor.squeeze_](https://pytorch.org/docs/stable/generated/torch.Tensor.squeeze_.html).
    *
    *     squeeze_(Tensor(a!) self) -> Tensor(a!)
    *     squeeze_.dim(Tensor(a!) self, int dim) -> Tensor(a!)
+   *     squeeze_.dims(Tensor(a!) self, int[] dim) -> Tensor(a!)   (LibTorch 2.6)
    */
   squeeze_(): this;
   squeeze_(dim: number): this;
+  squeeze_(dim: readonly number[]): this;
   squeeze_(options: { dim: number }): this;
+  squeeze_(...dim: number[]): this;
+  squeeze_(options: { dim: readonly number[] }): this;
   /**
    * PyTorch's [torch.squeeze_copy](https://pytorch.org/docs/stable/generated/torch.squeeze_copy.html).
    *
    *     squeeze_copy(Tensor self) -> Tensor
    *     squeeze_copy.dim(Tensor self, int dim) -> Tensor
+   *     squeeze_copy.dims(Tensor self, int[] dim) -> Tensor   (LibTorch 2.6)
    */
   squeezeCopy(): Tensor;
   squeezeCopy(dim: number): Tensor;
+  squeezeCopy(dim: readonly number[]): Tensor;
   squeezeCopy(options: { dim: number }): Tensor;
+  squeezeCopy(...dim: number[]): Tensor;
+  squeezeCopy(options: { dim: readonly number[] }): Tensor;
   /**
    * PyTorch's [Tensor.sspaddmm](https://pytorch.org/docs/stable/generated/torch.Tensor.sspaddmm.html).
    *
@@ -5399,13 +5440,16 @@ export interface TensorMethods {
    *
    *     std(Tensor self, bool unbiased=True) -> Tensor
    *     std.correction(Tensor self, int[1]? dim, *, int? correction, bool keepdim=False) -> Tensor
+   *     std.correction(Tensor self, int[1]? dim=None, *, Scalar? correction=None, bool keepdim=False) -> Tensor   (LibTorch 2.6)
    *     std.dim(Tensor self, int[1]? dim, bool unbiased=True, bool keepdim=False) -> Tensor
    */
   std(unbiased?: boolean): Tensor;
   std(dim: number | readonly number[] | null, options: { correction: number | null; keepdim?: boolean }): Tensor;
+  std(dim?: number | readonly number[] | null, options?: { correction?: Scalar | null; keepdim?: boolean }): Tensor;
   std(dim: number | readonly number[] | null, unbiased?: boolean, keepdim?: boolean): Tensor;
   std(options: { unbiased?: boolean }): Tensor;
   std(options: { dim: number | readonly number[] | null; correction: number | null; keepdim?: boolean }): Tensor;
+  std(options: { dim?: number | readonly number[] | null; correction?: Scalar | null; keepdim?: boolean }): Tensor;
   std(dim: number | readonly number[] | null, unbiased: boolean, options: { keepdim?: boolean }): Tensor;
   std(dim: number | readonly number[] | null, options: { unbiased?: boolean; keepdim?: boolean }): Tensor;
   std(options: { dim: number | readonly number[] | null; unbiased?: boolean; keepdim?: boolean }): Tensor;
@@ -5414,13 +5458,16 @@ export interface TensorMethods {
    *
    *     std_mean(Tensor self, bool unbiased=True) -> (Tensor, Tensor)
    *     std_mean.correction(Tensor self, int[1]? dim, *, int? correction, bool keepdim=False) -> (Tensor, Tensor)
+   *     std_mean.correction(Tensor self, int[1]? dim=None, *, Scalar? correction=None, bool keepdim=False) -> (Tensor, Tensor)   (LibTorch 2.6)
    *     std_mean.dim(Tensor self, int[1]? dim, bool unbiased=True, bool keepdim=False) -> (Tensor, Tensor)
    */
   stdMean(unbiased?: boolean): [Tensor, Tensor];
   stdMean(dim: number | readonly number[] | null, options: { correction: number | null; keepdim?: boolean }): [Tensor, Tensor];
+  stdMean(dim?: number | readonly number[] | null, options?: { correction?: Scalar | null; keepdim?: boolean }): [Tensor, Tensor];
   stdMean(dim: number | readonly number[] | null, unbiased?: boolean, keepdim?: boolean): [Tensor, Tensor];
   stdMean(options: { unbiased?: boolean }): [Tensor, Tensor];
   stdMean(options: { dim: number | readonly number[] | null; correction: number | null; keepdim?: boolean }): [Tensor, Tensor];
+  stdMean(options: { dim?: number | readonly number[] | null; correction?: Scalar | null; keepdim?: boolean }): [Tensor, Tensor];
   stdMean(dim: number | readonly number[] | null, unbiased: boolean, options: { keepdim?: boolean }): [Tensor, Tensor];
   stdMean(dim: number | readonly number[] | null, options: { unbiased?: boolean; keepdim?: boolean }): [Tensor, Tensor];
   stdMean(options: { dim: number | readonly number[] | null; unbiased?: boolean; keepdim?: boolean }): [Tensor, Tensor];
@@ -5505,7 +5552,7 @@ export interface TensorMethods {
   /**
    * PyTorch's [Tensor.sum_to_size](https://pytorch.org/docs/stable/generated/torch.Tensor.sum_to_size.html).
    *
-   *     sum_to_size(Tensor self, int[] size) -> Tensor
+   *     sum_to_size(Tensor self, SymInt[] size) -> Tensor
    */
   sumToSize(size: readonly number[]): Tensor;
   sumToSize(...size: number[]): Tensor;
@@ -5552,6 +5599,8 @@ export interface TensorMethods {
   swapdims_(options: { dim0: number; dim1: number }): this;
   /**
    * PyTorch's [Tensor.symeig](https://pytorch.org/docs/stable/generated/torch.Tensor.symeig.html).
+   *
+   * LibTorch 2.6 no longer has it.
    *
    *     symeig(Tensor self, bool eigenvectors=False, bool upper=True) -> (Tensor eigenvalues, Tensor eigenvectors)
    */
@@ -5618,8 +5667,8 @@ export interface TensorMethods {
   /**
    * PyTorch's [Tensor.tensor_split](https://pytorch.org/docs/stable/generated/torch.Tensor.tensor_split.html).
    *
-   *     tensor_split.indices(Tensor(a -> *) self, int[] indices, int dim=0) -> Tensor(a)[]
-   *     tensor_split.sections(Tensor(a -> *) self, int sections, int dim=0) -> Tensor(a)[]
+   *     tensor_split.indices(Tensor(a -> *) self, SymInt[] indices, int dim=0) -> Tensor(a)[]
+   *     tensor_split.sections(Tensor(a -> *) self, SymInt sections, int dim=0) -> Tensor(a)[]
    *     tensor_split.tensor_indices_or_sections(Tensor(a -> *) self, Tensor tensor_indices_or_sections, int dim=0) -> Tensor(a)[]
    */
   tensorSplit(indices: readonly number[], dim?: number): Tensor[];
@@ -5643,7 +5692,7 @@ export interface TensorMethods {
   /**
    * ATen's `thnn_conv2d`.
    *
-   *     thnn_conv2d(Tensor self, Tensor weight, int[2] kernel_size, Tensor? bias=None, int[2] stride=1, int[2] padding=0) -> Tensor
+   *     thnn_conv2d(Tensor self, Tensor weight, SymInt[2] kernel_size, Tensor? bias=None, SymInt[2] stride=[1, 1], SymInt[2] padding=[0, 0]) -> Tensor
    */
   thnnConv2d(weight: Tensor, kernelSize: number | readonly number[], bias?: Tensor | null, stride?: number | readonly number[], padding?: number | readonly number[]): Tensor;
   thnnConv2d(weight: Tensor, kernelSize: number | readonly number[], bias: Tensor | null, stride: number | readonly number[], options: { padding?: number | readonly number[] }): Tensor;
@@ -5670,7 +5719,7 @@ export interface TensorMethods {
   /**
    * PyTorch's [Tensor.tile](https://pytorch.org/docs/stable/generated/torch.Tensor.tile.html).
    *
-   *     tile(Tensor self, int[] dims) -> Tensor
+   *     tile(Tensor self, SymInt[] dims) -> Tensor
    */
   tile(dims: readonly number[]): Tensor;
   tile(...dims: number[]): Tensor;
@@ -5678,10 +5727,10 @@ export interface TensorMethods {
   /**
    * PyTorch's [Tensor.to_dense](https://pytorch.org/docs/stable/generated/torch.Tensor.to_dense.html).
    *
-   *     to_dense(Tensor self, ScalarType? dtype=None) -> Tensor
+   *     to_dense(Tensor self, ScalarType? dtype=None, *, bool? masked_grad=None) -> Tensor
    */
-  toDense(dtype?: Dtype | null): Tensor;
-  toDense(options: { dtype?: Dtype | null }): Tensor;
+  toDense(dtype?: Dtype | null, options?: { maskedGrad?: boolean | null }): Tensor;
+  toDense(options: { dtype?: Dtype | null; maskedGrad?: boolean | null }): Tensor;
   /**
    * PyTorch's [Tensor.to_mkldnn](https://pytorch.org/docs/stable/generated/torch.Tensor.to_mkldnn.html).
    *
@@ -5692,7 +5741,7 @@ export interface TensorMethods {
   /**
    * PyTorch's [Tensor.to_padded_tensor](https://pytorch.org/docs/stable/generated/torch.Tensor.to_padded_tensor.html).
    *
-   *     to_padded_tensor(Tensor self, float padding, int[]? output_size=None) -> Tensor
+   *     to_padded_tensor(Tensor self, float padding, SymInt[]? output_size=None) -> Tensor
    */
   toPaddedTensor(padding: number, outputSize?: readonly number[] | null): Tensor;
   toPaddedTensor(padding: number, options: { outputSize?: readonly number[] | null }): Tensor;
@@ -5700,42 +5749,46 @@ export interface TensorMethods {
   /**
    * PyTorch's [Tensor.to_sparse](https://pytorch.org/docs/stable/generated/torch.Tensor.to_sparse.html).
    *
-   *     to_sparse(Tensor self) -> Tensor
+   *     to_sparse(Tensor self, *, Layout? layout=None, int[2]? blocksize=None, int? dense_dim=None) -> Tensor
    *     to_sparse.sparse_dim(Tensor self, int sparse_dim) -> Tensor
    */
-  toSparse(): Tensor;
+  toSparse(options?: { layout?: Layout | null; blocksize?: number | readonly number[] | null; denseDim?: number | null }): Tensor;
   toSparse(sparseDim: number): Tensor;
   toSparse(options: { sparseDim: number }): Tensor;
   /**
    * PyTorch's [Tensor.to_sparse_bsc](https://pytorch.org/docs/stable/generated/torch.Tensor.to_sparse_bsc.html).
    *
-   *     to_sparse_bsc(Tensor self, int[2] blocksize) -> Tensor
+   *     to_sparse_bsc(Tensor self, int[2] blocksize, int? dense_dim=None) -> Tensor
    */
-  toSparseBsc(blocksize: number | readonly number[]): Tensor;
-  toSparseBsc(options: { blocksize: number | readonly number[] }): Tensor;
+  toSparseBsc(blocksize: number | readonly number[], denseDim?: number | null): Tensor;
+  toSparseBsc(blocksize: number | readonly number[], options: { denseDim?: number | null }): Tensor;
+  toSparseBsc(options: { blocksize: number | readonly number[]; denseDim?: number | null }): Tensor;
   /**
    * PyTorch's [Tensor.to_sparse_bsr](https://pytorch.org/docs/stable/generated/torch.Tensor.to_sparse_bsr.html).
    *
-   *     to_sparse_bsr(Tensor self, int[2] blocksize) -> Tensor
+   *     to_sparse_bsr(Tensor self, int[2] blocksize, int? dense_dim=None) -> Tensor
    */
-  toSparseBsr(blocksize: number | readonly number[]): Tensor;
-  toSparseBsr(options: { blocksize: number | readonly number[] }): Tensor;
+  toSparseBsr(blocksize: number | readonly number[], denseDim?: number | null): Tensor;
+  toSparseBsr(blocksize: number | readonly number[], options: { denseDim?: number | null }): Tensor;
+  toSparseBsr(options: { blocksize: number | readonly number[]; denseDim?: number | null }): Tensor;
   /**
    * PyTorch's [Tensor.to_sparse_csc](https://pytorch.org/docs/stable/generated/torch.Tensor.to_sparse_csc.html).
    *
-   *     to_sparse_csc(Tensor self) -> Tensor
+   *     to_sparse_csc(Tensor self, int? dense_dim=None) -> Tensor
    */
-  toSparseCsc(): Tensor;
+  toSparseCsc(denseDim?: number | null): Tensor;
+  toSparseCsc(options: { denseDim?: number | null }): Tensor;
   /**
    * PyTorch's [Tensor.to_sparse_csr](https://pytorch.org/docs/stable/generated/torch.Tensor.to_sparse_csr.html).
    *
-   *     to_sparse_csr(Tensor self) -> Tensor
+   *     to_sparse_csr(Tensor self, int? dense_dim=None) -> Tensor
    */
-  toSparseCsr(): Tensor;
+  toSparseCsr(denseDim?: number | null): Tensor;
+  toSparseCsr(options: { denseDim?: number | null }): Tensor;
   /**
    * PyTorch's [Tensor.topk](https://pytorch.org/docs/stable/generated/torch.Tensor.topk.html).
    *
-   *     topk(Tensor self, int k, int dim=-1, bool largest=True, bool sorted=True) -> (Tensor values, Tensor indices)
+   *     topk(Tensor self, SymInt k, int dim=-1, bool largest=True, bool sorted=True) -> (Tensor values, Tensor indices)
    */
   topk(k: number, dim?: number, largest?: boolean, sorted?: boolean): [Tensor, Tensor];
   topk(k: number, dim: number, largest: boolean, options: { sorted?: boolean }): [Tensor, Tensor];
@@ -5859,7 +5912,7 @@ export interface TensorMethods {
   /**
    * PyTorch's [Tensor.unflatten](https://pytorch.org/docs/stable/generated/torch.Tensor.unflatten.html).
    *
-   *     unflatten.int(Tensor(a) self, int dim, int[] sizes) -> Tensor(a)
+   *     unflatten.int(Tensor(a) self, int dim, SymInt[] sizes) -> Tensor(a)
    */
   unflatten(dim: number, sizes: readonly number[]): Tensor;
   unflatten(dim: number, options: { sizes: readonly number[] }): Tensor;
@@ -5929,7 +5982,7 @@ export interface TensorMethods {
   /**
    * PyTorch's [Tensor.unsafe_split](https://pytorch.org/docs/stable/generated/torch.Tensor.unsafe_split.html).
    *
-   *     unsafe_split.Tensor(Tensor self, int split_size, int dim=0) -> Tensor[]
+   *     unsafe_split.Tensor(Tensor self, SymInt split_size, int dim=0) -> Tensor[]
    */
   unsafeSplit(splitSize: number, dim?: number): Tensor[];
   unsafeSplit(splitSize: number, options: { dim?: number }): Tensor[];
@@ -5937,7 +5990,7 @@ export interface TensorMethods {
   /**
    * ATen's `unsafe_split_with_sizes`.
    *
-   *     unsafe_split_with_sizes(Tensor self, int[] split_sizes, int dim=0) -> Tensor[]
+   *     unsafe_split_with_sizes(Tensor self, SymInt[] split_sizes, int dim=0) -> Tensor[]
    */
   unsafeSplitWithSizes(splitSizes: readonly number[], dim?: number): Tensor[];
   unsafeSplitWithSizes(splitSizes: readonly number[], options: { dim?: number }): Tensor[];
@@ -6047,13 +6100,16 @@ export interface TensorMethods {
    *
    *     var(Tensor self, bool unbiased=True) -> Tensor
    *     var.correction(Tensor self, int[1]? dim, *, int? correction, bool keepdim=False) -> Tensor
+   *     var.correction(Tensor self, int[1]? dim=None, *, Scalar? correction=None, bool keepdim=False) -> Tensor   (LibTorch 2.6)
    *     var.dim(Tensor self, int[1]? dim, bool unbiased=True, bool keepdim=False) -> Tensor
    */
   var(unbiased?: boolean): Tensor;
   var(dim: number | readonly number[] | null, options: { correction: number | null; keepdim?: boolean }): Tensor;
+  var(dim?: number | readonly number[] | null, options?: { correction?: Scalar | null; keepdim?: boolean }): Tensor;
   var(dim: number | readonly number[] | null, unbiased?: boolean, keepdim?: boolean): Tensor;
   var(options: { unbiased?: boolean }): Tensor;
   var(options: { dim: number | readonly number[] | null; correction: number | null; keepdim?: boolean }): Tensor;
+  var(options: { dim?: number | readonly number[] | null; correction?: Scalar | null; keepdim?: boolean }): Tensor;
   var(dim: number | readonly number[] | null, unbiased: boolean, options: { keepdim?: boolean }): Tensor;
   var(dim: number | readonly number[] | null, options: { unbiased?: boolean; keepdim?: boolean }): Tensor;
   var(options: { dim: number | readonly number[] | null; unbiased?: boolean; keepdim?: boolean }): Tensor;
@@ -6062,13 +6118,16 @@ export interface TensorMethods {
    *
    *     var_mean(Tensor self, bool unbiased=True) -> (Tensor, Tensor)
    *     var_mean.correction(Tensor self, int[1]? dim, *, int? correction, bool keepdim=False) -> (Tensor, Tensor)
+   *     var_mean.correction(Tensor self, int[1]? dim=None, *, Scalar? correction=None, bool keepdim=False) -> (Tensor, Tensor)   (LibTorch 2.6)
    *     var_mean.dim(Tensor self, int[1]? dim, bool unbiased=True, bool keepdim=False) -> (Tensor, Tensor)
    */
   varMean(unbiased?: boolean): [Tensor, Tensor];
   varMean(dim: number | readonly number[] | null, options: { correction: number | null; keepdim?: boolean }): [Tensor, Tensor];
+  varMean(dim?: number | readonly number[] | null, options?: { correction?: Scalar | null; keepdim?: boolean }): [Tensor, Tensor];
   varMean(dim: number | readonly number[] | null, unbiased?: boolean, keepdim?: boolean): [Tensor, Tensor];
   varMean(options: { unbiased?: boolean }): [Tensor, Tensor];
   varMean(options: { dim: number | readonly number[] | null; correction: number | null; keepdim?: boolean }): [Tensor, Tensor];
+  varMean(options: { dim?: number | readonly number[] | null; correction?: Scalar | null; keepdim?: boolean }): [Tensor, Tensor];
   varMean(dim: number | readonly number[] | null, unbiased: boolean, options: { keepdim?: boolean }): [Tensor, Tensor];
   varMean(dim: number | readonly number[] | null, options: { unbiased?: boolean; keepdim?: boolean }): [Tensor, Tensor];
   varMean(options: { dim: number | readonly number[] | null; unbiased?: boolean; keepdim?: boolean }): [Tensor, Tensor];
@@ -6224,38 +6283,38 @@ installMethods(
     "multilabel_margin_loss_forward multinomial multiply multiply_ mv mvlgamma mvlgamma_ nan_to_num nan_to_num_ " +
     "nanmean nanmedian nanquantile nansum narrow narrow_copy native_channel_shuffle native_norm ne ne_ neg neg_ " +
     "negative negative_ nested_to_padded_tensor new_empty new_empty_strided new_full new_ones new_zeros nextafter " +
-    "nextafter_ nll_loss nll_loss2d nll_loss2d_forward nll_loss_forward nll_loss_nd nonzero nonzero_numpy norm " +
-    "normal_ not_equal not_equal_ nuclear_norm numpy_T one_hot ones_like orgqr ormqr outer pad pdist permute " +
-    "permute_copy pin_memory pinverse pixel_shuffle pixel_unshuffle poisson polygamma_ positive pow pow_ prelu " +
-    "prod put put_ q_per_channel_axis q_per_channel_scales q_per_channel_zero_points q_scale q_zero_point qr " +
-    "quantile quantize_per_channel quantize_per_tensor quantize_per_tensor_dynamic quantized_max_pool1d " +
-    "quantized_max_pool2d rad2deg rad2deg_ rand_like randint_like randn_like random_ ravel real reciprocal " +
-    "reciprocal_ reflection_pad1d reflection_pad2d reflection_pad3d relu relu6 relu6_ relu_ remainder remainder_ " +
-    "renorm renorm_ repeat repeat_interleave replication_pad1d replication_pad2d replication_pad3d requires_grad_ " +
-    "reshape reshape_as resize_ resize_as_ resize_as_sparse_ resolve_conj resolve_neg roll rot90 round round_ " +
-    "row_indices row_indices_copy rrelu rrelu_ rrelu_with_noise rrelu_with_noise_ rsqrt rsqrt_ rsub scatter " +
-    "scatter_ scatter_add scatter_add_ scatter_reduce scatter_reduce_ select select_copy select_scatter selu " +
-    "selu_ set_ sgn sgn_ sigmoid sigmoid_ sign sign_ signbit silu silu_ sin sin_ sinc sinc_ sinh sinh_ slice " +
-    "slice_copy slice_scatter slogdet slow_conv3d slow_conv3d_forward slow_conv_dilated2d slow_conv_dilated3d " +
-    "slow_conv_transpose2d slow_conv_transpose3d smm smooth_l1_loss soft_margin_loss softmax softplus softshrink " +
-    "sort sparse_dim sparse_mask sparse_resize_ sparse_resize_and_clear_ sparse_sampled_addmm special_bessel_j0 " +
-    "special_bessel_j1 special_bessel_y0 special_bessel_y1 special_digamma special_entr special_erf special_erfc " +
-    "special_erfcx special_erfinv special_exp2 special_expit special_expm1 special_gammainc special_gammaincc " +
-    "special_gammaln special_i0 special_i0e special_i1 special_i1e special_log1p special_log_ndtr " +
-    "special_log_softmax special_logit special_logsumexp special_modified_bessel_i0 special_modified_bessel_i1 " +
-    "special_modified_bessel_k0 special_modified_bessel_k1 special_multigammaln special_ndtr special_ndtri " +
-    "special_psi special_round special_sinc special_softmax special_xlog1py special_xlogy special_zeta split " +
-    "split_copy split_with_sizes split_with_sizes_copy sqrt sqrt_ square square_ squeeze squeeze_ squeeze_copy " +
-    "sspaddmm std std_mean stft sub sub_ subtract subtract_ sum sum_to_size svd swapaxes swapaxes_ swapdims " +
-    "swapdims_ symeig t t_ t_copy take take_along_dim tan tan_ tanh tanh_ tensor_split tensordot thnn_conv2d " +
-    "threshold threshold_ tile to_dense to_mkldnn to_padded_tensor to_sparse to_sparse_bsc to_sparse_bsr " +
-    "to_sparse_csc to_sparse_csr topk trace transpose transpose_ transpose_copy triangular_solve tril tril_ triu " +
-    "triu_ true_divide true_divide_ trunc trunc_ unbind unbind_copy unflatten unfold unfold_copy uniform_ " +
-    "unique_consecutive unique_dim unique_dim_consecutive unsafe_chunk unsafe_split unsafe_split_with_sizes " +
-    "unsqueeze unsqueeze_ unsqueeze_copy upsample_bicubic2d upsample_bilinear2d upsample_linear1d " +
-    "upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_trilinear3d values values_copy var " +
-    "var_mean vdot view view_as view_as_complex view_as_complex_copy view_as_real view_as_real_copy view_copy " +
-    "vsplit xlogy xlogy_ zero_ zeros_like",
+    "nextafter_ nll_loss nll_loss2d nll_loss2d_forward nll_loss_forward nll_loss_nd nonzero nonzero_numpy " +
+    "nonzero_static norm normal_ not_equal not_equal_ nuclear_norm numpy_T one_hot ones_like orgqr ormqr outer " +
+    "pad pdist permute permute_copy pin_memory pinverse pixel_shuffle pixel_unshuffle poisson polygamma_ positive " +
+    "pow pow_ prelu prod put put_ q_per_channel_axis q_per_channel_scales q_per_channel_zero_points q_scale " +
+    "q_zero_point qr quantile quantize_per_channel quantize_per_tensor quantize_per_tensor_dynamic " +
+    "quantized_max_pool1d quantized_max_pool2d quantized_max_pool3d rad2deg rad2deg_ rand_like randint_like " +
+    "randn_like random_ ravel real reciprocal reciprocal_ reflection_pad1d reflection_pad2d reflection_pad3d relu " +
+    "relu6 relu6_ relu_ remainder remainder_ renorm renorm_ repeat repeat_interleave replication_pad1d " +
+    "replication_pad2d replication_pad3d requires_grad_ reshape reshape_as resize_ resize_as_ resize_as_sparse_ " +
+    "resolve_conj resolve_neg roll rot90 round round_ row_indices row_indices_copy rrelu rrelu_ rrelu_with_noise " +
+    "rrelu_with_noise_ rsqrt rsqrt_ rsub scatter scatter_ scatter_add scatter_add_ scatter_reduce scatter_reduce_ " +
+    "select select_copy select_scatter selu selu_ set_ sgn sgn_ sigmoid sigmoid_ sign sign_ signbit silu silu_ " +
+    "sin sin_ sinc sinc_ sinh sinh_ slice slice_copy slice_scatter slogdet slow_conv3d slow_conv3d_forward " +
+    "slow_conv_dilated2d slow_conv_dilated3d slow_conv_transpose2d slow_conv_transpose3d smm smooth_l1_loss " +
+    "soft_margin_loss softmax softplus softshrink sort sparse_dim sparse_mask sparse_resize_ " +
+    "sparse_resize_and_clear_ sparse_sampled_addmm special_bessel_j0 special_bessel_j1 special_bessel_y0 " +
+    "special_bessel_y1 special_digamma special_entr special_erf special_erfc special_erfcx special_erfinv " +
+    "special_exp2 special_expit special_expm1 special_gammainc special_gammaincc special_gammaln special_i0 " +
+    "special_i0e special_i1 special_i1e special_log1p special_log_ndtr special_log_softmax special_logit " +
+    "special_logsumexp special_modified_bessel_i0 special_modified_bessel_i1 special_modified_bessel_k0 " +
+    "special_modified_bessel_k1 special_multigammaln special_ndtr special_ndtri special_psi special_round " +
+    "special_sinc special_softmax special_xlog1py special_xlogy special_zeta split split_copy split_with_sizes " +
+    "split_with_sizes_copy sqrt sqrt_ square square_ squeeze squeeze_ squeeze_copy sspaddmm std std_mean stft sub " +
+    "sub_ subtract subtract_ sum sum_to_size svd swapaxes swapaxes_ swapdims swapdims_ symeig t t_ t_copy take " +
+    "take_along_dim tan tan_ tanh tanh_ tensor_split tensordot thnn_conv2d threshold threshold_ tile to_dense " +
+    "to_mkldnn to_padded_tensor to_sparse to_sparse_bsc to_sparse_bsr to_sparse_csc to_sparse_csr topk trace " +
+    "transpose transpose_ transpose_copy triangular_solve tril tril_ triu triu_ true_divide true_divide_ trunc " +
+    "trunc_ unbind unbind_copy unflatten unfold unfold_copy uniform_ unique_consecutive unique_dim " +
+    "unique_dim_consecutive unsafe_chunk unsafe_split unsafe_split_with_sizes unsqueeze unsqueeze_ unsqueeze_copy " +
+    "upsample_bicubic2d upsample_bilinear2d upsample_linear1d upsample_nearest1d upsample_nearest2d " +
+    "upsample_nearest3d upsample_trilinear3d values values_copy var var_mean vdot view view_as view_as_complex " +
+    "view_as_complex_copy view_as_real view_as_real_copy view_copy vsplit xlogy xlogy_ zero_ zeros_like",
 );
 
 /**
@@ -6322,10 +6381,11 @@ export const acosh_: (self: Tensor) => Tensor = op("acosh_");
  * PyTorch's [torch.adaptive_avg_pool1d](https://pytorch.org/docs/stable/generated/torch.adaptive_avg_pool1d.html).
  *
  *     adaptive_avg_pool1d(Tensor self, int[1] output_size) -> Tensor
+ *     adaptive_avg_pool1d.out(Tensor self, int[1] output_size, *, Tensor(a!) out) -> Tensor(a!)   (LibTorch 2.6)
  */
 export const adaptiveAvgPool1d: {
-  (self: Tensor, outputSize: number | readonly number[]): Tensor;
-  (self: Tensor, options: { outputSize: number | readonly number[] }): Tensor;
+  (self: Tensor, outputSize: number | readonly number[], options?: { out?: Tensor }): Tensor;
+  (self: Tensor, options: { outputSize: number | readonly number[]; out?: Tensor }): Tensor;
 } = op("adaptive_avg_pool1d");
 
 /**
@@ -6342,8 +6402,8 @@ export const adaptiveAvgPool2d: {
 /**
  * PyTorch's [torch.nn.functional.adaptive_avg_pool3d](https://pytorch.org/docs/stable/generated/torch.nn.functional.adaptive_avg_pool3d.html).
  *
- *     adaptive_avg_pool3d(Tensor self, int[3] output_size) -> Tensor
- *     adaptive_avg_pool3d.out(Tensor self, int[3] output_size, *, Tensor(a!) out) -> Tensor(a!)
+ *     adaptive_avg_pool3d(Tensor self, SymInt[3] output_size) -> Tensor
+ *     adaptive_avg_pool3d.out(Tensor self, SymInt[3] output_size, *, Tensor(a!) out) -> Tensor(a!)
  */
 export const adaptiveAvgPool3d: {
   (self: Tensor, outputSize: number | readonly number[], options?: { out?: Tensor }): Tensor;
@@ -6560,8 +6620,8 @@ export const adjoint: (self: Tensor) => Tensor = op("adjoint");
 /**
  * ATen's `affine_grid_generator`.
  *
- *     affine_grid_generator(Tensor theta, int[] size, bool align_corners) -> Tensor
- *     affine_grid_generator.out(Tensor theta, int[] size, bool align_corners, *, Tensor(a!) out) -> Tensor(a!)
+ *     affine_grid_generator(Tensor theta, SymInt[] size, bool align_corners) -> Tensor
+ *     affine_grid_generator.out(Tensor theta, SymInt[] size, bool align_corners, *, Tensor(a!) out) -> Tensor(a!)
  */
 export const affineGridGenerator: {
   (theta: Tensor, size: readonly number[], alignCorners: boolean, options?: { out?: Tensor }): Tensor;
@@ -6591,12 +6651,17 @@ export const aliasCopy: (self: Tensor, options?: { out?: Tensor }) => Tensor = o
  *     all.all_out(Tensor self, *, Tensor(a!) out) -> Tensor(a!)
  *     all.dim(Tensor self, int dim, bool keepdim=False) -> Tensor
  *     all.out(Tensor self, int dim, bool keepdim=False, *, Tensor(a!) out) -> Tensor(a!)
+ *     all.dims(Tensor self, int[]? dim=None, bool keepdim=False) -> Tensor   (LibTorch 2.6)
+ *     all.dims_out(Tensor self, int[]? dim=None, bool keepdim=False, *, Tensor(a!) out) -> Tensor(a!)   (LibTorch 2.6)
  */
 export const all: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
   (self: Tensor, dim: number, keepdim?: boolean, options?: { out?: Tensor }): Tensor;
+  (self: Tensor, dim?: readonly number[] | null, keepdim?: boolean, options?: { out?: Tensor }): Tensor;
   (self: Tensor, dim: number, options: { keepdim?: boolean; out?: Tensor }): Tensor;
   (self: Tensor, options: { dim: number; keepdim?: boolean; out?: Tensor }): Tensor;
+  (self: Tensor, dim: readonly number[] | null, options: { keepdim?: boolean; out?: Tensor }): Tensor;
+  (self: Tensor, options: { dim?: readonly number[] | null; keepdim?: boolean; out?: Tensor }): Tensor;
 } = op("all");
 
 /**
@@ -6681,12 +6746,17 @@ export const angle: (self: Tensor, options?: { out?: Tensor }) => Tensor = op("a
  *     any.all_out(Tensor self, *, Tensor(a!) out) -> Tensor(a!)
  *     any.dim(Tensor self, int dim, bool keepdim=False) -> Tensor
  *     any.out(Tensor self, int dim, bool keepdim=False, *, Tensor(a!) out) -> Tensor(a!)
+ *     any.dims(Tensor self, int[]? dim=None, bool keepdim=False) -> Tensor   (LibTorch 2.6)
+ *     any.dims_out(Tensor self, int[]? dim=None, bool keepdim=False, *, Tensor(a!) out) -> Tensor(a!)   (LibTorch 2.6)
  */
 export const any: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
   (self: Tensor, dim: number, keepdim?: boolean, options?: { out?: Tensor }): Tensor;
+  (self: Tensor, dim?: readonly number[] | null, keepdim?: boolean, options?: { out?: Tensor }): Tensor;
   (self: Tensor, dim: number, options: { keepdim?: boolean; out?: Tensor }): Tensor;
   (self: Tensor, options: { dim: number; keepdim?: boolean; out?: Tensor }): Tensor;
+  (self: Tensor, dim: readonly number[] | null, options: { keepdim?: boolean; out?: Tensor }): Tensor;
+  (self: Tensor, options: { dim?: readonly number[] | null; keepdim?: boolean; out?: Tensor }): Tensor;
 } = op("any");
 
 /**
@@ -7044,14 +7114,15 @@ export const atleast3d: {
  * PyTorch's [torch.avg_pool1d](https://pytorch.org/docs/stable/generated/torch.avg_pool1d.html).
  *
  *     avg_pool1d(Tensor self, int[1] kernel_size, int[1] stride=[], int[1] padding=[0], bool ceil_mode=False, bool count_include_pad=True) -> Tensor
+ *     avg_pool1d.out(Tensor self, int[1] kernel_size, int[1] stride=[], int[1] padding=[0], bool ceil_mode=False, bool count_include_pad=True, *, Tensor(a!) out) -> Tensor(a!)   (LibTorch 2.6)
  */
 export const avgPool1d: {
-  (self: Tensor, kernelSize: number | readonly number[], stride?: number | readonly number[], padding?: number | readonly number[], ceilMode?: boolean, countIncludePad?: boolean): Tensor;
-  (self: Tensor, kernelSize: number | readonly number[], stride: number | readonly number[], padding: number | readonly number[], ceilMode: boolean, options: { countIncludePad?: boolean }): Tensor;
-  (self: Tensor, kernelSize: number | readonly number[], stride: number | readonly number[], padding: number | readonly number[], options: { ceilMode?: boolean; countIncludePad?: boolean }): Tensor;
-  (self: Tensor, kernelSize: number | readonly number[], stride: number | readonly number[], options: { padding?: number | readonly number[]; ceilMode?: boolean; countIncludePad?: boolean }): Tensor;
-  (self: Tensor, kernelSize: number | readonly number[], options: { stride?: number | readonly number[]; padding?: number | readonly number[]; ceilMode?: boolean; countIncludePad?: boolean }): Tensor;
-  (self: Tensor, options: { kernelSize: number | readonly number[]; stride?: number | readonly number[]; padding?: number | readonly number[]; ceilMode?: boolean; countIncludePad?: boolean }): Tensor;
+  (self: Tensor, kernelSize: number | readonly number[], stride?: number | readonly number[], padding?: number | readonly number[], ceilMode?: boolean, countIncludePad?: boolean, options?: { out?: Tensor }): Tensor;
+  (self: Tensor, kernelSize: number | readonly number[], stride: number | readonly number[], padding: number | readonly number[], ceilMode: boolean, options: { countIncludePad?: boolean; out?: Tensor }): Tensor;
+  (self: Tensor, kernelSize: number | readonly number[], stride: number | readonly number[], padding: number | readonly number[], options: { ceilMode?: boolean; countIncludePad?: boolean; out?: Tensor }): Tensor;
+  (self: Tensor, kernelSize: number | readonly number[], stride: number | readonly number[], options: { padding?: number | readonly number[]; ceilMode?: boolean; countIncludePad?: boolean; out?: Tensor }): Tensor;
+  (self: Tensor, kernelSize: number | readonly number[], options: { stride?: number | readonly number[]; padding?: number | readonly number[]; ceilMode?: boolean; countIncludePad?: boolean; out?: Tensor }): Tensor;
+  (self: Tensor, options: { kernelSize: number | readonly number[]; stride?: number | readonly number[]; padding?: number | readonly number[]; ceilMode?: boolean; countIncludePad?: boolean; out?: Tensor }): Tensor;
 } = op("avg_pool1d");
 
 /**
@@ -7550,7 +7621,7 @@ export const broadcastTensors: {
 /**
  * PyTorch's [torch.broadcast_to](https://pytorch.org/docs/stable/generated/torch.broadcast_to.html).
  *
- *     broadcast_to(Tensor(a) self, int[] size) -> Tensor(a)
+ *     broadcast_to(Tensor(a) self, SymInt[] size) -> Tensor(a)
  */
 export const broadcastTo: {
   (self: Tensor, size: readonly number[]): Tensor;
@@ -7577,11 +7648,15 @@ export const bucketize: {
  * PyTorch's [torch.can_cast](https://pytorch.org/docs/stable/generated/torch.can_cast.html).
  *
  *     can_cast(ScalarType from, ScalarType to) -> bool
+ *     can_cast(ScalarType from_, ScalarType to) -> bool   (LibTorch 2.6)
  */
 export const canCast: {
   (from: Dtype, to: Dtype): boolean;
+  (from_: Dtype, to: Dtype): boolean;
   (from: Dtype, options: { to: Dtype }): boolean;
   (options: { from: Dtype; to: Dtype }): boolean;
+  (from_: Dtype, options: { to: Dtype }): boolean;
+  (options: { from_: Dtype; to: Dtype }): boolean;
 } = op("can_cast");
 
 /**
@@ -7701,8 +7776,8 @@ export const chalf: (self: Tensor, options?: { memoryFormat?: MemoryFormat | nul
 /**
  * PyTorch's [torch.channel_shuffle](https://pytorch.org/docs/stable/generated/torch.channel_shuffle.html).
  *
- *     channel_shuffle(Tensor self, int groups) -> Tensor
- *     channel_shuffle.out(Tensor self, int groups, *, Tensor(a!) out) -> Tensor(a!)
+ *     channel_shuffle(Tensor self, SymInt groups) -> Tensor
+ *     channel_shuffle.out(Tensor self, SymInt groups, *, Tensor(a!) out) -> Tensor(a!)
  */
 export const channelShuffle: {
   (self: Tensor, groups: number, options?: { out?: Tensor }): Tensor;
@@ -8014,8 +8089,8 @@ export const conjPhysical_: (self: Tensor) => Tensor = op("conj_physical_");
 /**
  * ATen's `constant_pad_nd`.
  *
- *     constant_pad_nd(Tensor self, int[] pad, Scalar value=0) -> Tensor
- *     constant_pad_nd.out(Tensor self, int[] pad, Scalar value=0, *, Tensor(a!) out) -> Tensor(a!)
+ *     constant_pad_nd(Tensor self, SymInt[] pad, Scalar value=0) -> Tensor
+ *     constant_pad_nd.out(Tensor self, SymInt[] pad, Scalar value=0, *, Tensor(a!) out) -> Tensor(a!)
  */
 export const constantPadNd: {
   (self: Tensor, pad: readonly number[], value?: Scalar, options?: { out?: Tensor }): Tensor;
@@ -8033,8 +8108,8 @@ export const contiguous: (self: Tensor, options?: { memoryFormat?: MemoryFormat 
 /**
  * PyTorch's [torch.conv1d](https://pytorch.org/docs/stable/generated/torch.conv1d.html).
  *
- *     conv1d(Tensor input, Tensor weight, Tensor? bias=None, int[1] stride=[1], int[1] padding=[0], int[1] dilation=[1], int groups=1) -> Tensor
- *     conv1d.padding(Tensor input, Tensor weight, Tensor? bias=None, int[1] stride=[1], str padding="valid", int[1] dilation=[1], int groups=1) -> Tensor
+ *     conv1d(Tensor input, Tensor weight, Tensor? bias=None, SymInt[1] stride=[1], SymInt[1] padding=[0], SymInt[1] dilation=[1], SymInt groups=1) -> Tensor
+ *     conv1d.padding(Tensor input, Tensor weight, Tensor? bias=None, SymInt[1] stride=[1], str padding="valid", SymInt[1] dilation=[1], SymInt groups=1) -> Tensor
  */
 export const conv1d: {
   (input: Tensor, weight: Tensor, bias?: Tensor | null, stride?: number | readonly number[], padding?: number | readonly number[], dilation?: number | readonly number[], groups?: number): Tensor;
@@ -8056,8 +8131,8 @@ export const conv1d: {
 /**
  * PyTorch's [torch.conv2d](https://pytorch.org/docs/stable/generated/torch.conv2d.html).
  *
- *     conv2d(Tensor input, Tensor weight, Tensor? bias=None, int[2] stride=1, int[2] padding=0, int[2] dilation=1, int groups=1) -> Tensor
- *     conv2d.padding(Tensor input, Tensor weight, Tensor? bias=None, int[2] stride=1, str padding="valid", int[2] dilation=1, int groups=1) -> Tensor
+ *     conv2d(Tensor input, Tensor weight, Tensor? bias=None, SymInt[2] stride=[1, 1], SymInt[2] padding=[0, 0], SymInt[2] dilation=[1, 1], SymInt groups=1) -> Tensor
+ *     conv2d.padding(Tensor input, Tensor weight, Tensor? bias=None, SymInt[2] stride=[1, 1], str padding="valid", SymInt[2] dilation=[1, 1], SymInt groups=1) -> Tensor
  */
 export const conv2d: {
   (input: Tensor, weight: Tensor, bias?: Tensor | null, stride?: number | readonly number[], padding?: number | readonly number[], dilation?: number | readonly number[], groups?: number): Tensor;
@@ -8079,8 +8154,8 @@ export const conv2d: {
 /**
  * PyTorch's [torch.conv3d](https://pytorch.org/docs/stable/generated/torch.conv3d.html).
  *
- *     conv3d(Tensor input, Tensor weight, Tensor? bias=None, int[3] stride=1, int[3] padding=0, int[3] dilation=1, int groups=1) -> Tensor
- *     conv3d.padding(Tensor input, Tensor weight, Tensor? bias=None, int[3] stride=1, str padding="valid", int[3] dilation=1, int groups=1) -> Tensor
+ *     conv3d(Tensor input, Tensor weight, Tensor? bias=None, SymInt[3] stride=[1, 1, 1], SymInt[3] padding=[0, 0, 0], SymInt[3] dilation=[1, 1, 1], SymInt groups=1) -> Tensor
+ *     conv3d.padding(Tensor input, Tensor weight, Tensor? bias=None, SymInt[3] stride=[1, 1, 1], str padding="valid", SymInt[3] dilation=[1, 1, 1], SymInt groups=1) -> Tensor
  */
 export const conv3d: {
   (input: Tensor, weight: Tensor, bias?: Tensor | null, stride?: number | readonly number[], padding?: number | readonly number[], dilation?: number | readonly number[], groups?: number): Tensor;
@@ -8102,8 +8177,8 @@ export const conv3d: {
 /**
  * ATen's `conv_depthwise3d`.
  *
- *     conv_depthwise3d(Tensor self, Tensor weight, int[3] kernel_size, Tensor? bias, int[3] stride, int[3] padding, int[3] dilation) -> Tensor
- *     conv_depthwise3d.out(Tensor self, Tensor weight, int[3] kernel_size, Tensor? bias, int[3] stride, int[3] padding, int[3] dilation, *, Tensor(a!) out) -> Tensor(a!)
+ *     conv_depthwise3d(Tensor self, Tensor weight, SymInt[3] kernel_size, Tensor? bias, SymInt[3] stride, SymInt[3] padding, SymInt[3] dilation) -> Tensor
+ *     conv_depthwise3d.out(Tensor self, Tensor weight, SymInt[3] kernel_size, Tensor? bias, SymInt[3] stride, SymInt[3] padding, SymInt[3] dilation, *, Tensor(a!) out) -> Tensor(a!)
  */
 export const convDepthwise3d: {
   (self: Tensor, weight: Tensor, kernelSize: number | readonly number[], bias: Tensor | null, stride: number | readonly number[], padding: number | readonly number[], dilation: number | readonly number[], options?: { out?: Tensor }): Tensor;
@@ -8131,7 +8206,7 @@ export const convTbc: {
 /**
  * PyTorch's [torch.conv_transpose1d](https://pytorch.org/docs/stable/generated/torch.conv_transpose1d.html).
  *
- *     conv_transpose1d(Tensor input, Tensor weight, Tensor? bias=None, int[1] stride=[1], int[1] padding=[0], int[1] output_padding=[0], int groups=1, int[1] dilation=[1]) -> Tensor
+ *     conv_transpose1d(Tensor input, Tensor weight, Tensor? bias=None, SymInt[1] stride=[1], SymInt[1] padding=[0], SymInt[1] output_padding=[0], SymInt groups=1, SymInt[1] dilation=[1]) -> Tensor
  */
 export const convTranspose1d: {
   (input: Tensor, weight: Tensor, bias?: Tensor | null, stride?: number | readonly number[], padding?: number | readonly number[], outputPadding?: number | readonly number[], groups?: number, dilation?: number | readonly number[]): Tensor;
@@ -8147,7 +8222,7 @@ export const convTranspose1d: {
 /**
  * PyTorch's [torch.conv_transpose2d](https://pytorch.org/docs/stable/generated/torch.conv_transpose2d.html).
  *
- *     conv_transpose2d.input(Tensor input, Tensor weight, Tensor? bias=None, int[2] stride=1, int[2] padding=0, int[2] output_padding=0, int groups=1, int[2] dilation=1) -> Tensor
+ *     conv_transpose2d.input(Tensor input, Tensor weight, Tensor? bias=None, SymInt[2] stride=[1, 1], SymInt[2] padding=[0, 0], SymInt[2] output_padding=[0, 0], SymInt groups=1, SymInt[2] dilation=[1, 1]) -> Tensor
  */
 export const convTranspose2d: {
   (input: Tensor, weight: Tensor, bias?: Tensor | null, stride?: number | readonly number[], padding?: number | readonly number[], outputPadding?: number | readonly number[], groups?: number, dilation?: number | readonly number[]): Tensor;
@@ -8163,7 +8238,7 @@ export const convTranspose2d: {
 /**
  * PyTorch's [torch.conv_transpose3d](https://pytorch.org/docs/stable/generated/torch.conv_transpose3d.html).
  *
- *     conv_transpose3d.input(Tensor input, Tensor weight, Tensor? bias=None, int[3] stride=1, int[3] padding=0, int[3] output_padding=0, int groups=1, int[3] dilation=1) -> Tensor
+ *     conv_transpose3d.input(Tensor input, Tensor weight, Tensor? bias=None, SymInt[3] stride=[1, 1, 1], SymInt[3] padding=[0, 0, 0], SymInt[3] output_padding=[0, 0, 0], SymInt groups=1, SymInt[3] dilation=[1, 1, 1]) -> Tensor
  */
 export const convTranspose3d: {
   (input: Tensor, weight: Tensor, bias?: Tensor | null, stride?: number | readonly number[], padding?: number | readonly number[], outputPadding?: number | readonly number[], groups?: number, dilation?: number | readonly number[]): Tensor;
@@ -8179,8 +8254,8 @@ export const convTranspose3d: {
 /**
  * ATen's `convolution`.
  *
- *     convolution(Tensor input, Tensor weight, Tensor? bias, int[] stride, int[] padding, int[] dilation, bool transposed, int[] output_padding, int groups) -> Tensor
- *     convolution.out(Tensor input, Tensor weight, Tensor? bias, int[] stride, int[] padding, int[] dilation, bool transposed, int[] output_padding, int groups, *, Tensor(a!) out) -> Tensor(a!)
+ *     convolution(Tensor input, Tensor weight, Tensor? bias, SymInt[] stride, SymInt[] padding, SymInt[] dilation, bool transposed, SymInt[] output_padding, SymInt groups) -> Tensor
+ *     convolution.out(Tensor input, Tensor weight, Tensor? bias, SymInt[] stride, SymInt[] padding, SymInt[] dilation, bool transposed, SymInt[] output_padding, SymInt groups, *, Tensor(a!) out) -> Tensor(a!)
  */
 export const convolution: {
   (input: Tensor, weight: Tensor, bias: Tensor | null, stride: readonly number[], padding: readonly number[], dilation: readonly number[], transposed: boolean, outputPadding: readonly number[], groups: number, options?: { out?: Tensor }): Tensor;
@@ -8343,7 +8418,7 @@ export const cross: {
 /**
  * ATen's `cross_entropy_loss`.
  *
- *     cross_entropy_loss(Tensor self, Tensor target, Tensor? weight=None, int reduction=1, int ignore_index=-100, float label_smoothing=0.) -> Tensor
+ *     cross_entropy_loss(Tensor self, Tensor target, Tensor? weight=None, int reduction=1, SymInt ignore_index=-100, float label_smoothing=0.) -> Tensor
  */
 export const crossEntropyLoss: {
   (self: Tensor, target: Tensor, weight?: Tensor | null, reduction?: number, ignoreIndex?: number, labelSmoothing?: number): Tensor;
@@ -8825,8 +8900,8 @@ export const elu_: {
 /**
  * PyTorch's [torch.nn.functional.embedding](https://pytorch.org/docs/stable/generated/torch.nn.functional.embedding.html).
  *
- *     embedding(Tensor weight, Tensor indices, int padding_idx=-1, bool scale_grad_by_freq=False, bool sparse=False) -> Tensor
- *     embedding.out(Tensor weight, Tensor indices, int padding_idx=-1, bool scale_grad_by_freq=False, bool sparse=False, *, Tensor(a!) out) -> Tensor(a!)
+ *     embedding(Tensor weight, Tensor indices, SymInt padding_idx=-1, bool scale_grad_by_freq=False, bool sparse=False) -> Tensor
+ *     embedding.out(Tensor weight, Tensor indices, SymInt padding_idx=-1, bool scale_grad_by_freq=False, bool sparse=False, *, Tensor(a!) out) -> Tensor(a!)
  */
 export const embedding: {
   (weight: Tensor, indices: Tensor, paddingIdx?: number, scaleGradByFreq?: boolean, sparse?: boolean, options?: { out?: Tensor }): Tensor;
@@ -8899,6 +8974,23 @@ export const emptyLike: {
   (self: Tensor, options?: { dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; memoryFormat?: MemoryFormat | null; requiresGrad?: boolean }): Tensor;
   (self: Tensor, options: { memoryFormat?: MemoryFormat | null; out: Tensor }): Tensor;
 } = op("empty_like");
+
+/**
+ * ATen's `empty_permuted`.
+ *
+ * Needs a LibTorch newer than 1.13; 2.6 has it.
+ *
+ *     empty_permuted(SymInt[] size, int[] physical_layout, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor
+ *     empty_permuted.out(SymInt[] size, int[] physical_layout, *, Tensor(a!) out) -> Tensor(a!)
+ */
+export const emptyPermuted: {
+  (size: readonly number[], physicalLayout: readonly number[], options?: { dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
+  (size: readonly number[], physicalLayout: readonly number[], options: { out: Tensor }): Tensor;
+  (size: readonly number[], options: { physicalLayout: readonly number[]; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
+  (options: { size: readonly number[]; physicalLayout: readonly number[]; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
+  (size: readonly number[], options: { physicalLayout: readonly number[]; out: Tensor }): Tensor;
+  (options: { size: readonly number[]; physicalLayout: readonly number[]; out: Tensor }): Tensor;
+} = op("empty_permuted");
 
 /**
  * ATen's `empty_quantized`.
@@ -9102,10 +9194,10 @@ export const exponential_: {
 /**
  * PyTorch's [torch.eye](https://pytorch.org/docs/stable/generated/torch.eye.html).
  *
- *     eye(int n, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor
- *     eye.m(int n, int m, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor
- *     eye.m_out(int n, int m, *, Tensor(a!) out) -> Tensor(a!)
- *     eye.out(int n, *, Tensor(a!) out) -> Tensor(a!)
+ *     eye(SymInt n, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor
+ *     eye.m(SymInt n, SymInt m, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor
+ *     eye.m_out(SymInt n, SymInt m, *, Tensor(a!) out) -> Tensor(a!)
+ *     eye.out(SymInt n, *, Tensor(a!) out) -> Tensor(a!)
  */
 export const eye: {
   (n: number, options?: { dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
@@ -9229,8 +9321,8 @@ export const featureDropout_: {
 /**
  * PyTorch's [torch.fft.fft](https://pytorch.org/docs/stable/generated/torch.fft.fft.html).
  *
- *     fft_fft(Tensor self, int? n=None, int dim=-1, str? norm=None) -> Tensor
- *     fft_fft.out(Tensor self, int? n=None, int dim=-1, str? norm=None, *, Tensor(a!) out) -> Tensor(a!)
+ *     fft_fft(Tensor self, SymInt? n=None, int dim=-1, str? norm=None) -> Tensor
+ *     fft_fft.out(Tensor self, SymInt? n=None, int dim=-1, str? norm=None, *, Tensor(a!) out) -> Tensor(a!)
  */
 export const fftFft: {
   (self: Tensor, n?: number | null, dim?: number, norm?: string | null, options?: { out?: Tensor }): Tensor;
@@ -9242,8 +9334,8 @@ export const fftFft: {
 /**
  * PyTorch's [torch.fft.fft2](https://pytorch.org/docs/stable/generated/torch.fft.fft2.html).
  *
- *     fft_fft2(Tensor self, int[1]? s=None, int[1] dim=[-2, -1], str? norm=None) -> Tensor
- *     fft_fft2.out(Tensor self, int[1]? s=None, int[1] dim=[-2, -1], str? norm=None, *, Tensor(a!) out) -> Tensor(a!)
+ *     fft_fft2(Tensor self, SymInt[1]? s=None, int[1] dim=[-2, -1], str? norm=None) -> Tensor
+ *     fft_fft2.out(Tensor self, SymInt[1]? s=None, int[1] dim=[-2, -1], str? norm=None, *, Tensor(a!) out) -> Tensor(a!)
  */
 export const fftFft2: {
   (self: Tensor, s?: number | readonly number[] | null, dim?: number | readonly number[], norm?: string | null, options?: { out?: Tensor }): Tensor;
@@ -9270,8 +9362,8 @@ export const fftFftfreq: {
 /**
  * PyTorch's [torch.fft.fftn](https://pytorch.org/docs/stable/generated/torch.fft.fftn.html).
  *
- *     fft_fftn(Tensor self, int[1]? s=None, int[1]? dim=None, str? norm=None) -> Tensor
- *     fft_fftn.out(Tensor self, int[1]? s=None, int[1]? dim=None, str? norm=None, *, Tensor(a!) out) -> Tensor(a!)
+ *     fft_fftn(Tensor self, SymInt[1]? s=None, int[1]? dim=None, str? norm=None) -> Tensor
+ *     fft_fftn.out(Tensor self, SymInt[1]? s=None, int[1]? dim=None, str? norm=None, *, Tensor(a!) out) -> Tensor(a!)
  */
 export const fftFftn: {
   (self: Tensor, s?: number | readonly number[] | null, dim?: number | readonly number[] | null, norm?: string | null, options?: { out?: Tensor }): Tensor;
@@ -9293,8 +9385,8 @@ export const fftFftshift: {
 /**
  * PyTorch's [torch.fft.hfft](https://pytorch.org/docs/stable/generated/torch.fft.hfft.html).
  *
- *     fft_hfft(Tensor self, int? n=None, int dim=-1, str? norm=None) -> Tensor
- *     fft_hfft.out(Tensor self, int? n=None, int dim=-1, str? norm=None, *, Tensor(a!) out) -> Tensor(a!)
+ *     fft_hfft(Tensor self, SymInt? n=None, int dim=-1, str? norm=None) -> Tensor
+ *     fft_hfft.out(Tensor self, SymInt? n=None, int dim=-1, str? norm=None, *, Tensor(a!) out) -> Tensor(a!)
  */
 export const fftHfft: {
   (self: Tensor, n?: number | null, dim?: number, norm?: string | null, options?: { out?: Tensor }): Tensor;
@@ -9306,8 +9398,8 @@ export const fftHfft: {
 /**
  * PyTorch's [torch.fft.hfft2](https://pytorch.org/docs/stable/generated/torch.fft.hfft2.html).
  *
- *     fft_hfft2(Tensor self, int[1]? s=None, int[1] dim=[-2, -1], str? norm=None) -> Tensor
- *     fft_hfft2.out(Tensor self, int[1]? s=None, int[1] dim=[-2, -1], str? norm=None, *, Tensor(a!) out) -> Tensor(a!)
+ *     fft_hfft2(Tensor self, SymInt[1]? s=None, int[1] dim=[-2, -1], str? norm=None) -> Tensor
+ *     fft_hfft2.out(Tensor self, SymInt[1]? s=None, int[1] dim=[-2, -1], str? norm=None, *, Tensor(a!) out) -> Tensor(a!)
  */
 export const fftHfft2: {
   (self: Tensor, s?: number | readonly number[] | null, dim?: number | readonly number[], norm?: string | null, options?: { out?: Tensor }): Tensor;
@@ -9319,8 +9411,8 @@ export const fftHfft2: {
 /**
  * PyTorch's [torch.fft.hfftn](https://pytorch.org/docs/stable/generated/torch.fft.hfftn.html).
  *
- *     fft_hfftn(Tensor self, int[1]? s=None, int[1]? dim=None, str? norm=None) -> Tensor
- *     fft_hfftn.out(Tensor self, int[1]? s=None, int[1]? dim=None, str? norm=None, *, Tensor(a!) out) -> Tensor(a!)
+ *     fft_hfftn(Tensor self, SymInt[1]? s=None, int[1]? dim=None, str? norm=None) -> Tensor
+ *     fft_hfftn.out(Tensor self, SymInt[1]? s=None, int[1]? dim=None, str? norm=None, *, Tensor(a!) out) -> Tensor(a!)
  */
 export const fftHfftn: {
   (self: Tensor, s?: number | readonly number[] | null, dim?: number | readonly number[] | null, norm?: string | null, options?: { out?: Tensor }): Tensor;
@@ -9332,8 +9424,8 @@ export const fftHfftn: {
 /**
  * PyTorch's [torch.fft.ifft](https://pytorch.org/docs/stable/generated/torch.fft.ifft.html).
  *
- *     fft_ifft(Tensor self, int? n=None, int dim=-1, str? norm=None) -> Tensor
- *     fft_ifft.out(Tensor self, int? n=None, int dim=-1, str? norm=None, *, Tensor(a!) out) -> Tensor(a!)
+ *     fft_ifft(Tensor self, SymInt? n=None, int dim=-1, str? norm=None) -> Tensor
+ *     fft_ifft.out(Tensor self, SymInt? n=None, int dim=-1, str? norm=None, *, Tensor(a!) out) -> Tensor(a!)
  */
 export const fftIfft: {
   (self: Tensor, n?: number | null, dim?: number, norm?: string | null, options?: { out?: Tensor }): Tensor;
@@ -9345,8 +9437,8 @@ export const fftIfft: {
 /**
  * PyTorch's [torch.fft.ifft2](https://pytorch.org/docs/stable/generated/torch.fft.ifft2.html).
  *
- *     fft_ifft2(Tensor self, int[1]? s=None, int[1] dim=[-2, -1], str? norm=None) -> Tensor
- *     fft_ifft2.out(Tensor self, int[1]? s=None, int[1] dim=[-2, -1], str? norm=None, *, Tensor(a!) out) -> Tensor(a!)
+ *     fft_ifft2(Tensor self, SymInt[1]? s=None, int[1] dim=[-2, -1], str? norm=None) -> Tensor
+ *     fft_ifft2.out(Tensor self, SymInt[1]? s=None, int[1] dim=[-2, -1], str? norm=None, *, Tensor(a!) out) -> Tensor(a!)
  */
 export const fftIfft2: {
   (self: Tensor, s?: number | readonly number[] | null, dim?: number | readonly number[], norm?: string | null, options?: { out?: Tensor }): Tensor;
@@ -9358,8 +9450,8 @@ export const fftIfft2: {
 /**
  * PyTorch's [torch.fft.ifftn](https://pytorch.org/docs/stable/generated/torch.fft.ifftn.html).
  *
- *     fft_ifftn(Tensor self, int[1]? s=None, int[1]? dim=None, str? norm=None) -> Tensor
- *     fft_ifftn.out(Tensor self, int[1]? s=None, int[1]? dim=None, str? norm=None, *, Tensor(a!) out) -> Tensor(a!)
+ *     fft_ifftn(Tensor self, SymInt[1]? s=None, int[1]? dim=None, str? norm=None) -> Tensor
+ *     fft_ifftn.out(Tensor self, SymInt[1]? s=None, int[1]? dim=None, str? norm=None, *, Tensor(a!) out) -> Tensor(a!)
  */
 export const fftIfftn: {
   (self: Tensor, s?: number | readonly number[] | null, dim?: number | readonly number[] | null, norm?: string | null, options?: { out?: Tensor }): Tensor;
@@ -9381,8 +9473,8 @@ export const fftIfftshift: {
 /**
  * PyTorch's [torch.fft.ihfft](https://pytorch.org/docs/stable/generated/torch.fft.ihfft.html).
  *
- *     fft_ihfft(Tensor self, int? n=None, int dim=-1, str? norm=None) -> Tensor
- *     fft_ihfft.out(Tensor self, int? n=None, int dim=-1, str? norm=None, *, Tensor(a!) out) -> Tensor(a!)
+ *     fft_ihfft(Tensor self, SymInt? n=None, int dim=-1, str? norm=None) -> Tensor
+ *     fft_ihfft.out(Tensor self, SymInt? n=None, int dim=-1, str? norm=None, *, Tensor(a!) out) -> Tensor(a!)
  */
 export const fftIhfft: {
   (self: Tensor, n?: number | null, dim?: number, norm?: string | null, options?: { out?: Tensor }): Tensor;
@@ -9394,8 +9486,8 @@ export const fftIhfft: {
 /**
  * PyTorch's [torch.fft.ihfft2](https://pytorch.org/docs/stable/generated/torch.fft.ihfft2.html).
  *
- *     fft_ihfft2(Tensor self, int[1]? s=None, int[1] dim=[-2, -1], str? norm=None) -> Tensor
- *     fft_ihfft2.out(Tensor self, int[1]? s=None, int[1] dim=[-2, -1], str? norm=None, *, Tensor(a!) out) -> Tensor(a!)
+ *     fft_ihfft2(Tensor self, SymInt[1]? s=None, int[1] dim=[-2, -1], str? norm=None) -> Tensor
+ *     fft_ihfft2.out(Tensor self, SymInt[1]? s=None, int[1] dim=[-2, -1], str? norm=None, *, Tensor(a!) out) -> Tensor(a!)
  */
 export const fftIhfft2: {
   (self: Tensor, s?: number | readonly number[] | null, dim?: number | readonly number[], norm?: string | null, options?: { out?: Tensor }): Tensor;
@@ -9407,8 +9499,8 @@ export const fftIhfft2: {
 /**
  * PyTorch's [torch.fft.ihfftn](https://pytorch.org/docs/stable/generated/torch.fft.ihfftn.html).
  *
- *     fft_ihfftn(Tensor self, int[1]? s=None, int[1]? dim=None, str? norm=None) -> Tensor
- *     fft_ihfftn.out(Tensor self, int[1]? s=None, int[1]? dim=None, str? norm=None, *, Tensor(a!) out) -> Tensor(a!)
+ *     fft_ihfftn(Tensor self, SymInt[1]? s=None, int[1]? dim=None, str? norm=None) -> Tensor
+ *     fft_ihfftn.out(Tensor self, SymInt[1]? s=None, int[1]? dim=None, str? norm=None, *, Tensor(a!) out) -> Tensor(a!)
  */
 export const fftIhfftn: {
   (self: Tensor, s?: number | readonly number[] | null, dim?: number | readonly number[] | null, norm?: string | null, options?: { out?: Tensor }): Tensor;
@@ -9420,8 +9512,8 @@ export const fftIhfftn: {
 /**
  * PyTorch's [torch.fft.irfft](https://pytorch.org/docs/stable/generated/torch.fft.irfft.html).
  *
- *     fft_irfft(Tensor self, int? n=None, int dim=-1, str? norm=None) -> Tensor
- *     fft_irfft.out(Tensor self, int? n=None, int dim=-1, str? norm=None, *, Tensor(a!) out) -> Tensor(a!)
+ *     fft_irfft(Tensor self, SymInt? n=None, int dim=-1, str? norm=None) -> Tensor
+ *     fft_irfft.out(Tensor self, SymInt? n=None, int dim=-1, str? norm=None, *, Tensor(a!) out) -> Tensor(a!)
  */
 export const fftIrfft: {
   (self: Tensor, n?: number | null, dim?: number, norm?: string | null, options?: { out?: Tensor }): Tensor;
@@ -9433,8 +9525,8 @@ export const fftIrfft: {
 /**
  * PyTorch's [torch.fft.irfft2](https://pytorch.org/docs/stable/generated/torch.fft.irfft2.html).
  *
- *     fft_irfft2(Tensor self, int[1]? s=None, int[1] dim=[-2, -1], str? norm=None) -> Tensor
- *     fft_irfft2.out(Tensor self, int[1]? s=None, int[1] dim=[-2, -1], str? norm=None, *, Tensor(a!) out) -> Tensor(a!)
+ *     fft_irfft2(Tensor self, SymInt[1]? s=None, int[1] dim=[-2, -1], str? norm=None) -> Tensor
+ *     fft_irfft2.out(Tensor self, SymInt[1]? s=None, int[1] dim=[-2, -1], str? norm=None, *, Tensor(a!) out) -> Tensor(a!)
  */
 export const fftIrfft2: {
   (self: Tensor, s?: number | readonly number[] | null, dim?: number | readonly number[], norm?: string | null, options?: { out?: Tensor }): Tensor;
@@ -9446,8 +9538,8 @@ export const fftIrfft2: {
 /**
  * PyTorch's [torch.fft.irfftn](https://pytorch.org/docs/stable/generated/torch.fft.irfftn.html).
  *
- *     fft_irfftn(Tensor self, int[1]? s=None, int[1]? dim=None, str? norm=None) -> Tensor
- *     fft_irfftn.out(Tensor self, int[1]? s=None, int[1]? dim=None, str? norm=None, *, Tensor(a!) out) -> Tensor(a!)
+ *     fft_irfftn(Tensor self, SymInt[1]? s=None, int[1]? dim=None, str? norm=None) -> Tensor
+ *     fft_irfftn.out(Tensor self, SymInt[1]? s=None, int[1]? dim=None, str? norm=None, *, Tensor(a!) out) -> Tensor(a!)
  */
 export const fftIrfftn: {
   (self: Tensor, s?: number | readonly number[] | null, dim?: number | readonly number[] | null, norm?: string | null, options?: { out?: Tensor }): Tensor;
@@ -9459,8 +9551,8 @@ export const fftIrfftn: {
 /**
  * PyTorch's [torch.fft.rfft](https://pytorch.org/docs/stable/generated/torch.fft.rfft.html).
  *
- *     fft_rfft(Tensor self, int? n=None, int dim=-1, str? norm=None) -> Tensor
- *     fft_rfft.out(Tensor self, int? n=None, int dim=-1, str? norm=None, *, Tensor(a!) out) -> Tensor(a!)
+ *     fft_rfft(Tensor self, SymInt? n=None, int dim=-1, str? norm=None) -> Tensor
+ *     fft_rfft.out(Tensor self, SymInt? n=None, int dim=-1, str? norm=None, *, Tensor(a!) out) -> Tensor(a!)
  */
 export const fftRfft: {
   (self: Tensor, n?: number | null, dim?: number, norm?: string | null, options?: { out?: Tensor }): Tensor;
@@ -9472,8 +9564,8 @@ export const fftRfft: {
 /**
  * PyTorch's [torch.fft.rfft2](https://pytorch.org/docs/stable/generated/torch.fft.rfft2.html).
  *
- *     fft_rfft2(Tensor self, int[1]? s=None, int[1] dim=[-2, -1], str? norm=None) -> Tensor
- *     fft_rfft2.out(Tensor self, int[1]? s=None, int[1] dim=[-2, -1], str? norm=None, *, Tensor(a!) out) -> Tensor(a!)
+ *     fft_rfft2(Tensor self, SymInt[1]? s=None, int[1] dim=[-2, -1], str? norm=None) -> Tensor
+ *     fft_rfft2.out(Tensor self, SymInt[1]? s=None, int[1] dim=[-2, -1], str? norm=None, *, Tensor(a!) out) -> Tensor(a!)
  */
 export const fftRfft2: {
   (self: Tensor, s?: number | readonly number[] | null, dim?: number | readonly number[], norm?: string | null, options?: { out?: Tensor }): Tensor;
@@ -9500,8 +9592,8 @@ export const fftRfftfreq: {
 /**
  * PyTorch's [torch.fft.rfftn](https://pytorch.org/docs/stable/generated/torch.fft.rfftn.html).
  *
- *     fft_rfftn(Tensor self, int[1]? s=None, int[1]? dim=None, str? norm=None) -> Tensor
- *     fft_rfftn.out(Tensor self, int[1]? s=None, int[1]? dim=None, str? norm=None, *, Tensor(a!) out) -> Tensor(a!)
+ *     fft_rfftn(Tensor self, SymInt[1]? s=None, int[1]? dim=None, str? norm=None) -> Tensor
+ *     fft_rfftn.out(Tensor self, SymInt[1]? s=None, int[1]? dim=None, str? norm=None, *, Tensor(a!) out) -> Tensor(a!)
  */
 export const fftRfftn: {
   (self: Tensor, s?: number | readonly number[] | null, dim?: number | readonly number[] | null, norm?: string | null, options?: { out?: Tensor }): Tensor;
@@ -9664,12 +9756,13 @@ export const floor_: (self: Tensor) => Tensor = op("floor_");
  *     floor_divide(Tensor self, Tensor other) -> Tensor
  *     floor_divide.Scalar(Tensor self, Scalar other) -> Tensor
  *     floor_divide.out(Tensor self, Tensor other, *, Tensor(a!) out) -> Tensor(a!)
+ *     floor_divide.Scalar_out(Tensor self, Scalar other, *, Tensor(a!) out) -> Tensor(a!)   (LibTorch 2.6)
  */
 export const floorDivide: {
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
-  (self: Tensor, other: Scalar): Tensor;
+  (self: Tensor, other: Scalar, options?: { out?: Tensor }): Tensor;
   (self: Tensor, options: { other: Tensor; out?: Tensor }): Tensor;
-  (self: Tensor, options: { other: Scalar }): Tensor;
+  (self: Tensor, options: { other: Scalar; out?: Tensor }): Tensor;
 } = op("floor_divide");
 
 /**
@@ -11052,7 +11145,7 @@ export const l1Loss: {
 /**
  * PyTorch's [torch.nn.functional.layer_norm](https://pytorch.org/docs/stable/generated/torch.nn.functional.layer_norm.html).
  *
- *     layer_norm(Tensor input, int[] normalized_shape, Tensor? weight=None, Tensor? bias=None, float eps=1.0000000000000001e-05, bool cudnn_enable=True) -> Tensor
+ *     layer_norm(Tensor input, SymInt[] normalized_shape, Tensor? weight=None, Tensor? bias=None, float eps=1.0000000000000001e-05, bool cudnn_enable=True) -> Tensor
  */
 export const layerNorm: {
   (input: Tensor, normalizedShape: readonly number[], weight?: Tensor | null, bias?: Tensor | null, eps?: number, cudnnEnable?: boolean): Tensor;
@@ -11677,7 +11770,7 @@ export const linalgTensorsolve: {
 /**
  * PyTorch's [torch.linalg.vander](https://pytorch.org/docs/stable/generated/torch.linalg.vander.html).
  *
- *     linalg_vander(Tensor x, *, int? N=None) -> Tensor
+ *     linalg_vander(Tensor x, *, SymInt? N=None) -> Tensor
  */
 export const linalgVander: (x: Tensor, options?: { N?: number | null }) => Tensor = op("linalg_vander");
 
@@ -11722,16 +11815,42 @@ export const linear: {
  *
  *     linspace(Scalar start, Scalar end, int steps, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor
  *     linspace.out(Scalar start, Scalar end, int steps, *, Tensor(a!) out) -> Tensor(a!)
+ *     linspace.Scalar_Tensor(Scalar start, Tensor end, int steps, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor   (LibTorch 2.6)
+ *     linspace.Scalar_Tensor_out(Scalar start, Tensor end, int steps, *, Tensor(a!) out) -> Tensor(a!)   (LibTorch 2.6)
+ *     linspace.Tensor_Scalar(Tensor start, Scalar end, int steps, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor   (LibTorch 2.6)
+ *     linspace.Tensor_Scalar_out(Tensor start, Scalar end, int steps, *, Tensor(a!) out) -> Tensor(a!)   (LibTorch 2.6)
+ *     linspace.Tensor_Tensor(Tensor start, Tensor end, int steps, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor   (LibTorch 2.6)
+ *     linspace.Tensor_Tensor_out(Tensor start, Tensor end, int steps, *, Tensor(a!) out) -> Tensor(a!)   (LibTorch 2.6)
  */
 export const linspace: {
   (start: Scalar, end: Scalar, steps: number, options?: { dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
   (start: Scalar, end: Scalar, steps: number, options: { out: Tensor }): Tensor;
+  (start: Scalar, end: Tensor, steps: number, options?: { dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
+  (start: Scalar, end: Tensor, steps: number, options: { out: Tensor }): Tensor;
+  (start: Tensor, end: Scalar, steps: number, options?: { dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
+  (start: Tensor, end: Scalar, steps: number, options: { out: Tensor }): Tensor;
+  (start: Tensor, end: Tensor, steps: number, options?: { dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
+  (start: Tensor, end: Tensor, steps: number, options: { out: Tensor }): Tensor;
   (start: Scalar, end: Scalar, options: { steps: number; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
   (start: Scalar, options: { end: Scalar; steps: number; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
   (options: { start: Scalar; end: Scalar; steps: number; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
   (start: Scalar, end: Scalar, options: { steps: number; out: Tensor }): Tensor;
   (start: Scalar, options: { end: Scalar; steps: number; out: Tensor }): Tensor;
   (options: { start: Scalar; end: Scalar; steps: number; out: Tensor }): Tensor;
+  (start: Scalar, end: Tensor, options: { steps: number; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
+  (start: Scalar, options: { end: Tensor; steps: number; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
+  (options: { start: Scalar; end: Tensor; steps: number; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
+  (start: Scalar, end: Tensor, options: { steps: number; out: Tensor }): Tensor;
+  (start: Scalar, options: { end: Tensor; steps: number; out: Tensor }): Tensor;
+  (options: { start: Scalar; end: Tensor; steps: number; out: Tensor }): Tensor;
+  (start: Tensor, end: Scalar, options: { steps: number; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
+  (start: Tensor, options: { end: Scalar; steps: number; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
+  (start: Tensor, end: Scalar, options: { steps: number; out: Tensor }): Tensor;
+  (start: Tensor, options: { end: Scalar; steps: number; out: Tensor }): Tensor;
+  (start: Tensor, end: Tensor, options: { steps: number; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
+  (start: Tensor, options: { end: Tensor; steps: number; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
+  (start: Tensor, end: Tensor, options: { steps: number; out: Tensor }): Tensor;
+  (start: Tensor, options: { end: Tensor; steps: number; out: Tensor }): Tensor;
 } = op("linspace");
 
 /**
@@ -11977,10 +12096,22 @@ export const logit_: {
  *
  *     logspace(Scalar start, Scalar end, int steps, float base=10., *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor
  *     logspace.out(Scalar start, Scalar end, int steps, float base=10., *, Tensor(a!) out) -> Tensor(a!)
+ *     logspace.Scalar_Tensor(Scalar start, Tensor end, int steps, float base=10., *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor   (LibTorch 2.6)
+ *     logspace.Scalar_Tensor_out(Scalar start, Tensor end, int steps, float base=10., *, Tensor(a!) out) -> Tensor(a!)   (LibTorch 2.6)
+ *     logspace.Tensor_Scalar(Tensor start, Scalar end, int steps, float base=10., *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor   (LibTorch 2.6)
+ *     logspace.Tensor_Scalar_out(Tensor start, Scalar end, int steps, float base=10., *, Tensor(a!) out) -> Tensor(a!)   (LibTorch 2.6)
+ *     logspace.Tensor_Tensor(Tensor start, Tensor end, int steps, float base=10., *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor   (LibTorch 2.6)
+ *     logspace.Tensor_Tensor_out(Tensor start, Tensor end, int steps, float base=10., *, Tensor(a!) out) -> Tensor(a!)   (LibTorch 2.6)
  */
 export const logspace: {
   (start: Scalar, end: Scalar, steps: number, base?: number, options?: { dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
   (start: Scalar, end: Scalar, steps: number, base: number, options: { out: Tensor }): Tensor;
+  (start: Scalar, end: Tensor, steps: number, base?: number, options?: { dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
+  (start: Scalar, end: Tensor, steps: number, base: number, options: { out: Tensor }): Tensor;
+  (start: Tensor, end: Scalar, steps: number, base?: number, options?: { dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
+  (start: Tensor, end: Scalar, steps: number, base: number, options: { out: Tensor }): Tensor;
+  (start: Tensor, end: Tensor, steps: number, base?: number, options?: { dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
+  (start: Tensor, end: Tensor, steps: number, base: number, options: { out: Tensor }): Tensor;
   (start: Scalar, end: Scalar, steps: number, options: { base?: number; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
   (start: Scalar, end: Scalar, options: { steps: number; base?: number; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
   (start: Scalar, options: { end: Scalar; steps: number; base?: number; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
@@ -11989,6 +12120,26 @@ export const logspace: {
   (start: Scalar, end: Scalar, options: { steps: number; base?: number; out: Tensor }): Tensor;
   (start: Scalar, options: { end: Scalar; steps: number; base?: number; out: Tensor }): Tensor;
   (options: { start: Scalar; end: Scalar; steps: number; base?: number; out: Tensor }): Tensor;
+  (start: Scalar, end: Tensor, steps: number, options: { base?: number; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
+  (start: Scalar, end: Tensor, options: { steps: number; base?: number; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
+  (start: Scalar, options: { end: Tensor; steps: number; base?: number; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
+  (options: { start: Scalar; end: Tensor; steps: number; base?: number; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
+  (start: Scalar, end: Tensor, steps: number, options: { base?: number; out: Tensor }): Tensor;
+  (start: Scalar, end: Tensor, options: { steps: number; base?: number; out: Tensor }): Tensor;
+  (start: Scalar, options: { end: Tensor; steps: number; base?: number; out: Tensor }): Tensor;
+  (options: { start: Scalar; end: Tensor; steps: number; base?: number; out: Tensor }): Tensor;
+  (start: Tensor, end: Scalar, steps: number, options: { base?: number; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
+  (start: Tensor, end: Scalar, options: { steps: number; base?: number; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
+  (start: Tensor, options: { end: Scalar; steps: number; base?: number; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
+  (start: Tensor, end: Scalar, steps: number, options: { base?: number; out: Tensor }): Tensor;
+  (start: Tensor, end: Scalar, options: { steps: number; base?: number; out: Tensor }): Tensor;
+  (start: Tensor, options: { end: Scalar; steps: number; base?: number; out: Tensor }): Tensor;
+  (start: Tensor, end: Tensor, steps: number, options: { base?: number; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
+  (start: Tensor, end: Tensor, options: { steps: number; base?: number; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
+  (start: Tensor, options: { end: Tensor; steps: number; base?: number; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
+  (start: Tensor, end: Tensor, steps: number, options: { base?: number; out: Tensor }): Tensor;
+  (start: Tensor, end: Tensor, options: { steps: number; base?: number; out: Tensor }): Tensor;
+  (start: Tensor, options: { end: Tensor; steps: number; base?: number; out: Tensor }): Tensor;
 } = op("logspace");
 
 /**
@@ -12234,9 +12385,10 @@ export const matrixPower: {
  *     max.dim_max(Tensor self, int dim, bool keepdim=False, *, Tensor(a!) max, Tensor(b!) max_values) -> (Tensor(a!) values, Tensor(b!) indices)
  *     max.other(Tensor self, Tensor other) -> Tensor
  *     max.out(Tensor self, Tensor other, *, Tensor(a!) out) -> Tensor(a!)
+ *     max.unary_out(Tensor self, *, Tensor(a!) out) -> Tensor(a!)   (LibTorch 2.6)
  */
 export const max: {
-  (self: Tensor): Tensor;
+  (self: Tensor, options?: { out?: Tensor }): Tensor;
   (self: Tensor, dim: number, keepdim?: boolean, options?: { max?: Tensor; maxValues?: Tensor }): [Tensor, Tensor];
   (self: Tensor, other: Tensor | Scalar, options?: { out?: Tensor }): Tensor;
   (self: Tensor, dim: number, options: { keepdim?: boolean; max?: Tensor; maxValues?: Tensor }): [Tensor, Tensor];
@@ -12333,8 +12485,8 @@ export const maxPool3dWithIndices: {
 /**
  * PyTorch's [torch.nn.functional.max_unpool2d](https://pytorch.org/docs/stable/generated/torch.nn.functional.max_unpool2d.html).
  *
- *     max_unpool2d(Tensor self, Tensor indices, int[2] output_size) -> Tensor
- *     max_unpool2d.out(Tensor self, Tensor indices, int[2] output_size, *, Tensor(a!) out) -> Tensor(a!)
+ *     max_unpool2d(Tensor self, Tensor indices, SymInt[2] output_size) -> Tensor
+ *     max_unpool2d.out(Tensor self, Tensor indices, SymInt[2] output_size, *, Tensor(a!) out) -> Tensor(a!)
  */
 export const maxUnpool2d: {
   (self: Tensor, indices: Tensor, outputSize: number | readonly number[], options?: { out?: Tensor }): Tensor;
@@ -12345,8 +12497,8 @@ export const maxUnpool2d: {
 /**
  * PyTorch's [torch.nn.functional.max_unpool3d](https://pytorch.org/docs/stable/generated/torch.nn.functional.max_unpool3d.html).
  *
- *     max_unpool3d(Tensor self, Tensor indices, int[3] output_size, int[3] stride, int[3] padding) -> Tensor
- *     max_unpool3d.out(Tensor self, Tensor indices, int[3] output_size, int[3] stride, int[3] padding, *, Tensor(a!) out) -> Tensor(a!)
+ *     max_unpool3d(Tensor self, Tensor indices, SymInt[3] output_size, int[3] stride, int[3] padding) -> Tensor
+ *     max_unpool3d.out(Tensor self, Tensor indices, SymInt[3] output_size, int[3] stride, int[3] padding, *, Tensor(a!) out) -> Tensor(a!)
  */
 export const maxUnpool3d: {
   (self: Tensor, indices: Tensor, outputSize: number | readonly number[], stride: number | readonly number[], padding: number | readonly number[], options?: { out?: Tensor }): Tensor;
@@ -12373,9 +12525,10 @@ export const maximum: {
  *     mean(Tensor self, *, ScalarType? dtype=None) -> Tensor
  *     mean.dim(Tensor self, int[1]? dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor
  *     mean.out(Tensor self, int[1]? dim, bool keepdim=False, *, ScalarType? dtype=None, Tensor(a!) out) -> Tensor(a!)
+ *     mean.dtype_out(Tensor self, *, ScalarType? dtype=None, Tensor(a!) out) -> Tensor(a!)   (LibTorch 2.6)
  */
 export const mean: {
-  (self: Tensor, options?: { dtype?: Dtype | null }): Tensor;
+  (self: Tensor, options?: { dtype?: Dtype | null; out?: Tensor }): Tensor;
   (self: Tensor, dim: number | readonly number[] | null, keepdim?: boolean, options?: { dtype?: Dtype | null; out?: Tensor }): Tensor;
   (self: Tensor, dim: number | readonly number[] | null, options: { keepdim?: boolean; dtype?: Dtype | null; out?: Tensor }): Tensor;
   (self: Tensor, options: { dim: number | readonly number[] | null; keepdim?: boolean; dtype?: Dtype | null; out?: Tensor }): Tensor;
@@ -12417,9 +12570,10 @@ export const meshgrid: {
  *     min.dim_min(Tensor self, int dim, bool keepdim=False, *, Tensor(a!) min, Tensor(b!) min_indices) -> (Tensor(a!) values, Tensor(b!) indices)
  *     min.other(Tensor self, Tensor other) -> Tensor
  *     min.out(Tensor self, Tensor other, *, Tensor(a!) out) -> Tensor(a!)
+ *     min.unary_out(Tensor self, *, Tensor(a!) out) -> Tensor(a!)   (LibTorch 2.6)
  */
 export const min: {
-  (self: Tensor): Tensor;
+  (self: Tensor, options?: { out?: Tensor }): Tensor;
   (self: Tensor, dim: number, keepdim?: boolean, options?: { min?: Tensor; minIndices?: Tensor }): [Tensor, Tensor];
   (self: Tensor, other: Tensor | Scalar, options?: { out?: Tensor }): Tensor;
   (self: Tensor, dim: number, options: { keepdim?: boolean; min?: Tensor; minIndices?: Tensor }): [Tensor, Tensor];
@@ -12750,8 +12904,8 @@ export const nansum: {
 /**
  * PyTorch's [torch.narrow](https://pytorch.org/docs/stable/generated/torch.narrow.html).
  *
- *     narrow(Tensor(a) self, int dim, int start, int length) -> Tensor(a)
- *     narrow.Tensor(Tensor(a) self, int dim, Tensor start, int length) -> Tensor(a)
+ *     narrow(Tensor(a) self, int dim, SymInt start, SymInt length) -> Tensor(a)
+ *     narrow.Tensor(Tensor(a) self, int dim, Tensor start, SymInt length) -> Tensor(a)
  */
 export const narrow: {
   (self: Tensor, dim: number, start: number, length: number): Tensor;
@@ -12797,7 +12951,7 @@ export const nativeBatchNorm: {
 /**
  * PyTorch's [torch.native_channel_shuffle](https://pytorch.org/docs/stable/generated/torch.native_channel_shuffle.html).
  *
- *     native_channel_shuffle(Tensor self, int groups) -> Tensor
+ *     native_channel_shuffle(Tensor self, SymInt groups) -> Tensor
  */
 export const nativeChannelShuffle: {
   (self: Tensor, groups: number): Tensor;
@@ -13027,8 +13181,8 @@ export const nextafter_: {
 /**
  * PyTorch's [torch.nn.functional.nll_loss](https://pytorch.org/docs/stable/generated/torch.nn.functional.nll_loss.html).
  *
- *     nll_loss(Tensor self, Tensor target, Tensor? weight=None, int reduction=1, int ignore_index=-100) -> Tensor
- *     nll_loss.out(Tensor self, Tensor target, Tensor? weight=None, int reduction=1, int ignore_index=-100, *, Tensor(a!) out) -> Tensor(a!)
+ *     nll_loss(Tensor self, Tensor target, Tensor? weight=None, int reduction=1, SymInt ignore_index=-100) -> Tensor
+ *     nll_loss.out(Tensor self, Tensor target, Tensor? weight=None, int reduction=1, SymInt ignore_index=-100, *, Tensor(a!) out) -> Tensor(a!)
  */
 export const nllLoss: {
   (self: Tensor, target: Tensor, weight?: Tensor | null, reduction?: number, ignoreIndex?: number, options?: { out?: Tensor }): Tensor;
@@ -13041,8 +13195,8 @@ export const nllLoss: {
 /**
  * ATen's `nll_loss2d`.
  *
- *     nll_loss2d(Tensor self, Tensor target, Tensor? weight=None, int reduction=1, int ignore_index=-100) -> Tensor
- *     nll_loss2d.out(Tensor self, Tensor target, Tensor? weight=None, int reduction=1, int ignore_index=-100, *, Tensor(a!) out) -> Tensor(a!)
+ *     nll_loss2d(Tensor self, Tensor target, Tensor? weight=None, int reduction=1, SymInt ignore_index=-100) -> Tensor
+ *     nll_loss2d.out(Tensor self, Tensor target, Tensor? weight=None, int reduction=1, SymInt ignore_index=-100, *, Tensor(a!) out) -> Tensor(a!)
  */
 export const nllLoss2d: {
   (self: Tensor, target: Tensor, weight?: Tensor | null, reduction?: number, ignoreIndex?: number, options?: { out?: Tensor }): Tensor;
@@ -13055,8 +13209,8 @@ export const nllLoss2d: {
 /**
  * ATen's `nll_loss2d_forward`.
  *
- *     nll_loss2d_forward(Tensor self, Tensor target, Tensor? weight, int reduction, int ignore_index) -> (Tensor output, Tensor total_weight)
- *     nll_loss2d_forward.output(Tensor self, Tensor target, Tensor? weight, int reduction, int ignore_index, *, Tensor(a!) output, Tensor(b!) total_weight) -> (Tensor(a!), Tensor(b!))
+ *     nll_loss2d_forward(Tensor self, Tensor target, Tensor? weight, int reduction, SymInt ignore_index) -> (Tensor output, Tensor total_weight)
+ *     nll_loss2d_forward.output(Tensor self, Tensor target, Tensor? weight, int reduction, SymInt ignore_index, *, Tensor(a!) output, Tensor(b!) total_weight) -> (Tensor(a!), Tensor(b!))
  */
 export const nllLoss2dForward: {
   (self: Tensor, target: Tensor, weight: Tensor | null, reduction: number, ignoreIndex: number, options?: { output?: Tensor; totalWeight?: Tensor }): [Tensor, Tensor];
@@ -13069,8 +13223,8 @@ export const nllLoss2dForward: {
 /**
  * ATen's `nll_loss_forward`.
  *
- *     nll_loss_forward(Tensor self, Tensor target, Tensor? weight, int reduction, int ignore_index) -> (Tensor output, Tensor total_weight)
- *     nll_loss_forward.output(Tensor self, Tensor target, Tensor? weight, int reduction, int ignore_index, *, Tensor(a!) output, Tensor(b!) total_weight) -> (Tensor(a!), Tensor(b!))
+ *     nll_loss_forward(Tensor self, Tensor target, Tensor? weight, int reduction, SymInt ignore_index) -> (Tensor output, Tensor total_weight)
+ *     nll_loss_forward.output(Tensor self, Tensor target, Tensor? weight, int reduction, SymInt ignore_index, *, Tensor(a!) output, Tensor(b!) total_weight) -> (Tensor(a!), Tensor(b!))
  */
 export const nllLossForward: {
   (self: Tensor, target: Tensor, weight: Tensor | null, reduction: number, ignoreIndex: number, options?: { output?: Tensor; totalWeight?: Tensor }): [Tensor, Tensor];
@@ -13083,7 +13237,7 @@ export const nllLossForward: {
 /**
  * ATen's `nll_loss_nd`.
  *
- *     nll_loss_nd(Tensor self, Tensor target, Tensor? weight=None, int reduction=1, int ignore_index=-100) -> Tensor
+ *     nll_loss_nd(Tensor self, Tensor target, Tensor? weight=None, int reduction=1, SymInt ignore_index=-100) -> Tensor
  */
 export const nllLossNd: {
   (self: Tensor, target: Tensor, weight?: Tensor | null, reduction?: number, ignoreIndex?: number): Tensor;
@@ -13107,6 +13261,16 @@ export const nonzero: (self: Tensor, options?: { out?: Tensor }) => Tensor = op(
  *     nonzero_numpy(Tensor self) -> Tensor[]
  */
 export const nonzeroNumpy: (self: Tensor) => Tensor[] = op("nonzero_numpy");
+
+/**
+ * ATen's `nonzero_static`.
+ *
+ * Needs a LibTorch newer than 1.13; 2.6 has it.
+ *
+ *     nonzero_static(Tensor self, *, int size, int fill_value=-1) -> Tensor
+ *     nonzero_static.out(Tensor self, *, int size, int fill_value=-1, Tensor(a!) out) -> Tensor(a!)
+ */
+export const nonzeroStatic: (self: Tensor, options: { size: number; fillValue?: number; out?: Tensor }) => Tensor = op("nonzero_static");
 
 /**
  * PyTorch's [torch.norm](https://pytorch.org/docs/stable/generated/torch.norm.html).
@@ -13155,8 +13319,8 @@ export const normExceptDim: {
  *     normal.Tensor_float_out(Tensor mean, float std=1., *, Generator? generator=None, Tensor(a!) out) -> Tensor(a!)
  *     normal.float_Tensor(float mean, Tensor std, *, Generator? generator=None) -> Tensor
  *     normal.float_Tensor_out(float mean, Tensor std, *, Generator? generator=None, Tensor(a!) out) -> Tensor(a!)
- *     normal.float_float(float mean, float std, int[] size, *, Generator? generator=None, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor
- *     normal.float_float_out(float mean, float std, int[] size, *, Generator? generator=None, Tensor(a!) out) -> Tensor(a!)
+ *     normal.float_float(float mean, float std, SymInt[] size, *, Generator? generator=None, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor
+ *     normal.float_float_out(float mean, float std, SymInt[] size, *, Generator? generator=None, Tensor(a!) out) -> Tensor(a!)
  *     normal.out(Tensor self, float mean=0., float std=1., *, Generator? generator=None, Tensor(a!) out) -> Tensor(a!)
  */
 export const normal: {
@@ -13317,7 +13481,7 @@ export const outer: {
 /**
  * PyTorch's [torch.nn.functional.pad](https://pytorch.org/docs/stable/generated/torch.nn.functional.pad.html).
  *
- *     pad(Tensor self, int[] pad, str mode="constant", float? value=None) -> Tensor
+ *     pad(Tensor self, SymInt[] pad, str mode="constant", float? value=None) -> Tensor
  */
 export const pad: {
   (self: Tensor, pad: readonly number[], mode?: string, value?: number | null): Tensor;
@@ -13329,13 +13493,14 @@ export const pad: {
 /**
  * ATen's `pad_sequence`.
  *
- *     pad_sequence(Tensor[] sequences, bool batch_first=False, float padding_value=0.) -> Tensor
+ *     pad_sequence(Tensor[] sequences, bool batch_first=False, float padding_value=0., str padding_side="right") -> Tensor
  */
 export const padSequence: {
-  (sequences: readonly Tensor[], batchFirst?: boolean, paddingValue?: number): Tensor;
-  (sequences: readonly Tensor[], batchFirst: boolean, options: { paddingValue?: number }): Tensor;
-  (sequences: readonly Tensor[], options: { batchFirst?: boolean; paddingValue?: number }): Tensor;
-  (options: { sequences: readonly Tensor[]; batchFirst?: boolean; paddingValue?: number }): Tensor;
+  (sequences: readonly Tensor[], batchFirst?: boolean, paddingValue?: number, paddingSide?: string): Tensor;
+  (sequences: readonly Tensor[], batchFirst: boolean, paddingValue: number, options: { paddingSide?: string }): Tensor;
+  (sequences: readonly Tensor[], batchFirst: boolean, options: { paddingValue?: number; paddingSide?: string }): Tensor;
+  (sequences: readonly Tensor[], options: { batchFirst?: boolean; paddingValue?: number; paddingSide?: string }): Tensor;
+  (options: { sequences: readonly Tensor[]; batchFirst?: boolean; paddingValue?: number; paddingSide?: string }): Tensor;
 } = op("pad_sequence");
 
 /**
@@ -13751,6 +13916,23 @@ export const quantizedMaxPool2d: {
 } = op("quantized_max_pool2d");
 
 /**
+ * ATen's `quantized_max_pool3d`.
+ *
+ * Needs a LibTorch newer than 1.13; 2.6 has it.
+ *
+ *     quantized_max_pool3d(Tensor self, int[3] kernel_size, int[3] stride=[], int[3] padding=0, int[3] dilation=1, bool ceil_mode=False) -> Tensor
+ *     quantized_max_pool3d.out(Tensor self, int[3] kernel_size, int[3] stride=[], int[3] padding=0, int[3] dilation=1, bool ceil_mode=False, *, Tensor(a!) out) -> Tensor(a!)
+ */
+export const quantizedMaxPool3d: {
+  (self: Tensor, kernelSize: number | readonly number[], stride?: number | readonly number[], padding?: number | readonly number[], dilation?: number | readonly number[], ceilMode?: boolean, options?: { out?: Tensor }): Tensor;
+  (self: Tensor, kernelSize: number | readonly number[], stride: number | readonly number[], padding: number | readonly number[], dilation: number | readonly number[], options: { ceilMode?: boolean; out?: Tensor }): Tensor;
+  (self: Tensor, kernelSize: number | readonly number[], stride: number | readonly number[], padding: number | readonly number[], options: { dilation?: number | readonly number[]; ceilMode?: boolean; out?: Tensor }): Tensor;
+  (self: Tensor, kernelSize: number | readonly number[], stride: number | readonly number[], options: { padding?: number | readonly number[]; dilation?: number | readonly number[]; ceilMode?: boolean; out?: Tensor }): Tensor;
+  (self: Tensor, kernelSize: number | readonly number[], options: { stride?: number | readonly number[]; padding?: number | readonly number[]; dilation?: number | readonly number[]; ceilMode?: boolean; out?: Tensor }): Tensor;
+  (self: Tensor, options: { kernelSize: number | readonly number[]; stride?: number | readonly number[]; padding?: number | readonly number[]; dilation?: number | readonly number[]; ceilMode?: boolean; out?: Tensor }): Tensor;
+} = op("quantized_max_pool3d");
+
+/**
  * PyTorch's [torch.rad2deg](https://pytorch.org/docs/stable/generated/torch.rad2deg.html).
  *
  *     rad2deg(Tensor self) -> Tensor
@@ -13768,10 +13950,10 @@ export const rad2deg_: (self: Tensor) => Tensor = op("rad2deg_");
 /**
  * PyTorch's [torch.rand](https://pytorch.org/docs/stable/generated/torch.rand.html).
  *
- *     rand(int[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor
- *     rand.generator(int[] size, *, Generator? generator, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor
- *     rand.generator_out(int[] size, *, Generator? generator, Tensor(a!) out) -> Tensor(a!)
- *     rand.out(int[] size, *, Tensor(a!) out) -> Tensor(a!)
+ *     rand(SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor
+ *     rand.generator(SymInt[] size, *, Generator? generator, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor
+ *     rand.generator_out(SymInt[] size, *, Generator? generator, Tensor(a!) out) -> Tensor(a!)
+ *     rand.out(SymInt[] size, *, Tensor(a!) out) -> Tensor(a!)
  */
 export const rand: {
   (size: readonly number[], options?: { dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
@@ -13800,74 +13982,74 @@ export const randLike: {
 /**
  * PyTorch's [torch.randint](https://pytorch.org/docs/stable/generated/torch.randint.html).
  *
- *     randint(int high, int[] size, *, ScalarType? dtype=4, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor
- *     randint.generator(int high, int[] size, *, Generator? generator, ScalarType? dtype=4, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor
- *     randint.generator_out(int high, int[] size, *, Generator? generator, Tensor(a!) out) -> Tensor(a!)
- *     randint.low(int low, int high, int[] size, *, ScalarType? dtype=4, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor
- *     randint.low_generator(int low, int high, int[] size, *, Generator? generator, ScalarType? dtype=4, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor
- *     randint.low_generator_out(int low, int high, int[] size, *, Generator? generator, Tensor(a!) out) -> Tensor(a!)
- *     randint.low_out(int low, int high, int[] size, *, Tensor(a!) out) -> Tensor(a!)
- *     randint.out(int high, int[] size, *, Tensor(a!) out) -> Tensor(a!)
+ *     randint(SymInt high, SymInt[] size, *, ScalarType? dtype=4, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor
+ *     randint.generator(SymInt high, SymInt[] size, *, Generator? generator, ScalarType? dtype=4, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor
+ *     randint.generator_out(SymInt high, SymInt[] size, *, Generator? generator, Tensor(a!) out) -> Tensor(a!)
+ *     randint.low(SymInt low, SymInt high, SymInt[] size, *, ScalarType? dtype=4, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor
+ *     randint.low_generator(SymInt low, SymInt high, SymInt[] size, *, Generator? generator, ScalarType? dtype=4, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor
+ *     randint.low_generator_out(SymInt low, SymInt high, SymInt[] size, *, Generator? generator, Tensor(a!) out) -> Tensor(a!)
+ *     randint.low_out(SymInt low, SymInt high, SymInt[] size, *, Tensor(a!) out) -> Tensor(a!)
+ *     randint.out(SymInt high, SymInt[] size, *, Tensor(a!) out) -> Tensor(a!)
  */
 export const randint: {
-  (high: number | bigint, size: readonly number[], options?: { dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
-  (high: number | bigint, size: readonly number[], options: { generator: Generator | null; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
-  (high: number | bigint, size: readonly number[], options: { generator: Generator | null; out: Tensor }): Tensor;
-  (low: number | bigint, high: number | bigint, size: readonly number[], options?: { dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
-  (low: number | bigint, high: number | bigint, size: readonly number[], options: { generator: Generator | null; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
-  (low: number | bigint, high: number | bigint, size: readonly number[], options: { generator: Generator | null; out: Tensor }): Tensor;
-  (low: number | bigint, high: number | bigint, size: readonly number[], options: { out: Tensor }): Tensor;
-  (high: number | bigint, size: readonly number[], options: { out: Tensor }): Tensor;
-  (high: number | bigint, options: { size: readonly number[]; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
-  (options: { high: number | bigint; size: readonly number[]; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
-  (high: number | bigint, options: { size: readonly number[]; generator: Generator | null; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
-  (options: { high: number | bigint; size: readonly number[]; generator: Generator | null; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
-  (high: number | bigint, options: { size: readonly number[]; generator: Generator | null; out: Tensor }): Tensor;
-  (options: { high: number | bigint; size: readonly number[]; generator: Generator | null; out: Tensor }): Tensor;
-  (low: number | bigint, high: number | bigint, options: { size: readonly number[]; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
-  (low: number | bigint, options: { high: number | bigint; size: readonly number[]; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
-  (options: { low: number | bigint; high: number | bigint; size: readonly number[]; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
-  (low: number | bigint, high: number | bigint, options: { size: readonly number[]; generator: Generator | null; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
-  (low: number | bigint, options: { high: number | bigint; size: readonly number[]; generator: Generator | null; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
-  (options: { low: number | bigint; high: number | bigint; size: readonly number[]; generator: Generator | null; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
-  (low: number | bigint, high: number | bigint, options: { size: readonly number[]; generator: Generator | null; out: Tensor }): Tensor;
-  (low: number | bigint, options: { high: number | bigint; size: readonly number[]; generator: Generator | null; out: Tensor }): Tensor;
-  (options: { low: number | bigint; high: number | bigint; size: readonly number[]; generator: Generator | null; out: Tensor }): Tensor;
-  (low: number | bigint, high: number | bigint, options: { size: readonly number[]; out: Tensor }): Tensor;
-  (low: number | bigint, options: { high: number | bigint; size: readonly number[]; out: Tensor }): Tensor;
-  (options: { low: number | bigint; high: number | bigint; size: readonly number[]; out: Tensor }): Tensor;
-  (high: number | bigint, options: { size: readonly number[]; out: Tensor }): Tensor;
-  (options: { high: number | bigint; size: readonly number[]; out: Tensor }): Tensor;
+  (high: number, size: readonly number[], options?: { dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
+  (high: number, size: readonly number[], options: { generator: Generator | null; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
+  (high: number, size: readonly number[], options: { generator: Generator | null; out: Tensor }): Tensor;
+  (low: number, high: number, size: readonly number[], options?: { dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
+  (low: number, high: number, size: readonly number[], options: { generator: Generator | null; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
+  (low: number, high: number, size: readonly number[], options: { generator: Generator | null; out: Tensor }): Tensor;
+  (low: number, high: number, size: readonly number[], options: { out: Tensor }): Tensor;
+  (high: number, size: readonly number[], options: { out: Tensor }): Tensor;
+  (high: number, options: { size: readonly number[]; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
+  (options: { high: number; size: readonly number[]; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
+  (high: number, options: { size: readonly number[]; generator: Generator | null; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
+  (options: { high: number; size: readonly number[]; generator: Generator | null; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
+  (high: number, options: { size: readonly number[]; generator: Generator | null; out: Tensor }): Tensor;
+  (options: { high: number; size: readonly number[]; generator: Generator | null; out: Tensor }): Tensor;
+  (low: number, high: number, options: { size: readonly number[]; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
+  (low: number, options: { high: number; size: readonly number[]; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
+  (options: { low: number; high: number; size: readonly number[]; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
+  (low: number, high: number, options: { size: readonly number[]; generator: Generator | null; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
+  (low: number, options: { high: number; size: readonly number[]; generator: Generator | null; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
+  (options: { low: number; high: number; size: readonly number[]; generator: Generator | null; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
+  (low: number, high: number, options: { size: readonly number[]; generator: Generator | null; out: Tensor }): Tensor;
+  (low: number, options: { high: number; size: readonly number[]; generator: Generator | null; out: Tensor }): Tensor;
+  (options: { low: number; high: number; size: readonly number[]; generator: Generator | null; out: Tensor }): Tensor;
+  (low: number, high: number, options: { size: readonly number[]; out: Tensor }): Tensor;
+  (low: number, options: { high: number; size: readonly number[]; out: Tensor }): Tensor;
+  (options: { low: number; high: number; size: readonly number[]; out: Tensor }): Tensor;
+  (high: number, options: { size: readonly number[]; out: Tensor }): Tensor;
+  (options: { high: number; size: readonly number[]; out: Tensor }): Tensor;
 } = op("randint");
 
 /**
  * PyTorch's [torch.randint_like](https://pytorch.org/docs/stable/generated/torch.randint_like.html).
  *
- *     randint_like(Tensor self, int high, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor
- *     randint_like.low_dtype(Tensor self, int low, int high, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor
- *     randint_like.low_dtype_out(Tensor self, int low, int high, *, MemoryFormat? memory_format=None, Tensor(a!) out) -> Tensor(a!)
- *     randint_like.out(Tensor self, int high, *, MemoryFormat? memory_format=None, Tensor(a!) out) -> Tensor(a!)
+ *     randint_like(Tensor self, SymInt high, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor
+ *     randint_like.low_dtype(Tensor self, SymInt low, SymInt high, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor
+ *     randint_like.low_dtype_out(Tensor self, SymInt low, SymInt high, *, MemoryFormat? memory_format=None, Tensor(a!) out) -> Tensor(a!)
+ *     randint_like.out(Tensor self, SymInt high, *, MemoryFormat? memory_format=None, Tensor(a!) out) -> Tensor(a!)
  */
 export const randintLike: {
-  (self: Tensor, high: number | bigint, options?: { dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; memoryFormat?: MemoryFormat | null; requiresGrad?: boolean }): Tensor;
-  (self: Tensor, low: number | bigint, high: number | bigint, options?: { dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; memoryFormat?: MemoryFormat | null; requiresGrad?: boolean }): Tensor;
-  (self: Tensor, low: number | bigint, high: number | bigint, options: { memoryFormat?: MemoryFormat | null; out: Tensor }): Tensor;
-  (self: Tensor, high: number | bigint, options: { memoryFormat?: MemoryFormat | null; out: Tensor }): Tensor;
-  (self: Tensor, options: { high: number | bigint; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; memoryFormat?: MemoryFormat | null; requiresGrad?: boolean }): Tensor;
-  (self: Tensor, low: number | bigint, options: { high: number | bigint; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; memoryFormat?: MemoryFormat | null; requiresGrad?: boolean }): Tensor;
-  (self: Tensor, options: { low: number | bigint; high: number | bigint; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; memoryFormat?: MemoryFormat | null; requiresGrad?: boolean }): Tensor;
-  (self: Tensor, low: number | bigint, options: { high: number | bigint; memoryFormat?: MemoryFormat | null; out: Tensor }): Tensor;
-  (self: Tensor, options: { low: number | bigint; high: number | bigint; memoryFormat?: MemoryFormat | null; out: Tensor }): Tensor;
-  (self: Tensor, options: { high: number | bigint; memoryFormat?: MemoryFormat | null; out: Tensor }): Tensor;
+  (self: Tensor, high: number, options?: { dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; memoryFormat?: MemoryFormat | null; requiresGrad?: boolean }): Tensor;
+  (self: Tensor, low: number, high: number, options?: { dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; memoryFormat?: MemoryFormat | null; requiresGrad?: boolean }): Tensor;
+  (self: Tensor, low: number, high: number, options: { memoryFormat?: MemoryFormat | null; out: Tensor }): Tensor;
+  (self: Tensor, high: number, options: { memoryFormat?: MemoryFormat | null; out: Tensor }): Tensor;
+  (self: Tensor, options: { high: number; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; memoryFormat?: MemoryFormat | null; requiresGrad?: boolean }): Tensor;
+  (self: Tensor, low: number, options: { high: number; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; memoryFormat?: MemoryFormat | null; requiresGrad?: boolean }): Tensor;
+  (self: Tensor, options: { low: number; high: number; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; memoryFormat?: MemoryFormat | null; requiresGrad?: boolean }): Tensor;
+  (self: Tensor, low: number, options: { high: number; memoryFormat?: MemoryFormat | null; out: Tensor }): Tensor;
+  (self: Tensor, options: { low: number; high: number; memoryFormat?: MemoryFormat | null; out: Tensor }): Tensor;
+  (self: Tensor, options: { high: number; memoryFormat?: MemoryFormat | null; out: Tensor }): Tensor;
 } = op("randint_like");
 
 /**
  * PyTorch's [torch.randn](https://pytorch.org/docs/stable/generated/torch.randn.html).
  *
- *     randn(int[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor
- *     randn.generator(int[] size, *, Generator? generator, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor
- *     randn.generator_out(int[] size, *, Generator? generator, Tensor(a!) out) -> Tensor(a!)
- *     randn.out(int[] size, *, Tensor(a!) out) -> Tensor(a!)
+ *     randn(SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor
+ *     randn.generator(SymInt[] size, *, Generator? generator, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor
+ *     randn.generator_out(SymInt[] size, *, Generator? generator, Tensor(a!) out) -> Tensor(a!)
+ *     randn.out(SymInt[] size, *, Tensor(a!) out) -> Tensor(a!)
  */
 export const randn: {
   (size: readonly number[], options?: { dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
@@ -13912,10 +14094,10 @@ export const random_: {
 /**
  * PyTorch's [torch.randperm](https://pytorch.org/docs/stable/generated/torch.randperm.html).
  *
- *     randperm(int n, *, ScalarType? dtype=4, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor
- *     randperm.generator(int n, *, Generator? generator, ScalarType? dtype=4, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor
- *     randperm.generator_out(int n, *, Generator? generator, Tensor(a!) out) -> Tensor(a!)
- *     randperm.out(int n, *, Tensor(a!) out) -> Tensor(a!)
+ *     randperm(SymInt n, *, ScalarType? dtype=4, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor
+ *     randperm.generator(SymInt n, *, Generator? generator, ScalarType? dtype=4, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor
+ *     randperm.generator_out(SymInt n, *, Generator? generator, Tensor(a!) out) -> Tensor(a!)
+ *     randperm.out(SymInt n, *, Tensor(a!) out) -> Tensor(a!)
  */
 export const randperm: {
   (n: number, options?: { dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
@@ -13985,8 +14167,8 @@ export const reciprocal_: (self: Tensor) => Tensor = op("reciprocal_");
 /**
  * ATen's `reflection_pad1d`.
  *
- *     reflection_pad1d(Tensor self, int[2] padding) -> Tensor
- *     reflection_pad1d.out(Tensor self, int[2] padding, *, Tensor(a!) out) -> Tensor(a!)
+ *     reflection_pad1d(Tensor self, SymInt[2] padding) -> Tensor
+ *     reflection_pad1d.out(Tensor self, SymInt[2] padding, *, Tensor(a!) out) -> Tensor(a!)
  */
 export const reflectionPad1d: {
   (self: Tensor, padding: number | readonly number[], options?: { out?: Tensor }): Tensor;
@@ -13996,8 +14178,8 @@ export const reflectionPad1d: {
 /**
  * ATen's `reflection_pad2d`.
  *
- *     reflection_pad2d(Tensor self, int[4] padding) -> Tensor
- *     reflection_pad2d.out(Tensor self, int[4] padding, *, Tensor(a!) out) -> Tensor(a!)
+ *     reflection_pad2d(Tensor self, SymInt[4] padding) -> Tensor
+ *     reflection_pad2d.out(Tensor self, SymInt[4] padding, *, Tensor(a!) out) -> Tensor(a!)
  */
 export const reflectionPad2d: {
   (self: Tensor, padding: number | readonly number[], options?: { out?: Tensor }): Tensor;
@@ -14007,8 +14189,8 @@ export const reflectionPad2d: {
 /**
  * ATen's `reflection_pad3d`.
  *
- *     reflection_pad3d(Tensor self, int[6] padding) -> Tensor
- *     reflection_pad3d.out(Tensor self, int[6] padding, *, Tensor(a!) out) -> Tensor(a!)
+ *     reflection_pad3d(Tensor self, SymInt[6] padding) -> Tensor
+ *     reflection_pad3d.out(Tensor self, SymInt[6] padding, *, Tensor(a!) out) -> Tensor(a!)
  */
 export const reflectionPad3d: {
   (self: Tensor, padding: number | readonly number[], options?: { out?: Tensor }): Tensor;
@@ -14116,10 +14298,10 @@ export const repeat: {
 /**
  * PyTorch's [torch.repeat_interleave](https://pytorch.org/docs/stable/generated/torch.repeat_interleave.html).
  *
- *     repeat_interleave.Tensor(Tensor repeats, *, int? output_size=None) -> Tensor
- *     repeat_interleave.Tensor_out(Tensor repeats, *, int? output_size=None, Tensor(a!) out) -> Tensor(a!)
- *     repeat_interleave.self_Tensor(Tensor self, Tensor repeats, int? dim=None, *, int? output_size=None) -> Tensor
- *     repeat_interleave.self_int(Tensor self, int repeats, int? dim=None, *, int? output_size=None) -> Tensor
+ *     repeat_interleave.Tensor(Tensor repeats, *, SymInt? output_size=None) -> Tensor
+ *     repeat_interleave.Tensor_out(Tensor repeats, *, SymInt? output_size=None, Tensor(a!) out) -> Tensor(a!)
+ *     repeat_interleave.self_Tensor(Tensor self, Tensor repeats, int? dim=None, *, SymInt? output_size=None) -> Tensor
+ *     repeat_interleave.self_int(Tensor self, SymInt repeats, int? dim=None, *, SymInt? output_size=None) -> Tensor
  */
 export const repeatInterleave: {
   (repeats: Tensor, options?: { outputSize?: number | null; out?: Tensor }): Tensor;
@@ -14134,8 +14316,8 @@ export const repeatInterleave: {
 /**
  * ATen's `replication_pad1d`.
  *
- *     replication_pad1d(Tensor self, int[2] padding) -> Tensor
- *     replication_pad1d.out(Tensor self, int[2] padding, *, Tensor(a!) out) -> Tensor(a!)
+ *     replication_pad1d(Tensor self, SymInt[2] padding) -> Tensor
+ *     replication_pad1d.out(Tensor self, SymInt[2] padding, *, Tensor(a!) out) -> Tensor(a!)
  */
 export const replicationPad1d: {
   (self: Tensor, padding: number | readonly number[], options?: { out?: Tensor }): Tensor;
@@ -14145,8 +14327,8 @@ export const replicationPad1d: {
 /**
  * ATen's `replication_pad2d`.
  *
- *     replication_pad2d(Tensor self, int[4] padding) -> Tensor
- *     replication_pad2d.out(Tensor self, int[4] padding, *, Tensor(a!) out) -> Tensor(a!)
+ *     replication_pad2d(Tensor self, SymInt[4] padding) -> Tensor
+ *     replication_pad2d.out(Tensor self, SymInt[4] padding, *, Tensor(a!) out) -> Tensor(a!)
  */
 export const replicationPad2d: {
   (self: Tensor, padding: number | readonly number[], options?: { out?: Tensor }): Tensor;
@@ -14156,8 +14338,8 @@ export const replicationPad2d: {
 /**
  * ATen's `replication_pad3d`.
  *
- *     replication_pad3d(Tensor self, int[6] padding) -> Tensor
- *     replication_pad3d.out(Tensor self, int[6] padding, *, Tensor(a!) out) -> Tensor(a!)
+ *     replication_pad3d(Tensor self, SymInt[6] padding) -> Tensor
+ *     replication_pad3d.out(Tensor self, SymInt[6] padding, *, Tensor(a!) out) -> Tensor(a!)
  */
 export const replicationPad3d: {
   (self: Tensor, padding: number | readonly number[], options?: { out?: Tensor }): Tensor;
@@ -14260,6 +14442,20 @@ export const resultType: {
 } = op("result_type");
 
 /**
+ * ATen's `rms_norm`.
+ *
+ * Needs a LibTorch newer than 1.13; 2.6 has it.
+ *
+ *     rms_norm(Tensor input, SymInt[] normalized_shape, Tensor? weight=None, float? eps=None) -> Tensor
+ */
+export const rmsNorm: {
+  (input: Tensor, normalizedShape: readonly number[], weight?: Tensor | null, eps?: number | null): Tensor;
+  (input: Tensor, normalizedShape: readonly number[], weight: Tensor | null, options: { eps?: number | null }): Tensor;
+  (input: Tensor, normalizedShape: readonly number[], options: { weight?: Tensor | null; eps?: number | null }): Tensor;
+  (input: Tensor, options: { normalizedShape: readonly number[]; weight?: Tensor | null; eps?: number | null }): Tensor;
+} = op("rms_norm");
+
+/**
  * ATen's `rnn_relu`.
  *
  *     rnn_relu.data(Tensor data, Tensor batch_sizes, Tensor hx, Tensor[] params, bool has_biases, int num_layers, float dropout, bool train, bool bidirectional) -> (Tensor, Tensor)
@@ -14344,8 +14540,8 @@ export const rnnTanhCell: {
 /**
  * PyTorch's [torch.roll](https://pytorch.org/docs/stable/generated/torch.roll.html).
  *
- *     roll(Tensor self, int[1] shifts, int[1] dims=[]) -> Tensor
- *     roll.out(Tensor self, int[1] shifts, int[1] dims=[], *, Tensor(a!) out) -> Tensor(a!)
+ *     roll(Tensor self, SymInt[1] shifts, int[1] dims=[]) -> Tensor
+ *     roll.out(Tensor self, SymInt[1] shifts, int[1] dims=[], *, Tensor(a!) out) -> Tensor(a!)
  */
 export const roll: {
   (self: Tensor, shifts: number | readonly number[], dims?: number | readonly number[], options?: { out?: Tensor }): Tensor;
@@ -14444,8 +14640,8 @@ export const rrelu_: {
 /**
  * ATen's `rrelu_with_noise`.
  *
- *     rrelu_with_noise(Tensor self, Tensor noise, Scalar lower=0.125, Scalar upper=0.33333333333333331, bool training=False, Generator? generator=None) -> Tensor
- *     rrelu_with_noise.out(Tensor self, Tensor noise, Scalar lower=0.125, Scalar upper=0.33333333333333331, bool training=False, Generator? generator=None, *, Tensor(a!) out) -> Tensor(a!)
+ *     rrelu_with_noise(Tensor self, Tensor(b!) noise, Scalar lower=0.125, Scalar upper=0.33333333333333331, bool training=False, Generator? generator=None) -> Tensor
+ *     rrelu_with_noise.out(Tensor self, Tensor(b!) noise, Scalar lower=0.125, Scalar upper=0.33333333333333331, bool training=False, Generator? generator=None, *, Tensor(a!) out) -> Tensor(a!)
  */
 export const rreluWithNoise: {
   (self: Tensor, noise: Tensor, lower?: Scalar, upper?: Scalar, training?: boolean, generator?: Generator | null, options?: { out?: Tensor }): Tensor;
@@ -14459,7 +14655,7 @@ export const rreluWithNoise: {
 /**
  * ATen's `rrelu_with_noise_`.
  *
- *     rrelu_with_noise_(Tensor(a!) self, Tensor noise, Scalar lower=0.125, Scalar upper=0.33333333333333331, bool training=False, Generator? generator=None) -> Tensor(a!)
+ *     rrelu_with_noise_(Tensor(a!) self, Tensor(b!) noise, Scalar lower=0.125, Scalar upper=0.33333333333333331, bool training=False, Generator? generator=None) -> Tensor(a!)
  */
 export const rreluWithNoise_: {
   (self: Tensor, noise: Tensor, lower?: Scalar, upper?: Scalar, training?: boolean, generator?: Generator | null): Tensor;
@@ -14513,6 +14709,22 @@ export const scalarTensor: {
   (options: { s: Scalar; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
   (options: { s: Scalar; out: Tensor }): Tensor;
 } = op("scalar_tensor");
+
+/**
+ * ATen's `scaled_dot_product_attention`.
+ *
+ * Needs a LibTorch newer than 1.13; 2.6 has it.
+ *
+ *     scaled_dot_product_attention(Tensor query, Tensor key, Tensor value, Tensor? attn_mask=None, float dropout_p=0., bool is_causal=False, *, float? scale=None, bool enable_gqa=False) -> Tensor
+ */
+export const scaledDotProductAttention: {
+  (query: Tensor, key: Tensor, value: Tensor, attnMask?: Tensor | null, dropoutP?: number, isCausal?: boolean, options?: { scale?: number | null; enableGqa?: boolean }): Tensor;
+  (query: Tensor, key: Tensor, value: Tensor, attnMask: Tensor | null, dropoutP: number, options: { isCausal?: boolean; scale?: number | null; enableGqa?: boolean }): Tensor;
+  (query: Tensor, key: Tensor, value: Tensor, attnMask: Tensor | null, options: { dropoutP?: number; isCausal?: boolean; scale?: number | null; enableGqa?: boolean }): Tensor;
+  (query: Tensor, key: Tensor, value: Tensor, options: { attnMask?: Tensor | null; dropoutP?: number; isCausal?: boolean; scale?: number | null; enableGqa?: boolean }): Tensor;
+  (query: Tensor, key: Tensor, options: { value: Tensor; attnMask?: Tensor | null; dropoutP?: number; isCausal?: boolean; scale?: number | null; enableGqa?: boolean }): Tensor;
+  (query: Tensor, options: { key: Tensor; value: Tensor; attnMask?: Tensor | null; dropoutP?: number; isCausal?: boolean; scale?: number | null; enableGqa?: boolean }): Tensor;
+} = op("scaled_dot_product_attention");
 
 /**
  * PyTorch's [torch.scatter](https://pytorch.org/docs/stable/generated/torch.scatter.html).
@@ -14653,7 +14865,7 @@ export const segmentReduce: {
 /**
  * PyTorch's [torch.select](https://pytorch.org/docs/stable/generated/torch.select.html).
  *
- *     select.int(Tensor(a) self, int dim, int index) -> Tensor(a)
+ *     select.int(Tensor(a) self, int dim, SymInt index) -> Tensor(a)
  */
 export const select: {
   (self: Tensor, dim: number, index: number): Tensor;
@@ -14664,8 +14876,8 @@ export const select: {
 /**
  * PyTorch's [torch.select_copy](https://pytorch.org/docs/stable/generated/torch.select_copy.html).
  *
- *     select_copy.int(Tensor self, int dim, int index) -> Tensor
- *     select_copy.int_out(Tensor self, int dim, int index, *, Tensor(a!) out) -> Tensor(a!)
+ *     select_copy.int(Tensor self, int dim, SymInt index) -> Tensor
+ *     select_copy.int_out(Tensor self, int dim, SymInt index, *, Tensor(a!) out) -> Tensor(a!)
  */
 export const selectCopy: {
   (self: Tensor, dim: number, index: number, options?: { out?: Tensor }): Tensor;
@@ -14676,8 +14888,8 @@ export const selectCopy: {
 /**
  * PyTorch's [torch.select_scatter](https://pytorch.org/docs/stable/generated/torch.select_scatter.html).
  *
- *     select_scatter(Tensor self, Tensor src, int dim, int index) -> Tensor
- *     select_scatter.out(Tensor self, Tensor src, int dim, int index, *, Tensor(a!) out) -> Tensor(a!)
+ *     select_scatter(Tensor self, Tensor src, int dim, SymInt index) -> Tensor
+ *     select_scatter.out(Tensor self, Tensor src, int dim, SymInt index, *, Tensor(a!) out) -> Tensor(a!)
  */
 export const selectScatter: {
   (self: Tensor, src: Tensor, dim: number, index: number, options?: { out?: Tensor }): Tensor;
@@ -14884,8 +15096,8 @@ export const slogdet: (self: Tensor, options?: { sign?: Tensor; logabsdet?: Tens
 /**
  * ATen's `slow_conv3d`.
  *
- *     slow_conv3d(Tensor self, Tensor weight, int[3] kernel_size, Tensor? bias=None, int[3] stride=1, int[3] padding=0) -> Tensor
- *     slow_conv3d.out(Tensor self, Tensor weight, int[3] kernel_size, Tensor? bias=None, int[3] stride=1, int[3] padding=0, *, Tensor(a!) out) -> Tensor(a!)
+ *     slow_conv3d(Tensor self, Tensor weight, SymInt[3] kernel_size, Tensor? bias=None, SymInt[3] stride=[1, 1, 1], SymInt[3] padding=[0, 0, 0]) -> Tensor
+ *     slow_conv3d.out(Tensor self, Tensor weight, SymInt[3] kernel_size, Tensor? bias=None, SymInt[3] stride=[1, 1, 1], SymInt[3] padding=[0, 0, 0], *, Tensor(a!) out) -> Tensor(a!)
  */
 export const slowConv3d: {
   (self: Tensor, weight: Tensor, kernelSize: number | readonly number[], bias?: Tensor | null, stride?: number | readonly number[], padding?: number | readonly number[], options?: { out?: Tensor }): Tensor;
@@ -14899,8 +15111,8 @@ export const slowConv3d: {
 /**
  * ATen's `slow_conv3d_forward`.
  *
- *     slow_conv3d_forward(Tensor self, Tensor weight, int[3] kernel_size, Tensor? bias, int[3] stride, int[3] padding) -> Tensor
- *     slow_conv3d_forward.output(Tensor self, Tensor weight, int[3] kernel_size, Tensor? bias, int[3] stride, int[3] padding, *, Tensor(a!) output) -> Tensor(a!)
+ *     slow_conv3d_forward(Tensor self, Tensor weight, SymInt[3] kernel_size, Tensor? bias, SymInt[3] stride, SymInt[3] padding) -> Tensor
+ *     slow_conv3d_forward.output(Tensor self, Tensor weight, SymInt[3] kernel_size, Tensor? bias, SymInt[3] stride, SymInt[3] padding, *, Tensor(a!) output) -> Tensor(a!)
  */
 export const slowConv3dForward: {
   (self: Tensor, weight: Tensor, kernelSize: number | readonly number[], bias: Tensor | null, stride: number | readonly number[], padding: number | readonly number[], options?: { output?: Tensor }): Tensor;
@@ -14914,8 +15126,8 @@ export const slowConv3dForward: {
 /**
  * ATen's `slow_conv_dilated2d`.
  *
- *     slow_conv_dilated2d(Tensor self, Tensor weight, int[2] kernel_size, Tensor? bias=None, int[2] stride=1, int[2] padding=0, int[2] dilation=1) -> Tensor
- *     slow_conv_dilated2d.out(Tensor self, Tensor weight, int[2] kernel_size, Tensor? bias=None, int[2] stride=1, int[2] padding=0, int[2] dilation=1, *, Tensor(a!) out) -> Tensor(a!)
+ *     slow_conv_dilated2d(Tensor self, Tensor weight, SymInt[2] kernel_size, Tensor? bias=None, SymInt[2] stride=[1, 1], SymInt[2] padding=[0, 0], SymInt[2] dilation=[1, 1]) -> Tensor
+ *     slow_conv_dilated2d.out(Tensor self, Tensor weight, SymInt[2] kernel_size, Tensor? bias=None, SymInt[2] stride=[1, 1], SymInt[2] padding=[0, 0], SymInt[2] dilation=[1, 1], *, Tensor(a!) out) -> Tensor(a!)
  */
 export const slowConvDilated2d: {
   (self: Tensor, weight: Tensor, kernelSize: number | readonly number[], bias?: Tensor | null, stride?: number | readonly number[], padding?: number | readonly number[], dilation?: number | readonly number[], options?: { out?: Tensor }): Tensor;
@@ -14930,8 +15142,8 @@ export const slowConvDilated2d: {
 /**
  * ATen's `slow_conv_dilated3d`.
  *
- *     slow_conv_dilated3d(Tensor self, Tensor weight, int[3] kernel_size, Tensor? bias=None, int[3] stride=1, int[3] padding=0, int[3] dilation=1) -> Tensor
- *     slow_conv_dilated3d.out(Tensor self, Tensor weight, int[3] kernel_size, Tensor? bias=None, int[3] stride=1, int[3] padding=0, int[3] dilation=1, *, Tensor(a!) out) -> Tensor(a!)
+ *     slow_conv_dilated3d(Tensor self, Tensor weight, SymInt[3] kernel_size, Tensor? bias=None, SymInt[3] stride=[1, 1, 1], SymInt[3] padding=[0, 0, 0], SymInt[3] dilation=[1, 1, 1]) -> Tensor
+ *     slow_conv_dilated3d.out(Tensor self, Tensor weight, SymInt[3] kernel_size, Tensor? bias=None, SymInt[3] stride=[1, 1, 1], SymInt[3] padding=[0, 0, 0], SymInt[3] dilation=[1, 1, 1], *, Tensor(a!) out) -> Tensor(a!)
  */
 export const slowConvDilated3d: {
   (self: Tensor, weight: Tensor, kernelSize: number | readonly number[], bias?: Tensor | null, stride?: number | readonly number[], padding?: number | readonly number[], dilation?: number | readonly number[], options?: { out?: Tensor }): Tensor;
@@ -14946,8 +15158,8 @@ export const slowConvDilated3d: {
 /**
  * ATen's `slow_conv_transpose2d`.
  *
- *     slow_conv_transpose2d(Tensor self, Tensor weight, int[2] kernel_size, Tensor? bias=None, int[2] stride=1, int[2] padding=0, int[2] output_padding=0, int[2] dilation=1) -> Tensor
- *     slow_conv_transpose2d.out(Tensor self, Tensor weight, int[2] kernel_size, Tensor? bias=None, int[2] stride=1, int[2] padding=0, int[2] output_padding=0, int[2] dilation=1, *, Tensor(a!) out) -> Tensor(a!)
+ *     slow_conv_transpose2d(Tensor self, Tensor weight, SymInt[2] kernel_size, Tensor? bias=None, SymInt[2] stride=[1, 1], SymInt[2] padding=[0, 0], SymInt[2] output_padding=[0, 0], SymInt[2] dilation=[1, 1]) -> Tensor
+ *     slow_conv_transpose2d.out(Tensor self, Tensor weight, SymInt[2] kernel_size, Tensor? bias=None, SymInt[2] stride=[1, 1], SymInt[2] padding=[0, 0], SymInt[2] output_padding=[0, 0], SymInt[2] dilation=[1, 1], *, Tensor(a!) out) -> Tensor(a!)
  */
 export const slowConvTranspose2d: {
   (self: Tensor, weight: Tensor, kernelSize: number | readonly number[], bias?: Tensor | null, stride?: number | readonly number[], padding?: number | readonly number[], outputPadding?: number | readonly number[], dilation?: number | readonly number[], options?: { out?: Tensor }): Tensor;
@@ -14963,8 +15175,8 @@ export const slowConvTranspose2d: {
 /**
  * ATen's `slow_conv_transpose3d`.
  *
- *     slow_conv_transpose3d(Tensor self, Tensor weight, int[3] kernel_size, Tensor? bias=None, int[3] stride=1, int[3] padding=0, int[3] output_padding=0, int[3] dilation=1) -> Tensor
- *     slow_conv_transpose3d.out(Tensor self, Tensor weight, int[3] kernel_size, Tensor? bias=None, int[3] stride=1, int[3] padding=0, int[3] output_padding=0, int[3] dilation=1, *, Tensor(a!) out) -> Tensor(a!)
+ *     slow_conv_transpose3d(Tensor self, Tensor weight, SymInt[3] kernel_size, Tensor? bias=None, SymInt[3] stride=[1, 1, 1], SymInt[3] padding=[0, 0, 0], SymInt[3] output_padding=[0, 0, 0], SymInt[3] dilation=[1, 1, 1]) -> Tensor
+ *     slow_conv_transpose3d.out(Tensor self, Tensor weight, SymInt[3] kernel_size, Tensor? bias=None, SymInt[3] stride=[1, 1, 1], SymInt[3] padding=[0, 0, 0], SymInt[3] output_padding=[0, 0, 0], SymInt[3] dilation=[1, 1, 1], *, Tensor(a!) out) -> Tensor(a!)
  */
 export const slowConvTranspose3d: {
   (self: Tensor, weight: Tensor, kernelSize: number | readonly number[], bias?: Tensor | null, stride?: number | readonly number[], padding?: number | readonly number[], outputPadding?: number | readonly number[], dilation?: number | readonly number[], options?: { out?: Tensor }): Tensor;
@@ -15098,7 +15310,7 @@ export const sparseBsrTensor: {
  * PyTorch's [torch.sparse_compressed_tensor](https://pytorch.org/docs/stable/generated/torch.sparse_compressed_tensor.html).
  *
  *     sparse_compressed_tensor.comp_plain_value(Tensor compressed_indices, Tensor plain_indices, Tensor values, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False) -> Tensor
- *     sparse_compressed_tensor.comp_plain_value_size(Tensor compressed_indices, Tensor plain_indices, Tensor values, int[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False) -> Tensor
+ *     sparse_compressed_tensor.comp_plain_value_size(Tensor compressed_indices, Tensor plain_indices, Tensor values, SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False) -> Tensor
  */
 export const sparseCompressedTensor: {
   (compressedIndices: Tensor, plainIndices: Tensor, values: Tensor, options?: { dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
@@ -15113,19 +15325,19 @@ export const sparseCompressedTensor: {
 /**
  * PyTorch's [torch.sparse_coo_tensor](https://pytorch.org/docs/stable/generated/torch.sparse_coo_tensor.html).
  *
- *     sparse_coo_tensor.indices(Tensor indices, Tensor values, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor
- *     sparse_coo_tensor.indices_size(Tensor indices, Tensor values, int[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor
+ *     sparse_coo_tensor.indices(Tensor indices, Tensor values, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, bool? is_coalesced=None) -> Tensor
+ *     sparse_coo_tensor.indices_size(Tensor indices, Tensor values, int[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, bool? is_coalesced=None) -> Tensor
  *     sparse_coo_tensor.size(int[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=False) -> Tensor
  *     sparse_coo_tensor.size_out(int[] size, *, Tensor(a!) out) -> Tensor(a!)
  */
 export const sparseCooTensor: {
-  (indices: Tensor, values: Tensor, options?: { dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
-  (indices: Tensor, values: Tensor, size: readonly number[], options?: { dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
+  (indices: Tensor, values: Tensor, options?: { dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; isCoalesced?: boolean | null; requiresGrad?: boolean }): Tensor;
+  (indices: Tensor, values: Tensor, size: readonly number[], options?: { dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; isCoalesced?: boolean | null; requiresGrad?: boolean }): Tensor;
   (size: readonly number[], options?: { dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
   (size: readonly number[], options: { out: Tensor }): Tensor;
-  (indices: Tensor, options: { values: Tensor; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
-  (indices: Tensor, values: Tensor, options: { size: readonly number[]; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
-  (indices: Tensor, options: { values: Tensor; size: readonly number[]; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
+  (indices: Tensor, options: { values: Tensor; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; isCoalesced?: boolean | null; requiresGrad?: boolean }): Tensor;
+  (indices: Tensor, values: Tensor, options: { size: readonly number[]; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; isCoalesced?: boolean | null; requiresGrad?: boolean }): Tensor;
+  (indices: Tensor, options: { values: Tensor; size: readonly number[]; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; isCoalesced?: boolean | null; requiresGrad?: boolean }): Tensor;
   (...size: number[]): Tensor;
   (...size: [...number[], { dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }]): Tensor;
   (options: { size: readonly number[]; dtype?: Dtype | null; layout?: Layout | null; device?: Device | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
@@ -15874,8 +16086,8 @@ export const specialZeta: {
 /**
  * PyTorch's [torch.split](https://pytorch.org/docs/stable/generated/torch.split.html).
  *
- *     split.Tensor(Tensor(a -> *) self, int split_size, int dim=0) -> Tensor(a)[]
- *     split.sizes(Tensor(a -> *) self, int[] split_size, int dim=0) -> Tensor(a)[]
+ *     split.Tensor(Tensor(a -> *) self, SymInt split_size, int dim=0) -> Tensor(a)[]
+ *     split.sizes(Tensor(a -> *) self, SymInt[] split_size, int dim=0) -> Tensor(a)[]
  */
 export const split: {
   (self: Tensor, splitSize: number, dim?: number): Tensor[];
@@ -15889,8 +16101,8 @@ export const split: {
 /**
  * PyTorch's [torch.split_copy](https://pytorch.org/docs/stable/generated/torch.split_copy.html).
  *
- *     split_copy.Tensor(Tensor self, int split_size, int dim=0) -> Tensor[]
- *     split_copy.Tensor_out(Tensor self, int split_size, int dim=0, *, Tensor(a!)[] out) -> ()
+ *     split_copy.Tensor(Tensor self, SymInt split_size, int dim=0) -> Tensor[]
+ *     split_copy.Tensor_out(Tensor self, SymInt split_size, int dim=0, *, Tensor(a!)[] out) -> ()
  */
 export const splitCopy: {
   (self: Tensor, splitSize: number, dim?: number, options?: { out?: readonly Tensor[] }): Tensor[];
@@ -15901,7 +16113,7 @@ export const splitCopy: {
 /**
  * ATen's `split_with_sizes`.
  *
- *     split_with_sizes(Tensor(a -> *) self, int[] split_sizes, int dim=0) -> Tensor(a)[]
+ *     split_with_sizes(Tensor(a -> *) self, SymInt[] split_sizes, int dim=0) -> Tensor(a)[]
  */
 export const splitWithSizes: {
   (self: Tensor, splitSizes: readonly number[], dim?: number): Tensor[];
@@ -15912,8 +16124,8 @@ export const splitWithSizes: {
 /**
  * PyTorch's [torch.split_with_sizes_copy](https://pytorch.org/docs/stable/generated/torch.split_with_sizes_copy.html).
  *
- *     split_with_sizes_copy(Tensor self, int[] split_sizes, int dim=0) -> Tensor[]
- *     split_with_sizes_copy.out(Tensor self, int[] split_sizes, int dim=0, *, Tensor(a!)[] out) -> ()
+ *     split_with_sizes_copy(Tensor self, SymInt[] split_sizes, int dim=0) -> Tensor[]
+ *     split_with_sizes_copy.out(Tensor self, SymInt[] split_sizes, int dim=0, *, Tensor(a!)[] out) -> ()
  */
 export const splitWithSizesCopy: {
   (self: Tensor, splitSizes: readonly number[], dim?: number, options?: { out?: readonly Tensor[] }): Tensor[];
@@ -15956,11 +16168,14 @@ export const square_: (self: Tensor) => Tensor = op("square_");
  *
  *     squeeze(Tensor(a) self) -> Tensor(a)
  *     squeeze.dim(Tensor(a) self, int dim) -> Tensor(a)
+ *     squeeze.dims(Tensor(a) self, int[] dim) -> Tensor(a)   (LibTorch 2.6)
  */
 export const squeeze: {
   (self: Tensor): Tensor;
   (self: Tensor, dim: number): Tensor;
+  (self: Tensor, dim: readonly number[]): Tensor;
   (self: Tensor, options: { dim: number }): Tensor;
+  (self: Tensor, options: { dim: readonly number[] }): Tensor;
 } = op("squeeze");
 
 /**
@@ -15968,11 +16183,14 @@ export const squeeze: {
  *
  *     squeeze_(Tensor(a!) self) -> Tensor(a!)
  *     squeeze_.dim(Tensor(a!) self, int dim) -> Tensor(a!)
+ *     squeeze_.dims(Tensor(a!) self, int[] dim) -> Tensor(a!)   (LibTorch 2.6)
  */
 export const squeeze_: {
   (self: Tensor): Tensor;
   (self: Tensor, dim: number): Tensor;
+  (self: Tensor, dim: readonly number[]): Tensor;
   (self: Tensor, options: { dim: number }): Tensor;
+  (self: Tensor, options: { dim: readonly number[] }): Tensor;
 } = op("squeeze_");
 
 /**
@@ -15982,11 +16200,15 @@ export const squeeze_: {
  *     squeeze_copy.dim(Tensor self, int dim) -> Tensor
  *     squeeze_copy.dim_out(Tensor self, int dim, *, Tensor(a!) out) -> Tensor(a!)
  *     squeeze_copy.out(Tensor self, *, Tensor(a!) out) -> Tensor(a!)
+ *     squeeze_copy.dims(Tensor self, int[] dim) -> Tensor   (LibTorch 2.6)
+ *     squeeze_copy.dims_out(Tensor self, int[] dim, *, Tensor(a!) out) -> Tensor(a!)   (LibTorch 2.6)
  */
 export const squeezeCopy: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
   (self: Tensor, dim: number, options?: { out?: Tensor }): Tensor;
+  (self: Tensor, dim: readonly number[], options?: { out?: Tensor }): Tensor;
   (self: Tensor, options: { dim: number; out?: Tensor }): Tensor;
+  (self: Tensor, options: { dim: readonly number[]; out?: Tensor }): Tensor;
 } = op("squeeze_copy");
 
 /**
@@ -16018,16 +16240,20 @@ export const stack: {
  *
  *     std(Tensor self, bool unbiased=True) -> Tensor
  *     std.correction(Tensor self, int[1]? dim, *, int? correction, bool keepdim=False) -> Tensor
+ *     std.correction(Tensor self, int[1]? dim=None, *, Scalar? correction=None, bool keepdim=False) -> Tensor   (LibTorch 2.6)
  *     std.correction_out(Tensor self, int[1]? dim, *, int? correction, bool keepdim=False, Tensor(a!) out) -> Tensor(a!)
+ *     std.correction_out(Tensor self, int[1]? dim=None, *, Scalar? correction=None, bool keepdim=False, Tensor(a!) out) -> Tensor(a!)   (LibTorch 2.6)
  *     std.dim(Tensor self, int[1]? dim, bool unbiased=True, bool keepdim=False) -> Tensor
  *     std.out(Tensor self, int[1]? dim, bool unbiased=True, bool keepdim=False, *, Tensor(a!) out) -> Tensor(a!)
  */
 export const std: {
   (self: Tensor, unbiased?: boolean): Tensor;
   (self: Tensor, dim: number | readonly number[] | null, options: { correction: number | null; keepdim?: boolean; out?: Tensor }): Tensor;
+  (self: Tensor, dim?: number | readonly number[] | null, options?: { correction?: Scalar | null; keepdim?: boolean; out?: Tensor }): Tensor;
   (self: Tensor, dim: number | readonly number[] | null, unbiased?: boolean, keepdim?: boolean, options?: { out?: Tensor }): Tensor;
   (self: Tensor, options: { unbiased?: boolean }): Tensor;
   (self: Tensor, options: { dim: number | readonly number[] | null; correction: number | null; keepdim?: boolean; out?: Tensor }): Tensor;
+  (self: Tensor, options: { dim?: number | readonly number[] | null; correction?: Scalar | null; keepdim?: boolean; out?: Tensor }): Tensor;
   (self: Tensor, dim: number | readonly number[] | null, unbiased: boolean, options: { keepdim?: boolean; out?: Tensor }): Tensor;
   (self: Tensor, dim: number | readonly number[] | null, options: { unbiased?: boolean; keepdim?: boolean; out?: Tensor }): Tensor;
   (self: Tensor, options: { dim: number | readonly number[] | null; unbiased?: boolean; keepdim?: boolean; out?: Tensor }): Tensor;
@@ -16038,15 +16264,19 @@ export const std: {
  *
  *     std_mean(Tensor self, bool unbiased=True) -> (Tensor, Tensor)
  *     std_mean.correction(Tensor self, int[1]? dim, *, int? correction, bool keepdim=False) -> (Tensor, Tensor)
+ *     std_mean.correction(Tensor self, int[1]? dim=None, *, Scalar? correction=None, bool keepdim=False) -> (Tensor, Tensor)   (LibTorch 2.6)
  *     std_mean.correction_out(Tensor self, int[1]? dim, *, int? correction, bool keepdim=False, Tensor(a!) out0, Tensor(b!) out1) -> (Tensor(a!), Tensor(b!))
+ *     std_mean.correction_out(Tensor self, int[1]? dim=None, *, Scalar? correction=None, bool keepdim=False, Tensor(a!) out0, Tensor(b!) out1) -> (Tensor(a!), Tensor(b!))   (LibTorch 2.6)
  *     std_mean.dim(Tensor self, int[1]? dim, bool unbiased=True, bool keepdim=False) -> (Tensor, Tensor)
  */
 export const stdMean: {
   (self: Tensor, unbiased?: boolean): [Tensor, Tensor];
   (self: Tensor, dim: number | readonly number[] | null, options: { correction: number | null; keepdim?: boolean; out0?: Tensor; out1?: Tensor }): [Tensor, Tensor];
+  (self: Tensor, dim?: number | readonly number[] | null, options?: { correction?: Scalar | null; keepdim?: boolean; out0?: Tensor; out1?: Tensor }): [Tensor, Tensor];
   (self: Tensor, dim: number | readonly number[] | null, unbiased?: boolean, keepdim?: boolean): [Tensor, Tensor];
   (self: Tensor, options: { unbiased?: boolean }): [Tensor, Tensor];
   (self: Tensor, options: { dim: number | readonly number[] | null; correction: number | null; keepdim?: boolean; out0?: Tensor; out1?: Tensor }): [Tensor, Tensor];
+  (self: Tensor, options: { dim?: number | readonly number[] | null; correction?: Scalar | null; keepdim?: boolean; out0?: Tensor; out1?: Tensor }): [Tensor, Tensor];
   (self: Tensor, dim: number | readonly number[] | null, unbiased: boolean, options: { keepdim?: boolean }): [Tensor, Tensor];
   (self: Tensor, dim: number | readonly number[] | null, options: { unbiased?: boolean; keepdim?: boolean }): [Tensor, Tensor];
   (self: Tensor, options: { dim: number | readonly number[] | null; unbiased?: boolean; keepdim?: boolean }): [Tensor, Tensor];
@@ -16156,7 +16386,7 @@ export const sum: {
 /**
  * ATen's `sum_to_size`.
  *
- *     sum_to_size(Tensor self, int[] size) -> Tensor
+ *     sum_to_size(Tensor self, SymInt[] size) -> Tensor
  */
 export const sumToSize: {
   (self: Tensor, size: readonly number[]): Tensor;
@@ -16221,6 +16451,8 @@ export const swapdims_: {
 
 /**
  * PyTorch's [torch.symeig](https://pytorch.org/docs/stable/generated/torch.symeig.html).
+ *
+ * LibTorch 2.6 no longer has it.
  *
  *     symeig(Tensor self, bool eigenvectors=False, bool upper=True) -> (Tensor eigenvalues, Tensor eigenvectors)
  *     symeig.e(Tensor self, bool eigenvectors=False, bool upper=True, *, Tensor(a!) e, Tensor(b!) V) -> (Tensor(a!) eigenvalues, Tensor(b!) eigenvectors)
@@ -16309,8 +16541,8 @@ export const tanh_: (self: Tensor) => Tensor = op("tanh_");
 /**
  * PyTorch's [torch.tensor_split](https://pytorch.org/docs/stable/generated/torch.tensor_split.html).
  *
- *     tensor_split.indices(Tensor(a -> *) self, int[] indices, int dim=0) -> Tensor(a)[]
- *     tensor_split.sections(Tensor(a -> *) self, int sections, int dim=0) -> Tensor(a)[]
+ *     tensor_split.indices(Tensor(a -> *) self, SymInt[] indices, int dim=0) -> Tensor(a)[]
+ *     tensor_split.sections(Tensor(a -> *) self, SymInt sections, int dim=0) -> Tensor(a)[]
  *     tensor_split.tensor_indices_or_sections(Tensor(a -> *) self, Tensor tensor_indices_or_sections, int dim=0) -> Tensor(a)[]
  */
 export const tensorSplit: {
@@ -16341,8 +16573,8 @@ export const tensordot: {
 /**
  * ATen's `thnn_conv2d`.
  *
- *     thnn_conv2d(Tensor self, Tensor weight, int[2] kernel_size, Tensor? bias=None, int[2] stride=1, int[2] padding=0) -> Tensor
- *     thnn_conv2d.out(Tensor self, Tensor weight, int[2] kernel_size, Tensor? bias=None, int[2] stride=1, int[2] padding=0, *, Tensor(a!) out) -> Tensor(a!)
+ *     thnn_conv2d(Tensor self, Tensor weight, SymInt[2] kernel_size, Tensor? bias=None, SymInt[2] stride=[1, 1], SymInt[2] padding=[0, 0]) -> Tensor
+ *     thnn_conv2d.out(Tensor self, Tensor weight, SymInt[2] kernel_size, Tensor? bias=None, SymInt[2] stride=[1, 1], SymInt[2] padding=[0, 0], *, Tensor(a!) out) -> Tensor(a!)
  */
 export const thnnConv2d: {
   (self: Tensor, weight: Tensor, kernelSize: number | readonly number[], bias?: Tensor | null, stride?: number | readonly number[], padding?: number | readonly number[], options?: { out?: Tensor }): Tensor;
@@ -16379,7 +16611,7 @@ export const threshold_: {
 /**
  * PyTorch's [torch.tile](https://pytorch.org/docs/stable/generated/torch.tile.html).
  *
- *     tile(Tensor self, int[] dims) -> Tensor
+ *     tile(Tensor self, SymInt[] dims) -> Tensor
  */
 export const tile: {
   (self: Tensor, dims: readonly number[]): Tensor;
@@ -16389,11 +16621,11 @@ export const tile: {
 /**
  * ATen's `to_dense`.
  *
- *     to_dense(Tensor self, ScalarType? dtype=None) -> Tensor
+ *     to_dense(Tensor self, ScalarType? dtype=None, *, bool? masked_grad=None) -> Tensor
  */
 export const toDense: {
-  (self: Tensor, dtype?: Dtype | null): Tensor;
-  (self: Tensor, options: { dtype?: Dtype | null }): Tensor;
+  (self: Tensor, dtype?: Dtype | null, options?: { maskedGrad?: boolean | null }): Tensor;
+  (self: Tensor, options: { dtype?: Dtype | null; maskedGrad?: boolean | null }): Tensor;
 } = op("to_dense");
 
 /**
@@ -16410,8 +16642,8 @@ export const toMkldnn: {
 /**
  * ATen's `to_padded_tensor`.
  *
- *     to_padded_tensor(Tensor self, float padding, int[]? output_size=None) -> Tensor
- *     to_padded_tensor.out(Tensor self, float padding, int[]? output_size=None, *, Tensor(a!) out) -> Tensor(a!)
+ *     to_padded_tensor(Tensor self, float padding, SymInt[]? output_size=None) -> Tensor
+ *     to_padded_tensor.out(Tensor self, float padding, SymInt[]? output_size=None, *, Tensor(a!) out) -> Tensor(a!)
  */
 export const toPaddedTensor: {
   (self: Tensor, padding: number, outputSize?: readonly number[] | null, options?: { out?: Tensor }): Tensor;
@@ -16422,13 +16654,14 @@ export const toPaddedTensor: {
 /**
  * ATen's `to_sparse`.
  *
- *     to_sparse(Tensor self) -> Tensor
+ *     to_sparse(Tensor self, *, Layout? layout=None, int[2]? blocksize=None, int? dense_dim=None) -> Tensor
  *     to_sparse.out(Tensor self, *, Tensor(a!) out) -> Tensor(a!)
  *     to_sparse.sparse_dim(Tensor self, int sparse_dim) -> Tensor
  *     to_sparse.sparse_dim_out(Tensor self, int sparse_dim, *, Tensor(a!) out) -> Tensor(a!)
  */
 export const toSparse: {
-  (self: Tensor, options?: { out?: Tensor }): Tensor;
+  (self: Tensor, options?: { layout?: Layout | null; blocksize?: number | readonly number[] | null; denseDim?: number | null }): Tensor;
+  (self: Tensor, options: { out: Tensor }): Tensor;
   (self: Tensor, sparseDim: number, options?: { out?: Tensor }): Tensor;
   (self: Tensor, options: { sparseDim: number; out?: Tensor }): Tensor;
 } = op("to_sparse");
@@ -16436,46 +16669,60 @@ export const toSparse: {
 /**
  * ATen's `to_sparse_bsc`.
  *
- *     to_sparse_bsc(Tensor self, int[2] blocksize) -> Tensor
+ *     to_sparse_bsc(Tensor self, int[2] blocksize, int? dense_dim=None) -> Tensor
  *     to_sparse_bsc.out(Tensor self, int[2] blocksize, *, Tensor(a!) out) -> Tensor(a!)
  */
 export const toSparseBsc: {
-  (self: Tensor, blocksize: number | readonly number[], options?: { out?: Tensor }): Tensor;
-  (self: Tensor, options: { blocksize: number | readonly number[]; out?: Tensor }): Tensor;
+  (self: Tensor, blocksize: number | readonly number[], denseDim?: number | null): Tensor;
+  (self: Tensor, blocksize: number | readonly number[], options: { out: Tensor }): Tensor;
+  (self: Tensor, blocksize: number | readonly number[], options: { denseDim?: number | null }): Tensor;
+  (self: Tensor, options: { blocksize: number | readonly number[]; denseDim?: number | null }): Tensor;
+  (self: Tensor, options: { blocksize: number | readonly number[]; out: Tensor }): Tensor;
 } = op("to_sparse_bsc");
 
 /**
  * ATen's `to_sparse_bsr`.
  *
- *     to_sparse_bsr(Tensor self, int[2] blocksize) -> Tensor
+ *     to_sparse_bsr(Tensor self, int[2] blocksize, int? dense_dim=None) -> Tensor
  *     to_sparse_bsr.out(Tensor self, int[2] blocksize, *, Tensor(a!) out) -> Tensor(a!)
  */
 export const toSparseBsr: {
-  (self: Tensor, blocksize: number | readonly number[], options?: { out?: Tensor }): Tensor;
-  (self: Tensor, options: { blocksize: number | readonly number[]; out?: Tensor }): Tensor;
+  (self: Tensor, blocksize: number | readonly number[], denseDim?: number | null): Tensor;
+  (self: Tensor, blocksize: number | readonly number[], options: { out: Tensor }): Tensor;
+  (self: Tensor, blocksize: number | readonly number[], options: { denseDim?: number | null }): Tensor;
+  (self: Tensor, options: { blocksize: number | readonly number[]; denseDim?: number | null }): Tensor;
+  (self: Tensor, options: { blocksize: number | readonly number[]; out: Tensor }): Tensor;
 } = op("to_sparse_bsr");
 
 /**
  * ATen's `to_sparse_csc`.
  *
- *     to_sparse_csc(Tensor self) -> Tensor
+ *     to_sparse_csc(Tensor self, int? dense_dim=None) -> Tensor
  *     to_sparse_csc.out(Tensor self, *, Tensor(a!) out) -> Tensor(a!)
  */
-export const toSparseCsc: (self: Tensor, options?: { out?: Tensor }) => Tensor = op("to_sparse_csc");
+export const toSparseCsc: {
+  (self: Tensor, denseDim?: number | null): Tensor;
+  (self: Tensor, options: { out: Tensor }): Tensor;
+  (self: Tensor, options: { denseDim?: number | null }): Tensor;
+} = op("to_sparse_csc");
 
 /**
  * ATen's `to_sparse_csr`.
  *
- *     to_sparse_csr(Tensor self) -> Tensor
+ *     to_sparse_csr(Tensor self, int? dense_dim=None) -> Tensor
  *     to_sparse_csr.out(Tensor self, *, Tensor(a!) out) -> Tensor(a!)
  */
-export const toSparseCsr: (self: Tensor, options?: { out?: Tensor }) => Tensor = op("to_sparse_csr");
+export const toSparseCsr: {
+  (self: Tensor, denseDim?: number | null): Tensor;
+  (self: Tensor, options: { out: Tensor }): Tensor;
+  (self: Tensor, options: { denseDim?: number | null }): Tensor;
+} = op("to_sparse_csr");
 
 /**
  * PyTorch's [torch.topk](https://pytorch.org/docs/stable/generated/torch.topk.html).
  *
- *     topk(Tensor self, int k, int dim=-1, bool largest=True, bool sorted=True) -> (Tensor values, Tensor indices)
- *     topk.values(Tensor self, int k, int dim=-1, bool largest=True, bool sorted=True, *, Tensor(a!) values, Tensor(b!) indices) -> (Tensor(a!) values, Tensor(b!) indices)
+ *     topk(Tensor self, SymInt k, int dim=-1, bool largest=True, bool sorted=True) -> (Tensor values, Tensor indices)
+ *     topk.values(Tensor self, SymInt k, int dim=-1, bool largest=True, bool sorted=True, *, Tensor(a!) values, Tensor(b!) indices) -> (Tensor(a!) values, Tensor(b!) indices)
  */
 export const topk: {
   (self: Tensor, k: number, dim?: number, largest?: boolean, sorted?: boolean, options?: { values?: Tensor; indices?: Tensor }): [Tensor, Tensor];
@@ -16733,7 +16980,7 @@ export const unbindCopy: {
 /**
  * PyTorch's [torch.unflatten](https://pytorch.org/docs/stable/generated/torch.unflatten.html).
  *
- *     unflatten.int(Tensor(a) self, int dim, int[] sizes) -> Tensor(a)
+ *     unflatten.int(Tensor(a) self, int dim, SymInt[] sizes) -> Tensor(a)
  */
 export const unflatten: {
   (self: Tensor, dim: number, sizes: readonly number[]): Tensor;
@@ -16841,8 +17088,8 @@ export const unsafeChunk: {
 /**
  * PyTorch's [torch.unsafe_split](https://pytorch.org/docs/stable/generated/torch.unsafe_split.html).
  *
- *     unsafe_split.Tensor(Tensor self, int split_size, int dim=0) -> Tensor[]
- *     unsafe_split.Tensor_out(Tensor self, int split_size, int dim=0, *, Tensor(a!)[] out) -> ()
+ *     unsafe_split.Tensor(Tensor self, SymInt split_size, int dim=0) -> Tensor[]
+ *     unsafe_split.Tensor_out(Tensor self, SymInt split_size, int dim=0, *, Tensor(a!)[] out) -> ()
  */
 export const unsafeSplit: {
   (self: Tensor, splitSize: number, dim?: number, options?: { out?: readonly Tensor[] }): Tensor[];
@@ -16853,8 +17100,8 @@ export const unsafeSplit: {
 /**
  * ATen's `unsafe_split_with_sizes`.
  *
- *     unsafe_split_with_sizes(Tensor self, int[] split_sizes, int dim=0) -> Tensor[]
- *     unsafe_split_with_sizes.out(Tensor self, int[] split_sizes, int dim=0, *, Tensor(a!)[] out) -> ()
+ *     unsafe_split_with_sizes(Tensor self, SymInt[] split_sizes, int dim=0) -> Tensor[]
+ *     unsafe_split_with_sizes.out(Tensor self, SymInt[] split_sizes, int dim=0, *, Tensor(a!)[] out) -> ()
  */
 export const unsafeSplitWithSizes: {
   (self: Tensor, splitSizes: readonly number[], dim?: number, options?: { out?: readonly Tensor[] }): Tensor[];
@@ -17058,16 +17305,20 @@ export const vander: {
  *
  *     var(Tensor self, bool unbiased=True) -> Tensor
  *     var.correction(Tensor self, int[1]? dim, *, int? correction, bool keepdim=False) -> Tensor
+ *     var.correction(Tensor self, int[1]? dim=None, *, Scalar? correction=None, bool keepdim=False) -> Tensor   (LibTorch 2.6)
  *     var.correction_out(Tensor self, int[1]? dim, *, int? correction, bool keepdim=False, Tensor(a!) out) -> Tensor(a!)
+ *     var.correction_out(Tensor self, int[1]? dim=None, *, Scalar? correction=None, bool keepdim=False, Tensor(a!) out) -> Tensor(a!)   (LibTorch 2.6)
  *     var.dim(Tensor self, int[1]? dim, bool unbiased=True, bool keepdim=False) -> Tensor
  *     var.out(Tensor self, int[1]? dim, bool unbiased=True, bool keepdim=False, *, Tensor(a!) out) -> Tensor(a!)
  */
 const var_: {
   (self: Tensor, unbiased?: boolean): Tensor;
   (self: Tensor, dim: number | readonly number[] | null, options: { correction: number | null; keepdim?: boolean; out?: Tensor }): Tensor;
+  (self: Tensor, dim?: number | readonly number[] | null, options?: { correction?: Scalar | null; keepdim?: boolean; out?: Tensor }): Tensor;
   (self: Tensor, dim: number | readonly number[] | null, unbiased?: boolean, keepdim?: boolean, options?: { out?: Tensor }): Tensor;
   (self: Tensor, options: { unbiased?: boolean }): Tensor;
   (self: Tensor, options: { dim: number | readonly number[] | null; correction: number | null; keepdim?: boolean; out?: Tensor }): Tensor;
+  (self: Tensor, options: { dim?: number | readonly number[] | null; correction?: Scalar | null; keepdim?: boolean; out?: Tensor }): Tensor;
   (self: Tensor, dim: number | readonly number[] | null, unbiased: boolean, options: { keepdim?: boolean; out?: Tensor }): Tensor;
   (self: Tensor, dim: number | readonly number[] | null, options: { unbiased?: boolean; keepdim?: boolean; out?: Tensor }): Tensor;
   (self: Tensor, options: { dim: number | readonly number[] | null; unbiased?: boolean; keepdim?: boolean; out?: Tensor }): Tensor;
@@ -17079,15 +17330,19 @@ export { var_ as var };
  *
  *     var_mean(Tensor self, bool unbiased=True) -> (Tensor, Tensor)
  *     var_mean.correction(Tensor self, int[1]? dim, *, int? correction, bool keepdim=False) -> (Tensor, Tensor)
+ *     var_mean.correction(Tensor self, int[1]? dim=None, *, Scalar? correction=None, bool keepdim=False) -> (Tensor, Tensor)   (LibTorch 2.6)
  *     var_mean.correction_out(Tensor self, int[1]? dim, *, int? correction, bool keepdim=False, Tensor(a!) out0, Tensor(b!) out1) -> (Tensor(a!), Tensor(b!))
+ *     var_mean.correction_out(Tensor self, int[1]? dim=None, *, Scalar? correction=None, bool keepdim=False, Tensor(a!) out0, Tensor(b!) out1) -> (Tensor(a!), Tensor(b!))   (LibTorch 2.6)
  *     var_mean.dim(Tensor self, int[1]? dim, bool unbiased=True, bool keepdim=False) -> (Tensor, Tensor)
  */
 export const varMean: {
   (self: Tensor, unbiased?: boolean): [Tensor, Tensor];
   (self: Tensor, dim: number | readonly number[] | null, options: { correction: number | null; keepdim?: boolean; out0?: Tensor; out1?: Tensor }): [Tensor, Tensor];
+  (self: Tensor, dim?: number | readonly number[] | null, options?: { correction?: Scalar | null; keepdim?: boolean; out0?: Tensor; out1?: Tensor }): [Tensor, Tensor];
   (self: Tensor, dim: number | readonly number[] | null, unbiased?: boolean, keepdim?: boolean): [Tensor, Tensor];
   (self: Tensor, options: { unbiased?: boolean }): [Tensor, Tensor];
   (self: Tensor, options: { dim: number | readonly number[] | null; correction: number | null; keepdim?: boolean; out0?: Tensor; out1?: Tensor }): [Tensor, Tensor];
+  (self: Tensor, options: { dim?: number | readonly number[] | null; correction?: Scalar | null; keepdim?: boolean; out0?: Tensor; out1?: Tensor }): [Tensor, Tensor];
   (self: Tensor, dim: number | readonly number[] | null, unbiased: boolean, options: { keepdim?: boolean }): [Tensor, Tensor];
   (self: Tensor, dim: number | readonly number[] | null, options: { unbiased?: boolean; keepdim?: boolean }): [Tensor, Tensor];
   (self: Tensor, options: { dim: number | readonly number[] | null; unbiased?: boolean; keepdim?: boolean }): [Tensor, Tensor];

@@ -1,6 +1,6 @@
 // Accelerators by name.
 import { ConfigurationError } from "@fabric-ts/torch";
-import { Accelerator } from "./accelerator.js";
+import type { Accelerator } from "./accelerator.js";
 import { CPUAccelerator } from "./cpu.js";
 import { CUDAAccelerator } from "./cuda.js";
 import { MPSAccelerator } from "./mps.js";
@@ -14,7 +14,9 @@ export class AcceleratorRegistry {
   register(name: string, accelerator: new () => Accelerator, options: { override?: boolean } = {}): void {
     if (typeof name !== "string") throw new TypeError(`\`name\` must be a string, found ${String(name)}.`);
     if (this.#entries.has(name) && !options.override) {
-      throw new ConfigurationError(`'${name}' is already present in the registry.`, { hint: "Pass `{ override: true }` to replace it." });
+      throw new ConfigurationError(`'${name}' is already present in the registry.`, {
+        hint: "Pass `{ override: true }` to replace it.",
+      });
     }
     this.#entries.set(name, accelerator);
   }
@@ -22,7 +24,9 @@ export class AcceleratorRegistry {
   get(name: string): Accelerator {
     const found = this.#entries.get(name);
     if (!found) {
-      throw new ConfigurationError(`'${name}' not found in registry.`, { hint: `Available names: ${this.names().join(", ")}.` });
+      throw new ConfigurationError(`'${name}' not found in registry.`, {
+        hint: `Available names: ${this.names().join(", ")}.`,
+      });
     }
     return new found();
   }

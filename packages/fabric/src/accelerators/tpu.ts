@@ -25,5 +25,7 @@ export class TPUAccelerator extends Accelerator {
 }
 
 function unavailable(): NotSupportedError {
-  return new NotSupportedError("TPUs need PyTorch/XLA, which does not exist for LibTorch.", { hint: 'Use `accelerator: "auto"`.' });
+  return new NotSupportedError("TPUs need PyTorch/XLA, which does not exist for LibTorch.", {
+    hint: 'Use `accelerator: "auto"`.',
+  });
 }

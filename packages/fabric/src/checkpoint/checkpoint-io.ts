@@ -6,7 +6,11 @@ export type CheckpointPath = string | URL;
 /** Writes, reads and removes checkpoints. `saveCheckpoint` is called on global rank zero only, `loadCheckpoint` on every rank. */
 export abstract class CheckpointIO {
   /** Stores a dictionary of tensors and plain values. A failed write must leave what was there before. */
-  abstract saveCheckpoint(checkpoint: Record<string, unknown>, path: CheckpointPath, storageOptions?: unknown): Promise<void>;
+  abstract saveCheckpoint(
+    checkpoint: Record<string, unknown>,
+    path: CheckpointPath,
+    storageOptions?: unknown,
+  ): Promise<void>;
   /** Reads what `saveCheckpoint` stored; tensors are on the CPU. */
   abstract loadCheckpoint(path: CheckpointPath): Promise<unknown>;
   /** Removes a checkpoint; one that does not exist is no error. */

@@ -27,7 +27,11 @@ export function isStateful(value: unknown): value is Stateful {
 }
 
 /** internal: replaces models, optimizers and other stateful entries by their states and applies the filter. */
-export function convertState(access: StateAccess, state: object, filter: CheckpointFilter = {}): Record<string, unknown> {
+export function convertState(
+  access: StateAccess,
+  state: object,
+  filter: CheckpointFilter = {},
+): Record<string, unknown> {
   const converted: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(state)) {
     const stored = stateOf(access, value);
@@ -43,9 +47,12 @@ export function checkFilter(filter: unknown, state: object): asserts filter is C
   if (!isPlainObject(filter)) throw new TypeError(`Filter should be a dictionary, given ${describe(filter)}.`);
   const unknown = Object.keys(filter).filter((key) => !Object.hasOwn(state, key));
   if (unknown.length > 0) {
-    throw new CheckpointError(`The filter keys ${unknown.map((key) => `'${key}'`).join(", ")} are not present in the state keys.`, {
-      hint: `The state has: ${Object.keys(state).join(", ") || "no keys"}.`,
-    });
+    throw new CheckpointError(
+      `The filter keys ${unknown.map((key) => `'${key}'`).join(", ")} are not present in the state keys.`,
+      {
+        hint: `The state has: ${Object.keys(state).join(", ") || "no keys"}.`,
+      },
+    );
   }
   for (const [key, value] of Object.entries(filter)) {
     if (typeof value !== "function") {
@@ -55,7 +62,12 @@ export function checkFilter(filter: unknown, state: object): asserts filter is C
 }
 
 /** internal: puts a checkpoint's entries into the state; returns those that were not asked for. */
-export function restoreState(access: StateAccess, checkpoint: unknown, state: unknown, strict: boolean): Record<string, unknown> {
+export function restoreState(
+  access: StateAccess,
+  checkpoint: unknown,
+  state: unknown,
+  strict: boolean,
+): Record<string, unknown> {
   if (state === undefined || state === null) return checkpoint as Record<string, unknown>;
   if (state instanceof nn.Module) {
     access.loadModuleStateDict(state as nn.AnyModule, checkpoint as Record<string, unknown>, strict);
@@ -114,8 +126,11 @@ function entriesOf(checkpoint: unknown): Map<string, unknown> {
 function checkKeys(wanted: object, checkpoint: ReadonlyMap<string, unknown>): void {
   const missing = Object.keys(wanted).find((key) => !checkpoint.has(key));
   if (missing === undefined) return;
-  throw new CheckpointError(`The requested state contains a key '${missing}' that does not exist in the loaded checkpoint.`, {
-    code: "ERR_CHECKPOINT_KEY",
-    hint: `It has: ${[...checkpoint.keys()].join(", ") || "no keys"}. To disable strict loading, set \`strict: false\`.`,
-  });
+  throw new CheckpointError(
+    `The requested state contains a key '${missing}' that does not exist in the loaded checkpoint.`,
+    {
+      code: "ERR_CHECKPOINT_KEY",
+      hint: `It has: ${[...checkpoint.keys()].join(", ") || "no keys"}. To disable strict loading, set \`strict: false\`.`,
+    },
+  );
 }

@@ -8,7 +8,11 @@ import { CheckpointIO, type CheckpointPath } from "./checkpoint-io.js";
 
 /** Stores a checkpoint as one file that Python's `torch.load` reads. Parent directories are made; the file appears complete or not at all. */
 export class TorchCheckpointIO extends CheckpointIO {
-  override async saveCheckpoint(checkpoint: Record<string, unknown>, path: CheckpointPath, storageOptions?: unknown): Promise<void> {
+  override async saveCheckpoint(
+    checkpoint: Record<string, unknown>,
+    path: CheckpointPath,
+    storageOptions?: unknown,
+  ): Promise<void> {
     if (storageOptions !== undefined && storageOptions !== null) {
       throw new TypeError(
         "`TorchCheckpointIO.saveCheckpoint` does not support `storageOptions`.\nPlease implement your custom `CheckpointIO` to make use of them.",
@@ -25,8 +29,13 @@ export class TorchCheckpointIO extends CheckpointIO {
       await stat(file);
     } catch (cause) {
       const { code } = cause as { code?: string };
-      if (code !== "ENOENT") throw new CheckpointError(`Checkpoint file cannot be read: ${file}`, { code: code ?? "ERR_CHECKPOINT", cause });
-      throw new CheckpointError(`Checkpoint file not found: ${file}`, { code, hint: "Check the path; relative ones start at the working directory.", cause });
+      if (code !== "ENOENT")
+        throw new CheckpointError(`Checkpoint file cannot be read: ${file}`, { code: code ?? "ERR_CHECKPOINT", cause });
+      throw new CheckpointError(`Checkpoint file not found: ${file}`, {
+        code,
+        hint: "Check the path; relative ones start at the working directory.",
+        cause,
+      });
     }
     return torch.load(file);
   }
@@ -40,5 +49,7 @@ export class TorchCheckpointIO extends CheckpointIO {
 export function filePath(path: CheckpointPath): string {
   if (typeof path === "string" && path !== "") return path;
   if (path instanceof URL && path.protocol === "file:") return fileURLToPath(path);
-  throw new TypeError(`Expected a checkpoint's path to be a string or a file URL, but got ${path instanceof URL ? path.href : JSON.stringify(path)}.`);
+  throw new TypeError(
+    `Expected a checkpoint's path to be a string or a file URL, but got ${path instanceof URL ? path.href : JSON.stringify(path)}.`,
+  );
 }

@@ -114,14 +114,16 @@ function engineFindings({ versions, threads, blas }: Engine): Finding[] {
           repair: repairBy(["libtorch"], "Install a LibTorch with Gloo's headers"),
         },
     { name: "NCCL", value: versions.nccl ? "available" : "not in this build (CUDA only)", state: "ok" },
-    { name: "CUDA", value: cudaText(versions.cuda), state: "ok" },
+    { name: "CUDA", value: cudaText(versions), state: "ok" },
   ];
 }
 
-function cudaText(version: string | null): string {
-  if (version === null) return "not in this LibTorch (CPU only)";
+function cudaText({ cuda, config }: Engine["versions"]): string {
+  if (!cuda) return "not in this build (CPU only)";
+  const version = /CUDA Runtime ([\d.]+)/.exec(config)?.[1];
   const count = torch.cuda.deviceCount();
-  return `${version}, ${count === 0 ? "no usable device" : `${count} ${count === 1 ? "device" : "devices"}`}`;
+  const devices = count === 0 ? "no usable device" : `${count} ${count === 1 ? "device" : "devices"}`;
+  return version ? `${version}, ${devices}` : devices;
 }
 
 function addonFinding(loaded: string): Finding {

@@ -35,9 +35,12 @@ export async function agree<T>(strategy: Gatherer, what: string, task: () => Pro
   const rank = failures.findIndex((failure) => failure !== null);
   const failure = failures[rank];
   if (failure) {
-    throw new DistributedError(`${what} failed on rank ${rank}, so it is undone on rank ${strategy.globalRank} as well: ${failure.message}`, {
-      code: failure.code,
-    });
+    throw new DistributedError(
+      `${what} failed on rank ${rank}, so it is undone on rank ${strategy.globalRank} as well: ${failure.message}`,
+      {
+        code: failure.code,
+      },
+    );
   }
   return outcome.result;
 }

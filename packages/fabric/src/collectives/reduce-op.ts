@@ -11,7 +11,9 @@ const names: readonly ReduceOp[] = ["mean", "avg", "sum", "max", "min", "product
 export function reduceOp(given: unknown = "mean"): Exclude<ReduceOp, "avg"> {
   const name = typeof given === "string" ? (given.toLowerCase() as ReduceOp) : undefined;
   if (name === undefined || !names.includes(name)) {
-    throw new ConfigurationError(`Unsupported reduce operation ${describe(given)}.`, { hint: `Use one of ${names.join(", ")}.` });
+    throw new ConfigurationError(`Unsupported reduce operation ${describe(given)}.`, {
+      hint: `Use one of ${names.join(", ")}.`,
+    });
   }
   return name === "avg" ? "mean" : name;
 }

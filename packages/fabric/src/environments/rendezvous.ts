@@ -40,7 +40,9 @@ async function openStore(options: RendezvousOptions): Promise<distributed.Store>
   const port = environment.mainPort;
   const isServer = rank === 0 && !environment.isStoreHosted;
   try {
-    return await distributed.TCPStore.connect(host, port, worldSize, isServer, { timeoutMs });
+    const store = new distributed.TCPStore(host, port, worldSize, isServer, { timeoutMs });
+    await store.connected();
+    return store;
   } catch (cause) {
     const what = isServer ? `Rank 0 cannot listen at ${host}:${port}` : `Rank ${rank} cannot reach rank 0 at ${host}:${port}`;
     throw new DistributedError(`${what}: ${(cause as Error).message}`, {
@@ -61,7 +63,7 @@ async function waitForAll(
 ): Promise<void> {
   const keys = Array.from({ length: worldSize }, (_, other) => presenceKey(other));
   try {
-    await store.wait(keys, leftMs);
+    await store.wait(keys, { timeoutMs: leftMs });
     return;
   } catch (cause) {
     const present: number[] = [];

@@ -68,7 +68,10 @@ export class GradScaler {
   unscale_(optimizer: optim.Optimizer): void {
     const state = this.#stateOf(optimizer);
     if (state.stage !== "ready") {
-      const done = state.stage === "unscaled" ? "unscale_() has already been called on this optimizer since the last update()." : "unscale_() is being called after step().";
+      const done =
+        state.stage === "unscaled"
+          ? "unscale_() has already been called on this optimizer since the last update()."
+          : "unscale_() is being called after step().";
       throw new UsageError(done, { hint: "Clip gradients once between `backward` and `step`." });
     }
     noGrad(() => {
@@ -87,11 +90,15 @@ export class GradScaler {
   /** Steps the optimizer unless some gradient is not finite; then the step is skipped and the result is null. */
   step(optimizer: optim.Optimizer, closure?: () => Tensor): unknown {
     if (closure !== undefined) {
-      throw new UsageError("A closure cannot be used together with a loss scaler.", { hint: "Call `optimizer.step()` without one." });
+      throw new UsageError("A closure cannot be used together with a loss scaler.", {
+        hint: "Call `optimizer.step()` without one.",
+      });
     }
     const state = this.#stateOf(optimizer);
     if (state.stage === "stepped") {
-      throw new UsageError("step() has already been called since the last update().", { hint: "Step each optimizer once, then update." });
+      throw new UsageError("step() has already been called since the last update().", {
+        hint: "Step each optimizer once, then update.",
+      });
     }
     if (state.stage === "ready") this.unscale_(optimizer);
     const overflow = state.foundInf !== null && state.foundInf.item() !== 0;
@@ -106,12 +113,21 @@ export class GradScaler {
     const tracker = this.#tracker as Tensor;
     const found = [...this.#states.values()].map((state) => state.foundInf).filter((tensor) => tensor !== null);
     if (found.length === 0) {
-      throw new UsageError("No inf checks were recorded prior to update.", { hint: "Call `step(optimizer)` before `update()`." });
+      throw new UsageError("No inf checks were recorded prior to update.", {
+        hint: "Call `step(optimizer)` before `update()`.",
+      });
     }
     noGrad(() => {
       const overflow = found.reduce((a, b) => a.add(b.to(a.device)));
       if (isCuda(scale)) {
-        torch.ops.aten._amp_update_scale_?.(scale, tracker, overflow, this.#growthFactor, this.#backoffFactor, this.#growthInterval);
+        torch.ops.aten._amp_update_scale_?.(
+          scale,
+          tracker,
+          overflow,
+          this.#growthFactor,
+          this.#backoffFactor,
+          this.#growthInterval,
+        );
       } else {
         this.#updateByHand(scale, tracker, overflow.item() !== 0);
       }

@@ -1,5 +1,13 @@
 // Float32 weights, 16-bit computation where it is safe (autocast), and a loss scaler for float16.
-import { autocast, ConfigurationError, type Dtype, getDefaultDtype, NotSupportedError, type nn, type optim, type Tensor } from "@fabric-ts/torch";
+import {
+  autocast,
+  ConfigurationError,
+  getDefaultDtype,
+  NotSupportedError,
+  type nn,
+  type optim,
+  type Tensor,
+} from "@fabric-ts/torch";
 import { className, describe } from "../utilities/describe.js";
 import { convertFloating } from "./convert.js";
 import { GradScaler, type GradScalerState } from "./grad-scaler.js";
@@ -15,7 +23,7 @@ export class MixedPrecision extends Precision {
   readonly device: "cpu" | "cuda";
   /** Scales the loss; null for `bf16-mixed`, which needs none. */
   readonly scaler: GradScaler | null;
-  readonly #dtype: Dtype;
+  readonly #dtype: "float16" | "bfloat16";
 
   constructor(precision: "16-mixed" | "bf16-mixed", device: "cpu" | "cuda", scaler: GradScaler | null = null) {
     super();
@@ -49,7 +57,9 @@ export class MixedPrecision extends Precision {
   override optimizerStep(optimizer: optim.Optimizer, closure?: () => Tensor): unknown {
     if (this.scaler === null) return super.optimizerStep(optimizer, closure);
     if (className(optimizer) === "LBFGS") {
-      throw new TypeError("AMP and the LBFGS optimizer are not compatible.\nUse another optimizer, or `precision: \"bf16-mixed\"`.");
+      throw new TypeError(
+        'AMP and the LBFGS optimizer are not compatible.\nUse another optimizer, or `precision: "bf16-mixed"`.',
+      );
     }
     const result = this.scaler.step(optimizer, closure);
     this.scaler.update();

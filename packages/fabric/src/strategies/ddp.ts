@@ -27,9 +27,21 @@ export interface DDPStrategyOptions extends ParallelStrategyOptions {
   staticGraph?: boolean;
 }
 
-const moduleOptions = ["broadcastBuffers", "findUnusedParameters", "bucketCapMb", "gradientAsBucketView", "staticGraph"] as const;
+const moduleOptions = [
+  "broadcastBuffers",
+  "findUnusedParameters",
+  "bucketCapMb",
+  "gradientAsBucketView",
+  "staticGraph",
+] as const;
 const allOptions = [
-  "accelerator", "checkpointIO", "precision", "parallelDevices", "clusterEnvironment", "processGroupBackend", "timeoutMs",
+  "accelerator",
+  "checkpointIO",
+  "precision",
+  "parallelDevices",
+  "clusterEnvironment",
+  "processGroupBackend",
+  "timeoutMs",
   ...moduleOptions,
 ];
 
@@ -53,9 +65,12 @@ export class DDPStrategy extends ParallelStrategy {
   override get rootDevice(): Device {
     const device = this.parallelDevices?.[this.localRank];
     if (device !== undefined) return device;
-    throw new UsageError(`There is no device for local rank ${this.localRank}: the strategy has ${this.numProcesses}.`, {
-      hint: "Start as many processes on each machine as `devices` says.",
-    });
+    throw new UsageError(
+      `There is no device for local rank ${this.localRank}: the strategy has ${this.numProcesses}.`,
+      {
+        hint: "Start as many processes on each machine as `devices` says.",
+      },
+    );
   }
   override get distributedSamplerOptions(): DistributedSamplerOptions {
     return { numReplicas: this.numNodes * this.numProcesses, rank: this.globalRank };
@@ -66,7 +81,10 @@ export class DDPStrategy extends ParallelStrategy {
   }
 
   override configureLauncher(): void {
-    if (this.clusterEnvironment === null) throw new UsageError("DDPStrategy has no cluster environment.", { hint: "Give it to `new Fabric({ strategy })`." });
+    if (this.clusterEnvironment === null)
+      throw new UsageError("DDPStrategy has no cluster environment.", {
+        hint: "Give it to `new Fabric({ strategy })`.",
+      });
     this.launcher = new ScriptLauncher(this.clusterEnvironment, this.numProcesses, this.numNodes);
   }
 
@@ -93,9 +111,10 @@ export class DDPStrategy extends ParallelStrategy {
     const timeoutMs = this.#options.timeoutMs ?? 30 * 60 * 1000;
     const backend = this.processGroupBackend;
     const store = await createStore({ environment, worldSize, rank, timeoutMs });
-    const device = this.rootDevice === "cpu" ? {} : { device: this.rootDevice };
-    await distributed.initProcessGroup({ backend, rank, worldSize, store, timeoutMs, ...device });
-    rankZeroInfo(`All distributed processes registered. Starting with ${worldSize} processes (distributed_backend=${backend}).`);
+    await distributed.initProcessGroup({ backend, rank, worldSize, store, timeoutMs });
+    rankZeroInfo(
+      `All distributed processes registered. Starting with ${worldSize} processes (distributed_backend=${backend}).`,
+    );
   }
 
   override setupModule(module: nn.AnyModule): nn.AnyModule {
@@ -119,7 +138,7 @@ export class DDPStrategy extends ParallelStrategy {
 
   override async teardown(): Promise<void> {
     await super.teardown();
-    if (distributed.isInitialized()) await distributed.destroyProcessGroup();
+    if (distributed.isInitialized()) distributed.destroyProcessGroup();
   }
 }
 

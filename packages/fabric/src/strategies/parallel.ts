@@ -1,8 +1,17 @@
 // What strategies with several processes have in common: ranks from the cluster environment, collectives over the group.
-import { type Device, distributed, noGrad, stack, type Tensor } from "@fabric-ts/torch";
-import { type ReduceOp, reduceOp } from "../collectives/reduce-op.js";
+import { type Device, distributed, type Tensor } from "@fabric-ts/torch";
+import { reduceOp } from "../collectives/reduce-op.js";
 import type { ClusterEnvironment } from "../environments/cluster-environment.js";
-import { type DistributedSamplerOptions, Strategy, type StrategyOptions } from "./strategy.js";
+import {
+  type AllReduceOptions,
+  type DistributedSamplerOptions,
+  type GatherOptions,
+  Strategy,
+  type StrategyOptions,
+} from "./strategy.js";
+
+/** How long processes wait for the first one's turn to end: 20 days. */
+const patientMs = 20 * 24 * 3600 * 1000;
 
 /** Parts that a parallel strategy may be made with; otherwise Fabric gives them. */
 export interface ParallelStrategyOptions extends StrategyOptions {
@@ -44,21 +53,17 @@ export abstract class ParallelStrategy extends Strategy {
     return { numReplicas: this.worldSize, rank: this.globalRank };
   }
 
-  override async allGather(tensor: Tensor, options: { syncGrads?: boolean } = {}): Promise<Tensor> {
+  override async allGather(tensor: Tensor, options: GatherOptions = {}): Promise<Tensor> {
     if (!distributed.isInitialized()) return tensor;
+    const { syncGrads = false, ...where } = options;
     const own = tensor.contiguous();
-    const gathered = await distributed.allGather(own.detach());
-    if (!options.syncGrads) return noGrad(() => stack(gathered));
-    return distributed.stackWithGradients(own, gathered);
+    return syncGrads ? distributed.allGatherWithGrad(own, where) : distributed.allGatherStacked(own.detach(), where);
   }
 
-  override async allReduce(tensor: Tensor, op: ReduceOp = "mean"): Promise<Tensor> {
-    const name = reduceOp(op);
+  override async allReduce(tensor: Tensor, options: AllReduceOptions = {}): Promise<Tensor> {
+    const op = reduceOp(options.reduceOp);
     if (!distributed.isInitialized()) return tensor;
-    await distributed.allReduce(tensor, { op: name === "mean" ? "sum" : name });
-    // The quotient is computed in floating point; copying it into an integer tensor truncates.
-    if (name === "mean") noGrad(() => tensor.copy_(tensor.div(distributed.getWorldSize())));
-    return tensor;
+    return distributed.allReduce(tensor, { op, group: options.group });
   }
 
   override async barrier(_name?: string): Promise<void> {
@@ -73,6 +78,23 @@ export abstract class ParallelStrategy extends Strategy {
   override async allGatherObject<T>(value: T): Promise<T[]> {
     if (!distributed.isInitialized()) return [value];
     return (await distributed.allGatherObject(value)) as T[];
+  }
+
+  override async takeTurn(isFirst: boolean): Promise<AsyncDisposable> {
+    if (!distributed.isInitialized()) return super.takeTurn(isFirst);
+    // A group of its own, because a download may take longer than any collective should.
+    const group = await distributed.newGroup(null, { backend: "gloo", timeoutMs: patientMs });
+    if (!isFirst) await distributed.barrier({ group });
+    return {
+      [Symbol.asyncDispose]: async () => {
+        try {
+          if (isFirst) await distributed.barrier({ group });
+          await distributed.barrier({ group });
+        } finally {
+          distributed.destroyProcessGroup(group);
+        }
+      },
+    };
   }
 
   override async reduceBooleanDecision(decision: boolean, options: { all?: boolean } = {}): Promise<boolean> {

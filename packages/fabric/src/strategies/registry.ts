@@ -13,7 +13,10 @@ interface Entry {
 
 /** Names of Lightning Fabric without an implementation here, and what to use instead. */
 const unsupported = new Map<string, string>([
-  ["ddp_spawn", 'Use `strategy: "ddp"`: it starts the script once for each device, so there are no functions to send to other processes.'],
+  [
+    "ddp_spawn",
+    'Use `strategy: "ddp"`: it starts the script once for each device, so there are no functions to send to other processes.',
+  ],
   ["ddp_fork", 'Use `strategy: "ddp"`: Node cannot fork a running process.'],
   ["ddp_notebook", 'Use `strategy: "ddp"` in a script, or one device in a notebook.'],
   ["dp", 'Use `strategy: "ddp"`, which is faster and works on several machines.'],
@@ -33,7 +36,9 @@ export class StrategyRegistry {
   register(name: string, create: () => Strategy, options: { description?: string; override?: boolean } = {}): void {
     if (typeof name !== "string") throw new TypeError(`\`name\` must be a string, found ${String(name)}.`);
     if (this.#entries.has(name) && !options.override) {
-      throw new ConfigurationError(`'${name}' is already present in the registry.`, { hint: "Pass `{ override: true }` to replace it." });
+      throw new ConfigurationError(`'${name}' is already present in the registry.`, {
+        hint: "Pass `{ override: true }` to replace it.",
+      });
     }
     this.#entries.set(name, { create, description: options.description ?? "" });
   }
@@ -70,7 +75,9 @@ export class StrategyRegistry {
 
 /** The strategies of this process. */
 export const strategyRegistry = new StrategyRegistry();
-strategyRegistry.register("ddp", () => new DDPStrategy(), { description: "One process for each device, gradients averaged in backward." });
+strategyRegistry.register("ddp", () => new DDPStrategy(), {
+  description: "One process for each device, gradients averaged in backward.",
+});
 strategyRegistry.register("ddp_find_unused_parameters_true", () => new DDPStrategy({ findUnusedParameters: true }), {
   description: "DDP for models that do not use all parameters in every step.",
 });

@@ -1,5 +1,14 @@
 // The base of all strategies: where the model is, who takes part, and how forward, backward, step and files go.
-import { cuda, type Device, nn, type optim, type Tensor, UsageError, withDevice } from "@fabric-ts/torch";
+import {
+  cuda,
+  type Device,
+  type distributed,
+  nn,
+  type optim,
+  type Tensor,
+  UsageError,
+  withDevice,
+} from "@fabric-ts/torch";
 import type { Accelerator } from "../accelerators/accelerator.js";
 import type { CheckpointIO, CheckpointPath } from "../checkpoint/checkpoint-io.js";
 import { type CheckpointFilter, convertState, restoreState } from "../checkpoint/state.js";
@@ -24,6 +33,22 @@ export interface StrategyOptions {
 export interface DistributedSamplerOptions {
   numReplicas: number;
   rank: number;
+}
+
+/** Options of `allGather`. */
+export interface GatherOptions {
+  /** The processes that take part (default: all). */
+  group?: distributed.ProcessGroup | undefined;
+  /** Gradients flow back to the process that a tensor came from (default false). */
+  syncGrads?: boolean | undefined;
+}
+
+/** Options of `allReduce`. */
+export interface AllReduceOptions {
+  /** The processes that take part (default: all). */
+  group?: distributed.ProcessGroup | undefined;
+  /** How values become one (default `"mean"`). */
+  reduceOp?: ReduceOp | undefined;
 }
 
 /** Options of `save` and `load` as strategies receive them. */
@@ -183,9 +208,9 @@ export abstract class Strategy {
   }
 
   /** The tensor of every rank, stacked along a new first dimension; the tensor itself where there are no other ranks. */
-  abstract allGather(tensor: Tensor, options?: { syncGrads?: boolean }): Promise<Tensor>;
+  abstract allGather(tensor: Tensor, options?: GatherOptions): Promise<Tensor>;
   /** Reduces a tensor over all ranks, in place. */
-  abstract allReduce(tensor: Tensor, op?: ReduceOp): Promise<Tensor>;
+  abstract allReduce(tensor: Tensor, options?: AllReduceOptions): Promise<Tensor>;
   /** Waits for all ranks. */
   abstract barrier(name?: string): Promise<void>;
   /** The value of rank `src` on every rank. */
@@ -193,6 +218,10 @@ export abstract class Strategy {
   /** internal: the value of every rank, by rank. */
   async allGatherObject<T>(value: T): Promise<T[]> {
     return [value];
+  }
+  /** internal: waits for this process' turn. What it returns gives the turn to the others and meets them at the end. */
+  async takeTurn(_isFirst: boolean): Promise<AsyncDisposable> {
+    return { [Symbol.asyncDispose]: async () => {} };
   }
   /** True when `decision` is true on all ranks, or, with `all: false`, on any. */
   async reduceBooleanDecision(decision: boolean, _options: { all?: boolean } = {}): Promise<boolean> {
@@ -207,10 +236,16 @@ export abstract class Strategy {
     });
   }
   /** Reads a checkpoint into `state` and returns what was not asked for. All ranks call it. */
-  async loadCheckpoint(path: CheckpointPath, state?: unknown, options: LoadOptions = {}): Promise<Record<string, unknown>> {
+  async loadCheckpoint(
+    path: CheckpointPath,
+    state?: unknown,
+    options: LoadOptions = {},
+  ): Promise<Record<string, unknown>> {
     if (this.rootDevice.startsWith("cuda")) cuda.emptyCache();
     const checkpoint = await agree(this, "Reading the checkpoint", async () => this.checkpointIO.loadCheckpoint(path));
-    return agree(this, "Loading the checkpoint", async () => restoreState(this, checkpoint, state, options.strict ?? true));
+    return agree(this, "Loading the checkpoint", async () =>
+      restoreState(this, checkpoint, state, options.strict ?? true),
+    );
   }
   /** A module's state as it is saved. */
   getModuleStateDict(module: nn.AnyModule): Record<string, unknown> {
@@ -234,8 +269,11 @@ export abstract class Strategy {
 
   /** internal: the error of strategies that set models and optimizers up together only. */
   protected jointSetupRequired(): UsageError {
-    return new UsageError(`The \`${className(this)}\` does not support setting up the module and optimizer(s) independently.`, {
-      hint: "Call `setupModuleAndOptimizers(module, [optimizer, ...])`, or `fabric.setup(module, optimizer)`.",
-    });
+    return new UsageError(
+      `The \`${className(this)}\` does not support setting up the module and optimizer(s) independently.`,
+      {
+        hint: "Call `setupModuleAndOptimizers(module, [optimizer, ...])`, or `fabric.setup(module, optimizer)`.",
+      },
+    );
   }
 }

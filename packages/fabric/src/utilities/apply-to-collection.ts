@@ -6,7 +6,11 @@ import { AttributeDict } from "./attribute-dict.js";
  * and Maps. Containers keep their kind and the order of their entries; what `fn` leaves alone keeps its identity, so a
  * collection in which nothing changes is returned as the same object.
  */
-export function applyToCollection(data: unknown, matches: (leaf: unknown) => boolean, fn: (leaf: never) => unknown): unknown {
+export function applyToCollection(
+  data: unknown,
+  matches: (leaf: unknown) => boolean,
+  fn: (leaf: never) => unknown,
+): unknown {
   if (matches(data)) return fn(data as never);
   if (Array.isArray(data)) {
     let result: unknown[] | undefined;

@@ -47,9 +47,12 @@ export function within<T>(context: Disposable, name: string, body?: () => T): T 
   const result = body();
   if (isThenable(result)) {
     result.then(undefined, () => {});
-    throw new UsageError(`The function given to \`${name}\` returned a promise, but the context ends when the function returns.`, {
-      hint: `Await outside of it, or hold the context open yourself: \`using context = ${name}(...)\`.`,
-    });
+    throw new UsageError(
+      `The function given to \`${name}\` returned a promise, but the context ends when the function returns.`,
+      {
+        hint: `Await outside of it, or hold the context open yourself: \`using context = ${name}(...)\`.`,
+      },
+    );
   }
   return result;
 }

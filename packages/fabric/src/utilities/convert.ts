@@ -30,9 +30,12 @@ export function convertTensorsToScalars(data: unknown): unknown {
     (value) => value instanceof Tensor,
     (value: Tensor) => {
       if (value.numel() !== 1) {
-        throw new ConfigurationError(`The metric has shape [${value.shape.join(", ")}], it cannot be converted to a scalar.`, {
-          hint: "Log one number: reduce it first, for example with `.mean()`.",
-        });
+        throw new ConfigurationError(
+          `The metric has shape [${value.shape.join(", ")}], it cannot be converted to a scalar.`,
+          {
+            hint: "Log one number: reduce it first, for example with `.mean()`.",
+          },
+        );
       }
       return value.item();
     },

@@ -4,12 +4,14 @@
 export function describe(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value.length > 80 ? `${value.slice(0, 77)}...` : value);
   if (typeof value === "bigint") return `${value}n`;
-  if (Array.isArray(value)) return value.length <= 8 ? `[${value.map(describe).join(", ")}]` : `an array of ${value.length}`;
+  if (Array.isArray(value))
+    return value.length <= 8 ? `[${value.map(describe).join(", ")}]` : `an array of ${value.length}`;
   if (typeof value !== "object" && typeof value !== "function") return String(value);
   if (value === null) return "null";
   const name = className(value);
   if (name === "Object" || name === "") return "an object";
-  if (name === "Function" || name === "AsyncFunction") return `the function \`${(value as { name?: string }).name || "(anonymous)"}\``;
+  if (name === "Function" || name === "AsyncFunction")
+    return `the function \`${(value as { name?: string }).name || "(anonymous)"}\``;
   return `${/^[AEIOU]/.test(name) ? "an" : "a"} ${name}`;
 }
 

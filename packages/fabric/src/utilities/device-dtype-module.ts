@@ -1,5 +1,5 @@
 // A module that remembers which device and dtype it was last moved to.
-import { type Device, type Dtype, dtypes, getDefaultDevice, getDefaultDtype, nn, Tensor, cuda } from "@fabric-ts/torch";
+import { cuda, type Device, type Dtype, dtypes, getDefaultDevice, getDefaultDtype, nn, Tensor } from "@fabric-ts/torch";
 
 const remembered: unique symbol = Symbol("deviceAndDtype");
 
@@ -43,13 +43,21 @@ export abstract class DeviceDtypeModule<A extends unknown[], R> extends nn.Modul
 }
 
 /** internal: updates what a module and all modules below it remember; `device` and `dtype` may each be left out. */
-export function remember(module: nn.AnyModule, target: { device?: Device | undefined; dtype?: Dtype | undefined }): void {
+export function remember(
+  module: nn.AnyModule,
+  target: { device?: Device | undefined; dtype?: Dtype | undefined },
+): void {
   for (const part of module.modules()) {
     if (!(part instanceof DeviceDtypeModule)) continue;
     const state = part[remembered];
     if (target.device !== undefined) state.device = target.device;
     if (target.dtype !== undefined) state.dtype = target.dtype;
   }
+}
+
+/** internal: updates the remembered device alone. */
+export function rememberDevice(module: nn.AnyModule, device: Device): void {
+  remember(module, { device });
 }
 
 function targetOf(target: unknown): { device?: Device; dtype?: Dtype } {

@@ -6,7 +6,9 @@ import { describe } from "./describe.js";
 export function parseCpuCores(devices: unknown): number {
   const count = typeof devices === "string" && /^\s*\d+\s*$/.test(devices) ? Number(devices) : devices;
   if (typeof count !== "number" || !Number.isInteger(count) || count <= 0) {
-    throw new TypeError(`\`devices\` selected with the CPU accelerator should be an int > 0, got ${describe(devices)}.`);
+    throw new TypeError(
+      `\`devices\` selected with the CPU accelerator should be an int > 0, got ${describe(devices)}.`,
+    );
   }
   return count;
 }
@@ -15,7 +17,11 @@ export function parseCpuCores(devices: unknown): number {
  * internal: the ids of the GPUs that the user asked for, or null for none. A number is a count, -1 all of them, a list the ids;
  * a text is a count (`"3"`), or ids when it has a comma (`"3,"`, `"0, 2"`).
  */
-export function parseGpuIds(devices: unknown, available: readonly number[], env: NodeJS.ProcessEnv = process.env): number[] | null {
+export function parseGpuIds(
+  devices: unknown,
+  available: readonly number[],
+  env: NodeJS.ProcessEnv = process.env,
+): number[] | null {
   checkType(devices);
   if (devices === 0 || (typeof devices === "string" && ["0", "[]"].includes(devices.trim()))) return null;
   const wanted = typeof devices === "string" ? parseText(devices) : (devices as number | number[]);
@@ -29,7 +35,9 @@ export function parseGpuIds(devices: unknown, available: readonly number[], env:
     throw new ConfigurationError(`Device ID's (GPU) must be unique, got ${describe(ids)}.`);
   }
   if (ids.some((id) => !available.includes(id))) {
-    throw new ConfigurationError(`You requested gpu: ${describe(ids)}\nBut your machine only has: ${describe([...available])}.`);
+    throw new ConfigurationError(
+      `You requested gpu: ${describe(ids)}\nBut your machine only has: ${describe([...available])}.`,
+    );
   }
   return ids;
 }
@@ -38,7 +46,9 @@ function checkType(devices: unknown): void {
   const isInt = (value: unknown): boolean => typeof value === "number" && Number.isInteger(value);
   if (isInt(devices) || typeof devices === "string") return;
   if (Array.isArray(devices) && devices.every(isInt)) return;
-  throw new TypeError(`Device IDs (GPU/TPU) must be an int, a string, a sequence of ints, but you passed ${describe(devices)}.`);
+  throw new TypeError(
+    `Device IDs (GPU/TPU) must be an int, a string, a sequence of ints, but you passed ${describe(devices)}.`,
+  );
 }
 
 function parseText(text: string): number | number[] {

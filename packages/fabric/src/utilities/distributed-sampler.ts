@@ -1,6 +1,7 @@
 // Which sampler a data loader gets when its samples have to be shared among processes.
 import { data } from "@fabric-ts/torch";
 import type { DistributedSamplerOptions } from "../strategies/strategy.js";
+import type { AnyDataLoader } from "../wrappers/dataloader.js";
 import { className } from "./describe.js";
 
 /** Shares what another sampler gives among the processes, in that sampler's order, drawn anew each epoch. */
@@ -37,13 +38,13 @@ export class DistributedSamplerWrapper extends data.DistributedSampler {
 }
 
 /** internal: true when the loader's samples are not shared yet and can be: iterable datasets have to shard themselves. */
-export function needsDistributedSampler(loader: data.DataLoader<never>): boolean {
+export function needsDistributedSampler(loader: AnyDataLoader): boolean {
   const sampler = innerSampler(loader);
   return !(sampler instanceof data.DistributedSampler) && !hasIterableDataset(loader);
 }
 
 /** internal: a sampler that gives this process its share of what the loader reads. */
-export function distributedSampler(loader: data.DataLoader<never>, options: DistributedSamplerOptions): data.DistributedSampler {
+export function distributedSampler(loader: AnyDataLoader, options: DistributedSamplerOptions): data.DistributedSampler {
   const sampler = innerSampler(loader);
   const seed = Number(process.env.PL_GLOBAL_SEED ?? 0);
   const shuffle = sampler instanceof data.RandomSampler;
@@ -54,7 +55,7 @@ export function distributedSampler(loader: data.DataLoader<never>, options: Dist
 }
 
 /** internal: true when the loader reads a stream. */
-export function hasIterableDataset(loader: data.DataLoader<never>): boolean {
+export function hasIterableDataset(loader: AnyDataLoader): boolean {
   const dataset: unknown = loader.dataset;
   if (dataset instanceof data.IterableDataset) return true;
   if (typeof dataset !== "object" || dataset === null || Array.isArray(dataset) || "get" in dataset) return false;
@@ -62,7 +63,10 @@ export function hasIterableDataset(loader: data.DataLoader<never>): boolean {
 }
 
 /** The sampler of single samples: that of the batch sampler where there is one. */
-function innerSampler(loader: data.DataLoader<never>): unknown {
-  const { sampler, batchSampler } = loader as unknown as { sampler?: unknown; batchSampler?: { sampler?: unknown } | null };
+function innerSampler(loader: AnyDataLoader): unknown {
+  const { sampler, batchSampler } = loader as unknown as {
+    sampler?: unknown;
+    batchSampler?: { sampler?: unknown } | null;
+  };
   return batchSampler?.sampler ?? sampler;
 }

@@ -6,19 +6,39 @@
  */
 export function forwardMembers(wrapper: object, inner: object): void {
   const defined = new Set<PropertyKey>();
-  for (let level: object | null = wrapper; level !== null && level !== Object.prototype && level !== inner; level = Object.getPrototypeOf(level)) {
+  for (
+    let level: object | null = wrapper;
+    level !== null && level !== Object.prototype && level !== inner;
+    level = Object.getPrototypeOf(level)
+  ) {
     for (const key of Reflect.ownKeys(level)) defined.add(key);
   }
-  for (let level: object | null = inner; level !== null && level !== Object.prototype; level = Object.getPrototypeOf(level)) {
+  for (
+    let level: object | null = inner;
+    level !== null && level !== Object.prototype;
+    level = Object.getPrototypeOf(level)
+  ) {
     for (const key of Reflect.ownKeys(level)) {
       if (defined.has(key)) continue;
       defined.add(key);
-      forwardMember(wrapper, inner, key, Object.getOwnPropertyDescriptor(level, key) as PropertyDescriptor, level !== inner);
+      forwardMember(
+        wrapper,
+        inner,
+        key,
+        Object.getOwnPropertyDescriptor(level, key) as PropertyDescriptor,
+        level !== inner,
+      );
     }
   }
 }
 
-function forwardMember(wrapper: object, inner: object, key: PropertyKey, found: PropertyDescriptor, isInherited: boolean): void {
+function forwardMember(
+  wrapper: object,
+  inner: object,
+  key: PropertyKey,
+  found: PropertyDescriptor,
+  isInherited: boolean,
+): void {
   const target = inner as Record<PropertyKey, unknown>;
   if (isInherited && typeof found.value === "function") {
     const method = (...args: unknown[]): unknown => {

@@ -27,7 +27,10 @@ export function rankFromEnvironment(env: NodeJS.ProcessEnv = process.env): numbe
 }
 
 /** A function that runs `fn` on rank zero and returns `otherwise` (default undefined) on all other ranks. */
-export function rankZeroOnly<A extends unknown[], R, D = undefined>(fn: (...args: A) => R, otherwise?: D): (...args: A) => R | D {
+export function rankZeroOnly<A extends unknown[], R, D = undefined>(
+  fn: (...args: A) => R,
+  otherwise?: D,
+): (...args: A) => R | D {
   return (...args) => (currentRank() === 0 ? fn(...args) : (otherwise as D));
 }
 

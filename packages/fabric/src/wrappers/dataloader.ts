@@ -1,5 +1,5 @@
 // What `fabric.setupDataLoaders` returns: batches on the right device, another order each epoch.
-import type { data, Device } from "@fabric-ts/torch";
+import type { Device, data } from "@fabric-ts/torch";
 import { forwardMembers } from "../utilities/forward-members.js";
 import { moveDataToDevice } from "../utilities/move-data-to-device.js";
 
@@ -11,7 +11,9 @@ export type AnyDataLoader = data.DataLoader<any, any>;
 export type BatchOf<L extends AnyDataLoader> = L extends data.DataLoader<infer _T, infer B> ? B : never;
 
 /** What the wrapper does itself. */
-export interface FabricDataLoaderMembers<L extends AnyDataLoader> extends Iterable<BatchOf<L>>, AsyncIterable<BatchOf<L>> {
+export interface FabricDataLoaderMembers<L extends AnyDataLoader>
+  extends Iterable<BatchOf<L>>,
+    AsyncIterable<BatchOf<L>> {
   /** The loader inside: the one that was given, or its copy with a distributed sampler. */
   readonly loader: L;
   /** Where batches are moved; null when they stay where they are. */
@@ -25,7 +27,8 @@ export interface FabricDataLoaderMembers<L extends AnyDataLoader> extends Iterab
 }
 
 /** A data loader as `fabric.setupDataLoaders` returns it: everything the loader has, but not an instance of its class. */
-export type FabricDataLoader<L extends AnyDataLoader = AnyDataLoader> = Omit<L, keyof FabricDataLoaderMembers<L>> & FabricDataLoaderMembers<L>;
+export type FabricDataLoader<L extends AnyDataLoader = AnyDataLoader> = Omit<L, keyof FabricDataLoaderMembers<L>> &
+  FabricDataLoaderMembers<L>;
 
 interface FabricDataLoaderConstructor {
   new <L extends AnyDataLoader>(loader: L, device?: Device | null): FabricDataLoader<L>;
@@ -50,7 +53,8 @@ const Wrapper = class FabricDataLoader {
     return this.#epoch;
   }
   setEpoch(epoch: number): void {
-    if (!Number.isInteger(epoch) || epoch < 0) throw new TypeError(`Expected \`epoch\` to be a whole number from 0, but got ${String(epoch)}.`);
+    if (!Number.isInteger(epoch) || epoch < 0)
+      throw new TypeError(`Expected \`epoch\` to be a whole number from 0, but got ${String(epoch)}.`);
     this.#epoch = epoch;
   }
 

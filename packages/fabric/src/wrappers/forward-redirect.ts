@@ -1,5 +1,5 @@
 // Lets a marked method take the way of `forward`: through precision and strategy, with the method in forward's place at the end.
-import { type nn, NotSupportedError } from "@fabric-ts/torch";
+import { NotSupportedError, type nn } from "@fabric-ts/torch";
 import { isThenable } from "../utilities/context.js";
 import { className } from "../utilities/describe.js";
 
@@ -7,7 +7,12 @@ import { className } from "../utilities/describe.js";
  * internal: calls `forward` (the wrapper's) with `original.forward` replaced, for one call, by the method `name`. The real forward is back
  * before the method runs, so that it may call the model, and in any case when this function is left.
  */
-export function callAsForward(original: nn.AnyModule, name: string, forward: (...args: unknown[]) => unknown, args: unknown[]): unknown {
+export function callAsForward(
+  original: nn.AnyModule,
+  name: string,
+  forward: (...args: unknown[]) => unknown,
+  args: unknown[],
+): unknown {
   const own = Object.getOwnPropertyDescriptor(original, "forward");
   let isReplaced = true;
   const restore = (): void => {
@@ -22,7 +27,9 @@ export function callAsForward(original: nn.AnyModule, name: string, forward: (..
     writable: true,
     value: (...converted: unknown[]): unknown => {
       restore();
-      const method = (original as unknown as Record<string, (...args: unknown[]) => unknown>)[name] as (...args: unknown[]) => unknown;
+      const method = (original as unknown as Record<string, (...args: unknown[]) => unknown>)[name] as (
+        ...args: unknown[]
+      ) => unknown;
       const result = method.apply(original, converted);
       if (isThenable(result)) throw asyncMethod(original, name, result);
       return result;

@@ -14,7 +14,12 @@ export interface GuardedModel {
 }
 
 /** internal: calls `method` on the model and raises if it runs any of the model's modules, also later: in a promise or a generator. */
-export function callGuarded(model: GuardedModel, name: string, method: (...args: unknown[]) => unknown, args: unknown[]): unknown {
+export function callGuarded(
+  model: GuardedModel,
+  name: string,
+  method: (...args: unknown[]) => unknown,
+  args: unknown[],
+): unknown {
   return new MethodGuard(model, name).watch(() => method.apply(model.original, args));
 }
 
@@ -68,7 +73,8 @@ class MethodGuard {
   }
 
   #start(): void {
-    for (const module of this.#model.original.modules()) this.#hooks.push(module.registerForwardPreHook(() => this.#onForward()));
+    for (const module of this.#model.original.modules())
+      this.#hooks.push(module.registerForwardPreHook(() => this.#onForward()));
   }
 
   #stop(): void {
@@ -91,7 +97,10 @@ class MethodGuard {
     const name = this.#name;
     return new UsageError(
       `You are calling the method \`${className(original)}.${name}()\` from outside the model. To avoid issues with the currently selected strategy (\`${strategyName}\`), explicitly mark it as a forward method.`,
-      { code: "ERR_FORWARD_METHOD", hint: `Call \`fabricModel.markForwardMethod('${name}')\` after \`fabric.setup()\`.` },
+      {
+        code: "ERR_FORWARD_METHOD",
+        hint: `Call \`fabricModel.markForwardMethod('${name}')\` after \`fabric.setup()\`.`,
+      },
     );
   }
 }

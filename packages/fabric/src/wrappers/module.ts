@@ -4,8 +4,8 @@ import { autograd, type Device, type Dtype, nn, Tensor, UsageError } from "@fabr
 import { Precision } from "../precision/precision.js";
 import { Strategy } from "../strategies/strategy.js";
 import { applyToCollection } from "../utilities/apply-to-collection.js";
-import { DeviceDtypeModule, remember } from "../utilities/device-dtype-module.js";
 import { className, describe } from "../utilities/describe.js";
+import { DeviceDtypeModule, remember } from "../utilities/device-dtype-module.js";
 import { callAsForward } from "./forward-redirect.js";
 import { callGuarded } from "./method-guard.js";
 
@@ -110,9 +110,9 @@ const Wrapper = class FabricModule extends DeviceDtypeModule<unknown[], unknown>
     const state = new WrapperState(forwardModule, original, strategy);
     Object.defineProperty(this, wrapperState, { value: state });
     this.training = original.training;
+    state.proxy = new Proxy(this, proxyHandler);
     const first = original.parameters().find((parameter) => parameter.isFloatingPoint());
     if (first) remember(this, { device: first.device, dtype: first.dtype });
-    state.proxy = new Proxy(this, proxyHandler);
     // biome-ignore lint/correctness/noConstructorReturn: the instance that users see is the Proxy
     return state.proxy;
   }
@@ -121,7 +121,9 @@ const Wrapper = class FabricModule extends DeviceDtypeModule<unknown[], unknown>
     return this[wrapperState].original;
   }
   set module(_value: unknown) {
-    throw new UsageError("Cannot set `module`: it is the model that was given to `fabric.setup()`.", { hint: "Set up the other model." });
+    throw new UsageError("Cannot set `module`: it is the model that was given to `fabric.setup()`.", {
+      hint: "Set up the other model.",
+    });
   }
   override get device(): Device {
     return super.device;
@@ -181,7 +183,9 @@ const Wrapper = class FabricModule extends DeviceDtypeModule<unknown[], unknown>
   override stateDict(...args: Parameters<nn.AnyModule["stateDict"]>): ReturnType<nn.AnyModule["stateDict"]> {
     return this[wrapperState].original.stateDict(...args);
   }
-  override loadStateDict(...args: Parameters<nn.AnyModule["loadStateDict"]>): ReturnType<nn.AnyModule["loadStateDict"]> {
+  override loadStateDict(
+    ...args: Parameters<nn.AnyModule["loadStateDict"]>
+  ): ReturnType<nn.AnyModule["loadStateDict"]> {
     return this[wrapperState].original.loadStateDict(...args);
   }
 
@@ -189,9 +193,19 @@ const Wrapper = class FabricModule extends DeviceDtypeModule<unknown[], unknown>
     const { original, forwardMethods } = this[wrapperState];
     const name = methodName(original, method);
     if (name === "forward") {
-      throw new UsageError("You cannot mark the forward method itself as a forward method.", { hint: "It goes through the strategy anyway." });
+      throw new UsageError("You cannot mark the forward method itself as a forward method.", {
+        hint: "It goes through the strategy anyway.",
+      });
     }
-    if (wrapperNames.has(name) || !isMethod((original as unknown as Record<string, unknown>)[name])) {
+    if (wrapperNames.has(name)) {
+      throw new UsageError(
+        `\`${name}\` cannot be marked as a forward method: it is a method of every module, and the wrapper has its own.`,
+        {
+          hint: `Give one of the methods that ${className(original)} adds.`,
+        },
+      );
+    }
+    if (!isMethod((original as unknown as Record<string, unknown>)[name])) {
       throw new UsageError(
         `You marked \`${name}\` as a forward method, but \`${className(original)}.${name}\` does not exist or is not a method.`,
         { hint: `Give one of the methods of ${className(original)} that compute something.` },
@@ -207,25 +221,35 @@ type Wrapper = InstanceType<typeof Wrapper>;
 export const FabricModule = Wrapper as unknown as FabricModuleConstructor;
 
 /** internal: what is called, the model, and the strategy of a wrapper. */
-export function partsOf(wrapper: FabricModule): { forwardModule: nn.AnyModule; original: nn.AnyModule; strategy: Strategy } {
+export function partsOf(wrapper: FabricModule): {
+  forwardModule: nn.AnyModule;
+  original: nn.AnyModule;
+  strategy: Strategy;
+} {
   return (wrapper as unknown as Wrapper)[wrapperState];
 }
 
 // Everything that is defined on the wrapper's own classes down to nn.Module: these names are the wrapper's.
 const wrapperNames = new Set<string>();
-for (let level: object = Wrapper.prototype; level !== Object.prototype; level = Object.getPrototypeOf(level) as object) {
+for (
+  let level: object = Wrapper.prototype;
+  level !== Object.prototype;
+  level = Object.getPrototypeOf(level) as object
+) {
   for (const name of Object.getOwnPropertyNames(level)) wrapperNames.add(name);
 }
 
 const proxyHandler: ProxyHandler<Wrapper> = {
   get(target, name) {
-    if (typeof name === "symbol" || neverForwarded.has(name) || isOnWrapper(target, name)) return ownMember(target, name);
+    if (typeof name === "symbol" || neverForwarded.has(name) || isOnWrapper(target, name))
+      return ownMember(target, name);
     const state = target[wrapperState];
     const model = state.original as unknown as Record<string, unknown>;
     if (!(name in model)) return undefined;
     const value = model[name];
     if (typeof value !== "function") return value;
-    if (name in Object.prototype && value === (Object.prototype as Record<string, unknown>)[name]) return ownMember(target, name);
+    if (name in Object.prototype && value === (Object.prototype as Record<string, unknown>)[name])
+      return ownMember(target, name);
     return methodOf(target, state, name, value as AnyFunction);
   },
   set(target, name, value) {
@@ -249,8 +273,14 @@ function isOnWrapper(target: Wrapper, name: string): boolean {
 /** A member of the wrapper itself. Methods run on the target behind the Proxy and return the Proxy where they return `this`. */
 function ownMember(target: Wrapper, name: PropertyKey): unknown {
   const value: unknown = Reflect.get(target, name, target);
-  if (typeof value !== "function" || name === "constructor" || Object.hasOwn(target, name)) return value;
-  const { ownMethods, proxy } = target[wrapperState];
+  if (
+    typeof value !== "function" ||
+    value instanceof nn.Module ||
+    name === "constructor" ||
+    Object.hasOwn(target, name)
+  )
+    return value;
+  const { ownMethods, proxy, original } = target[wrapperState];
   const source = value as AnyFunction;
   let bound = ownMethods.get(source);
   if (!bound) {
@@ -260,6 +290,7 @@ function ownMember(target: Wrapper, name: PropertyKey): unknown {
     };
     Object.defineProperties(bound, { name: { value: source.name }, length: { value: source.length } });
     ownMethods.set(source, bound);
+    methodLinks.set(bound, { owner: original, name: String(name) });
   }
   return bound;
 }
@@ -285,7 +316,11 @@ function methodOf(target: Wrapper, state: WrapperState, name: string, source: An
 
 /** True for functions, on the class or as a field, that are neither modules nor classes. */
 function isMethod(value: unknown): value is AnyFunction {
-  return typeof value === "function" && !(value instanceof nn.Module) && !/^class\b/.test(Function.prototype.toString.call(value));
+  return (
+    typeof value === "function" &&
+    !(value instanceof nn.Module) &&
+    !/^class\b/.test(Function.prototype.toString.call(value))
+  );
 }
 
 /** The name of the method that the user meant: by its name, by what the wrapper gave for it, or by the model's own function. */
@@ -303,8 +338,11 @@ function methodName(original: nn.AnyModule, method: unknown): string {
 }
 
 function nameOf(original: nn.AnyModule, method: AnyFunction): string | undefined {
-  if (method === (FabricModule.prototype as { forward: unknown }).forward) return "forward";
-  for (let level: object | null = original; level !== null && level !== Object.prototype; level = Object.getPrototypeOf(level)) {
+  for (
+    let level: object | null = original;
+    level !== null && level !== Object.prototype;
+    level = Object.getPrototypeOf(level)
+  ) {
     for (const name of Object.getOwnPropertyNames(level)) {
       if (Object.getOwnPropertyDescriptor(level, name)?.value === method) return name;
     }

@@ -19,7 +19,11 @@ export const FabricOptimizer = {
 } as unknown as FabricOptimizerConstructor;
 
 /** internal: wraps an optimizer. `callbacks` is read at each step, so that callbacks added later are called, too. */
-export function wrapOptimizer<O extends optim.Optimizer>(optimizer: O, strategy: Strategy, callbacks: readonly object[] = []): FabricOptimizer<O> {
+export function wrapOptimizer<O extends optim.Optimizer>(
+  optimizer: O,
+  strategy: Strategy,
+  callbacks: readonly object[] = [],
+): FabricOptimizer<O> {
   // The optimizer itself is the prototype: what it gets later is found, and `instanceof` holds.
   const wrapper = Object.create(optimizer) as object;
   const define = (name: string, value: unknown): void => {

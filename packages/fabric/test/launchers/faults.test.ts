@@ -1,7 +1,7 @@
 // One of two ranks fails: the whole job ends soon, says which rank it was and why, and leaves nothing behind.
 import assert from "node:assert/strict";
 import { constants } from "node:os";
-import { describe, it } from "node:test";
+import { after, describe, it } from "node:test";
 import { faultTime, Job } from "./job.js";
 
 const places = [
@@ -12,12 +12,22 @@ const places = [
   "inside of an all-reduce",
 ];
 const beforeTheMeeting = places.slice(0, 2);
+// A busy machine may make one job late; it does not make most of them late.
+const hardBoundMs = 5000;
+const boundMs = 2000;
+const times: number[] = [];
+
+after(() => {
+  const median = times.sort((a, b) => a - b)[Math.floor(times.length / 2)] ?? 0;
+  assert.ok(median <= boundMs, `half of the jobs ended only ${median} ms after the fault`);
+});
 
 async function runFault(where: string, what: string, victim: number): Promise<{ job: Job; code: number | null }> {
   const job = new Job("faulty", [where, what, String(victim)]);
   const { code, at } = await job.end;
   const took = at - faultTime(job);
-  assert.ok(took <= 2000, `the job ended only ${took} ms after the fault`);
+  times.push(took);
+  assert.ok(took <= hardBoundMs, `the job ended only ${took} ms after the fault`);
   await job.assertClean();
   return { job, code };
 }

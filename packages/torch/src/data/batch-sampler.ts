@@ -25,7 +25,8 @@ export class BatchSampler<T = number> extends Sampler<T[]> {
   /** Number of batches; throws where the sampler has no length. */
   override get length(): number {
     const length = this.sampler.length;
-    if (typeof length !== "number") throw new TypeError(`The sampler (${describe(this.sampler)}) has no length.\nDefine \`get length()\` on it.`);
+    if (typeof length !== "number")
+      throw new TypeError(`The sampler (${describe(this.sampler)}) has no length.\nDefine \`get length()\` on it.`);
     return this.dropLast ? Math.floor(length / this.batchSize) : Math.ceil(length / this.batchSize);
   }
 
@@ -34,7 +35,11 @@ export class BatchSampler<T = number> extends Sampler<T[]> {
    * `(sampler, batchSize, dropLast)` overrides it.
    */
   withSampler(sampler: SamplerLike<T>): BatchSampler<T> {
-    const Class = this.constructor as new (sampler: SamplerLike<T>, batchSize: number, dropLast: boolean) => BatchSampler<T>;
+    const Class = this.constructor as new (
+      sampler: SamplerLike<T>,
+      batchSize: number,
+      dropLast: boolean,
+    ) => BatchSampler<T>;
     let made: BatchSampler<T> | undefined;
     let cause: unknown;
     if (Class.length <= 3) {

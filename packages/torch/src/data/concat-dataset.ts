@@ -1,6 +1,14 @@
 // Datasets one after another.
 import { ConfigurationError } from "../errors.js";
-import { checkDataset, checkIndex, Dataset, type DatasetLike, type IndexedDataset, isIterableDataset, itemAt } from "./dataset.js";
+import {
+  checkDataset,
+  checkIndex,
+  Dataset,
+  type DatasetLike,
+  type IndexedDataset,
+  isIterableDataset,
+  itemAt,
+} from "./dataset.js";
 
 /** The samples of several datasets, one dataset after another. */
 export class ConcatDataset<T> extends Dataset<T> {
@@ -16,7 +24,8 @@ export class ConcatDataset<T> extends Dataset<T> {
     let end = 0;
     this.cumulativeSizes = this.datasets.map((dataset) => {
       checkDataset(dataset);
-      if (isIterableDataset(dataset as DatasetLike<T>)) throw new ConfigurationError("A ConcatDataset cannot hold an IterableDataset: it has no indices.");
+      if (isIterableDataset(dataset as DatasetLike<T>))
+        throw new ConfigurationError("A ConcatDataset cannot hold an IterableDataset: it has no indices.");
       end += dataset.length;
       return end;
     });

@@ -6,7 +6,14 @@ import { operator } from "../ops.js";
 import type { Generator as RandomGenerator } from "../random.js";
 import { Tensor } from "../tensor.js";
 import { BatchSampler, cannotInject } from "./batch-sampler.js";
-import { type BatchedDataset, checkDataset, type DatasetLike, type IndexedDataset, isIterableDataset, itemAt } from "./dataset.js";
+import {
+  type BatchedDataset,
+  checkDataset,
+  type DatasetLike,
+  type IndexedDataset,
+  isIterableDataset,
+  itemAt,
+} from "./dataset.js";
 import { type Collated, defaultCollate, defaultConvert } from "./default-collate.js";
 import { drawSeed } from "./draw.js";
 import { RandomSampler } from "./random-sampler.js";
@@ -115,7 +122,8 @@ export class DataLoader<T, B = Collated<T>> implements Iterable<B>, AsyncIterabl
       this.batchSampler = new BatchSampler(this.sampler as SamplerLike, this.batchSize, this.dropLast);
     }
     const single = this.batchSize === null && this.batchSampler === null;
-    this.collateFn = options.collateFn ?? ((single ? defaultConvert : defaultCollate) as unknown as (samples: T[]) => B);
+    this.collateFn =
+      options.collateFn ?? ((single ? defaultConvert : defaultCollate) as unknown as (samples: T[]) => B);
   }
 
   /** Number of batches (of samples for `batchSize: null`); throws a TypeError when the sampler or the stream has no length. */
@@ -145,7 +153,10 @@ export class DataLoader<T, B = Collated<T>> implements Iterable<B>, AsyncIterabl
       options.batchSampler = withSampler.call(options.batchSampler, sampler);
     } else options.sampler = sampler;
 
-    const Class = this.constructor as new (dataset: DatasetLike<T>, options: DataLoaderOptions<T, B>) => DataLoader<T, B>;
+    const Class = this.constructor as new (
+      dataset: DatasetLike<T>,
+      options: DataLoaderOptions<T, B>,
+    ) => DataLoader<T, B>;
     let made: DataLoader<T, B> | undefined;
     let cause: unknown;
     if (Class.length <= 2) {
@@ -156,11 +167,15 @@ export class DataLoader<T, B = Collated<T>> implements Iterable<B>, AsyncIterabl
         cause = error;
       }
     }
-    const took = options.batchSampler === undefined ? made?.sampler === sampler : made?.batchSampler === options.batchSampler;
+    const took =
+      options.batchSampler === undefined ? made?.sampler === sampler : made?.batchSampler === options.batchSampler;
     if (made === undefined || made.dataset !== this.dataset || !took) {
       throw new ConfigurationError(
         `Trying to inject custom \`Sampler\` into the \`${Class.name}\` instance failed: its constructor does not take \`(dataset, options)\` like \`DataLoader\`.`,
-        { hint: `Define \`withSampler(sampler)\` on ${Class.name}, which returns a new ${Class.name} that uses the sampler.`, cause },
+        {
+          hint: `Define \`withSampler(sampler)\` on ${Class.name}, which returns a new ${Class.name} that uses the sampler.`,
+          cause,
+        },
       );
     }
     made.workerInitFn = this.workerInitFn;
@@ -279,10 +294,13 @@ export class DataLoader<T, B = Collated<T>> implements Iterable<B>, AsyncIterabl
   #countSample(given: number): void {
     const promised = this.#promisedSamples;
     if (promised === undefined || given !== promised + 1) return;
-    process.emitWarning(`The stream (${describe(this.dataset)}) said that it has ${promised} samples, but gives more.`, {
-      type: "UserWarning",
-      code: "FABRIC_DATA",
-    });
+    process.emitWarning(
+      `The stream (${describe(this.dataset)}) said that it has ${promised} samples, but gives more.`,
+      {
+        type: "UserWarning",
+        code: "FABRIC_DATA",
+      },
+    );
   }
 
   #finish(batch: B | Promise<B>): B {
@@ -294,12 +312,19 @@ export class DataLoader<T, B = Collated<T>> implements Iterable<B>, AsyncIterabl
 
 function samplerFor(dataset: { readonly length: number }, options: AnyOptions): SamplerLike {
   if (options.sampler !== undefined) return options.sampler;
-  return options.shuffle ? new RandomSampler(dataset, { generator: options.generator }) : new SequentialSampler(dataset);
+  return options.shuffle
+    ? new RandomSampler(dataset, { generator: options.generator })
+    : new SequentialSampler(dataset);
 }
 
 function checkLoaderOptions(options: AnyOptions): void {
   if (typeof options !== "object" || options === null || Array.isArray(options)) {
-    throw typeError("options", "an object of named options", options, "Type `new data.DataLoader(dataset, { batchSize: 64, shuffle: true })`.");
+    throw typeError(
+      "options",
+      "an object of named options",
+      options,
+      "Type `new data.DataLoader(dataset, { batchSize: 64, shuffle: true })`.",
+    );
   }
   for (const name of Object.keys(options)) {
     if ((optionNames as string[]).includes(name)) continue;
@@ -307,23 +332,34 @@ function checkLoaderOptions(options: AnyOptions): void {
   }
   const { batchSize, shuffle, sampler, batchSampler, dropLast, collateFn } = options;
   for (const name of ["shuffle", "dropLast", "pinMemory", "persistentWorkers"] as const) {
-    if (options[name] !== undefined && typeof options[name] !== "boolean") throw typeError(name, "a boolean", options[name]);
+    if (options[name] !== undefined && typeof options[name] !== "boolean")
+      throw typeError(name, "a boolean", options[name]);
   }
   if (collateFn !== undefined && typeof collateFn !== "function") throw typeError("collateFn", "a function", collateFn);
-  for (const [name, value] of [["sampler", sampler], ["batchSampler", batchSampler]] as const) {
+  for (const [name, value] of [
+    ["sampler", sampler],
+    ["batchSampler", batchSampler],
+  ] as const) {
     if (value !== undefined && typeof (value as Iterable<unknown> | null)?.[Symbol.iterator] !== "function") {
       throw typeError(name, "a Sampler or another iterable", value);
     }
   }
   checkWorkerOptions(options);
-  if (sampler !== undefined && shuffle) throw excludes("sampler", "shuffle", "The sampler decides the order: leave `shuffle` out.");
+  if (sampler !== undefined && shuffle)
+    throw excludes("sampler", "shuffle", "The sampler decides the order: leave `shuffle` out.");
   if (batchSampler !== undefined) {
     if ((batchSize ?? 1) !== 1 || shuffle || sampler !== undefined || dropLast) {
-      throw excludes("batchSampler", "batchSize`, `shuffle`, `sampler` and `dropLast", "The batch sampler decides all of them: leave them out.");
+      throw excludes(
+        "batchSampler",
+        "batchSize`, `shuffle`, `sampler` and `dropLast",
+        "The batch sampler decides all of them: leave them out.",
+      );
     }
   } else if (batchSize === null && dropLast) {
     throw excludes("batchSize: null", "dropLast", "Without batches there is no last one: leave `dropLast` out.");
-  } else if (typeof batchSize === "number" ? !(Number.isInteger(batchSize) && batchSize > 0) : (batchSize ?? null) !== null) {
+  } else if (
+    typeof batchSize === "number" ? !(Number.isInteger(batchSize) && batchSize > 0) : (batchSize ?? null) !== null
+  ) {
     throw new ConfigurationError(`\`batchSize\` has to be a positive whole number, but is ${describe(batchSize)}.`, {
       hint: "Type `{ batchSize: 64 }`, or `{ batchSize: null }` for single samples.",
     });
@@ -332,19 +368,29 @@ function checkLoaderOptions(options: AnyOptions): void {
 
 function checkWorkerOptions({ numWorkers = 0, timeout = 0, prefetchFactor, persistentWorkers }: AnyOptions): void {
   if (!Number.isInteger(numWorkers) || numWorkers < 0) {
-    throw new ConfigurationError(`\`numWorkers\` has to be a whole number of at least 0, but is ${describe(numWorkers)}.`, {
-      hint: "0 loads in the main thread.",
-    });
+    throw new ConfigurationError(
+      `\`numWorkers\` has to be a whole number of at least 0, but is ${describe(numWorkers)}.`,
+      {
+        hint: "0 loads in the main thread.",
+      },
+    );
   }
   if (numWorkers > 0) {
-    throw new NotSupportedError(`\`numWorkers\` is ${numWorkers}, but samples can only be read in the main thread for now.`, {
-      hint: "Leave `numWorkers` out. A dataset whose `get` returns promises reads a batch's samples concurrently under `for await`.",
-    });
+    throw new NotSupportedError(
+      `\`numWorkers\` is ${numWorkers}, but samples can only be read in the main thread for now.`,
+      {
+        hint: "Leave `numWorkers` out. A dataset whose `get` returns promises reads a batch's samples concurrently under `for await`.",
+      },
+    );
   }
-  if (typeof timeout !== "number" || !(timeout >= 0)) throw new ConfigurationError(`\`timeout\` must not be negative, but is ${describe(timeout)}.`);
+  if (typeof timeout !== "number" || !(timeout >= 0))
+    throw new ConfigurationError(`\`timeout\` must not be negative, but is ${describe(timeout)}.`);
   const needsWorkers = { timeout: timeout > 0, prefetchFactor: prefetchFactor !== undefined, persistentWorkers };
   for (const [name, isSet] of Object.entries(needsWorkers)) {
-    if (isSet) throw new ConfigurationError(`\`${name}\` is for workers, but \`numWorkers\` is 0.`, { hint: `Leave \`${name}\` out.` });
+    if (isSet)
+      throw new ConfigurationError(`\`${name}\` is for workers, but \`numWorkers\` is 0.`, {
+        hint: `Leave \`${name}\` out.`,
+      });
   }
 }
 
@@ -352,9 +398,12 @@ function checkStreamOptions(options: AnyOptions): void {
   for (const name of ["shuffle", "sampler", "batchSampler"] as const) {
     const value = options[name];
     if (value === undefined || value === false) continue;
-    throw new ConfigurationError(`\`${name}\` cannot be used with an IterableDataset, which decides its order itself.`, {
-      hint: `Leave \`${name}\` out and order the samples in the stream.`,
-    });
+    throw new ConfigurationError(
+      `\`${name}\` cannot be used with an IterableDataset, which decides its order itself.`,
+      {
+        hint: `Leave \`${name}\` out and order the samples in the stream.`,
+      },
+    );
   }
 }
 
@@ -363,11 +412,15 @@ function excludes(option: string, other: string, hint: string): ConfigurationErr
 }
 
 function noLength(what: string, value: unknown): TypeError {
-  return new TypeError(`The ${what} of this DataLoader (${describe(value)}) has no length.\nDefine \`get length()\` on it.`);
+  return new TypeError(
+    `The ${what} of this DataLoader (${describe(value)}) has no length.\nDefine \`get length()\` on it.`,
+  );
 }
 
 function needsAwait(what: string): UsageError {
-  return new UsageError(`${what}, which \`for ... of\` cannot wait for.`, { hint: "Write `for await (const batch of loader)`." });
+  return new UsageError(`${what}, which \`for ... of\` cannot wait for.`, {
+    hint: "Write `for await (const batch of loader)`.",
+  });
 }
 
 function isPromise(value: unknown): value is Promise<unknown> {

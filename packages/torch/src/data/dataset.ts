@@ -1,5 +1,6 @@
 // What a loader reads from: items by index, or a stream of items.
 import { describe } from "../check.js";
+import { Tensor } from "../tensor.js";
 
 /**
  * A collection of samples read by index. Subclass it, or pass any array or object that has `length` and `get(index)`.
@@ -32,6 +33,7 @@ export interface IterableDataset<T> {
  *     }
  */
 // biome-ignore lint/suspicious/noUnsafeDeclarationMerging: the optional members are declared above, without a value
+// biome-ignore lint/correctness/noUnusedVariables: merged declarations have the same type parameters
 export abstract class IterableDataset<T> {}
 
 /** What is read by index: `length` and `get(index)`. */
@@ -57,7 +59,8 @@ export function isIterableDataset<T>(dataset: DatasetLike<T>): dataset is Iterab
 
 /** internal: refuses what is no dataset. */
 export function checkDataset(dataset: unknown): void {
-  if (Array.isArray(dataset) || isIterableDataset(dataset as DatasetLike<unknown>)) return;
+  if (!(dataset instanceof Tensor) && (Array.isArray(dataset) || isIterableDataset(dataset as DatasetLike<unknown>)))
+    return;
   const candidate = dataset as { length?: unknown; get?: unknown } | null | undefined;
   if (typeof candidate?.get === "function" && typeof candidate.length === "number") return;
   throw new TypeError(

@@ -7,7 +7,15 @@ import { operator } from "../ops.js";
 import { Tensor, wrapHandle } from "../tensor.js";
 
 /** A typed array that becomes a tensor. */
-type Typed = Float32Array | Float64Array | BigInt64Array | Int32Array | Int16Array | Int8Array | Uint8Array | Uint8ClampedArray;
+type Typed =
+  | Float32Array
+  | Float64Array
+  | BigInt64Array
+  | Int32Array
+  | Int16Array
+  | Int8Array
+  | Uint8Array
+  | Uint8ClampedArray;
 
 /** What `defaultCollate` makes of samples of type `T`. */
 export type Collated<T> = T extends Tensor | number | bigint | boolean | Typed
@@ -66,13 +74,21 @@ function collate(samples: readonly unknown[], path: string): unknown {
           { hint: "Pad them in the dataset, or pass a `collateFn`." },
         );
       });
-      return Array.from({ length: width }, (_, at) => collate(lists.map((list) => list[at]), `${path}[${at}]`));
+      return Array.from({ length: width }, (_, at) =>
+        collate(
+          lists.map((list) => list[at]),
+          `${path}[${at}]`,
+        ),
+      );
     }
     case "object":
       return Object.fromEntries(
         Object.keys(first as object).map((key) => [
           key,
-          collate((samples as Record<string, unknown>[]).map((sample) => sample[key]), path ? `${path}.${key}` : key),
+          collate(
+            (samples as Record<string, unknown>[]).map((sample) => sample[key]),
+            path ? `${path}.${key}` : key,
+          ),
         ]),
       );
     default:

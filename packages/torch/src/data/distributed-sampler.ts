@@ -45,9 +45,12 @@ export class DistributedSampler extends Sampler {
   ) {
     super();
     if ((numReplicas === undefined || rank === undefined) && !isInitialized()) {
-      throw new UsageError("A DistributedSampler needs the number of processes and the rank, but there is no process group.", {
-        hint: "Type `new data.DistributedSampler(dataset, { numReplicas: 2, rank: 0 })`, or make it after `initProcessGroup`.",
-      });
+      throw new UsageError(
+        "A DistributedSampler needs the number of processes and the rank, but there is no process group.",
+        {
+          hint: "Type `new data.DistributedSampler(dataset, { numReplicas: 2, rank: 0 })`, or make it after `initProcessGroup`.",
+        },
+      );
     }
     if (typeof shuffle !== "boolean") throw typeError("shuffle", "a boolean", shuffle);
     if (typeof dropLast !== "boolean") throw typeError("dropLast", "a boolean", dropLast);
@@ -55,7 +58,9 @@ export class DistributedSampler extends Sampler {
     this.numReplicas = numReplicas ?? getWorldSize();
     this.rank = rank ?? getRank();
     if (!(Number.isInteger(this.rank) && this.rank >= 0 && this.rank < this.numReplicas)) {
-      throw new ConfigurationError(`The rank of a DistributedSampler has to be from 0 to ${this.numReplicas - 1}, but is ${this.rank}.`);
+      throw new ConfigurationError(
+        `The rank of a DistributedSampler has to be from 0 to ${this.numReplicas - 1}, but is ${this.rank}.`,
+      );
     }
     this.shuffle = shuffle;
     this.seed = seed;

@@ -23,7 +23,10 @@ export class RandomSampler extends Sampler {
   readonly generator: RandomGenerator | undefined;
   readonly #numSamples: number | undefined;
 
-  constructor(dataSource: { readonly length: number }, { replacement = false, numSamples, generator }: RandomSamplerOptions = {}) {
+  constructor(
+    dataSource: { readonly length: number },
+    { replacement = false, numSamples, generator }: RandomSamplerOptions = {},
+  ) {
     super();
     if (typeof replacement !== "boolean") throw typeError("replacement", "a boolean", replacement);
     this.dataSource = dataSource;
@@ -32,7 +35,10 @@ export class RandomSampler extends Sampler {
     this.#numSamples = numSamples;
     if (!Number.isInteger(this.numSamples) || this.numSamples <= 0) {
       throw new ConfigurationError(`\`numSamples\` has to be a positive whole number, but is ${this.numSamples}.`, {
-        hint: numSamples === undefined ? "Is the dataset empty? Then it cannot be shuffled." : "Leave it out to draw each sample once.",
+        hint:
+          numSamples === undefined
+            ? "Is the dataset empty? Then it cannot be shuffled."
+            : "Leave it out to draw each sample once.",
       });
     }
   }

@@ -20,9 +20,12 @@ export function randomSplit<T>(
   const counts = countsOf(dataset.length, lengths);
   const total = sum(counts);
   if (total !== dataset.length || counts.some((count) => !Number.isInteger(count) || count < 0)) {
-    throw new ConfigurationError(`The lengths [${lengths.join(", ")}] do not add up to the ${dataset.length} samples of the dataset.`, {
-      hint: "Give counts that do, or shares that add up to 1.",
-    });
+    throw new ConfigurationError(
+      `The lengths [${lengths.join(", ")}] do not add up to the ${dataset.length} samples of the dataset.`,
+      {
+        hint: "Give counts that do, or shares that add up to 1.",
+      },
+    );
   }
   const order = drawPermutation(total, generator);
   let start = 0;
@@ -42,13 +45,15 @@ function countsOf(length: number, lengths: readonly number[]): number[] {
   const areShares = total <= 1 && Math.abs(total - 1) <= 1e-9;
   if (!areShares) return [...lengths];
   lengths.forEach((share, i) => {
-    if (!(share >= 0 && share <= 1)) throw new ConfigurationError(`The share at index ${i} has to be between 0 and 1, but is ${share}.`);
+    if (!(share >= 0 && share <= 1))
+      throw new ConfigurationError(`The share at index ${i} has to be between 0 and 1, but is ${share}.`);
   });
   const counts = lengths.map((share) => Math.floor(length * share));
   const rest = length - sum(counts);
   for (let i = 0; i < rest; i++) counts[i % counts.length] = (counts[i % counts.length] as number) + 1;
   counts.forEach((count, i) => {
-    if (count === 0) process.emitWarning(`Subset ${i} of the split is empty.`, { type: "UserWarning", code: "FABRIC_DATA" });
+    if (count === 0)
+      process.emitWarning(`Subset ${i} of the split is empty.`, { type: "UserWarning", code: "FABRIC_DATA" });
   });
   return counts;
 }

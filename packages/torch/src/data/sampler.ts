@@ -1,6 +1,7 @@
 // The order in which samples are read.
 
 /** A sampler's length, where it is known: define `get length()`. */
+// biome-ignore lint/correctness/noUnusedVariables: merged declarations have the same type parameters
 export interface Sampler<T = number> {
   /** How many values a pass gives. A loader without it cannot tell its own length. */
   readonly length?: number;

@@ -12,7 +12,8 @@ export class Subset<T> extends Dataset<T> {
   constructor(dataset: IndexedDataset<T> | readonly T[], indices: readonly number[]) {
     super();
     checkDataset(dataset);
-    if (!Array.isArray(indices)) throw new TypeError(`Expected \`indices\` to be an array of numbers, but got ${describe(indices)}.`);
+    if (!Array.isArray(indices))
+      throw new TypeError(`Expected \`indices\` to be an array of numbers, but got ${describe(indices)}.`);
     this.dataset = dataset;
     this.indices = indices;
   }

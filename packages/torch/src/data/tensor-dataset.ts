@@ -23,11 +23,15 @@ export class TensorDataset<T extends readonly Tensor[]> extends Dataset<{ -reado
   constructor(...tensors: T) {
     super();
     if (tensors.length === 0) {
-      throw new ConfigurationError("A TensorDataset needs at least one tensor.", { hint: "Type `new data.TensorDataset(x, y)`." });
+      throw new ConfigurationError("A TensorDataset needs at least one tensor.", {
+        hint: "Type `new data.TensorDataset(x, y)`.",
+      });
     }
     tensors.forEach((tensor: unknown, i) => {
       if (tensor instanceof Tensor) return;
-      throw new TypeError(`Expected argument ${i} of TensorDataset to be a Tensor, but got ${describe(tensor)}.\nType \`new data.TensorDataset(x, y)\`.`);
+      throw new TypeError(
+        `Expected argument ${i} of TensorDataset to be a Tensor, but got ${describe(tensor)}.\nType \`new data.TensorDataset(x, y)\`.`,
+      );
     });
     const sizes = tensors.map((tensor) => tensor.shape[0] ?? -1);
     if (sizes.includes(-1) || new Set(sizes).size > 1) {

@@ -24,7 +24,10 @@ export class WeightedRandomSampler extends Sampler {
   constructor(
     weights: readonly number[] | Tensor,
     numSamples: number,
-    { replacement = true, generator }: { replacement?: boolean | undefined; generator?: RandomGenerator | undefined } = {},
+    {
+      replacement = true,
+      generator,
+    }: { replacement?: boolean | undefined; generator?: RandomGenerator | undefined } = {},
   ) {
     super();
     if (!Number.isInteger(numSamples) || numSamples <= 0) {
@@ -36,7 +39,9 @@ export class WeightedRandomSampler extends Sampler {
         ? (operator("aten", "_to_copy")(weights, { dtype: "float64", device: "cpu" }) as Tensor)
         : wrapHandle(native().fromBytes(Float64Array.from(weights), "float64", [weights.length]));
     if (this.weights.ndim !== 1) {
-      throw new ConfigurationError(`\`weights\` has to have one dimension, but has the shape [${this.weights.shape.join(", ")}].`);
+      throw new ConfigurationError(
+        `\`weights\` has to have one dimension, but has the shape [${this.weights.shape.join(", ")}].`,
+      );
     }
     this.numSamples = numSamples;
     this.replacement = replacement;

@@ -6,7 +6,7 @@ import { distributedNative, type StoreHandle } from "./native.js";
 
 const defaultTimeoutMs = 300_000;
 
-/** Options of calls that wait for a key. */
+/** Options of calls that wait for a key; a number is the timeout. */
 export interface StoreWaitOptions {
   /** Give up after this many milliseconds, with a `DistributedError` of code `ERR_STORE_TIMEOUT`. Default: the store's. */
   timeoutMs?: number | undefined;
@@ -38,15 +38,15 @@ export abstract class Store {
     await distributedNative().storeSet(await this.#handle, key, bytes, false);
   }
   /** The bytes of a key; waits until it is set. */
-  async get(key: string, options: StoreWaitOptions = {}): Promise<Uint8Array> {
+  async get(key: string, options: StoreWaitOptions | number = {}): Promise<Uint8Array> {
     return distributedNative().storeGet(await this.#handle, key, this.#timeout(options), false);
   }
   /** The same as a text. */
-  async getText(key: string, options: StoreWaitOptions = {}): Promise<string> {
+  async getText(key: string, options: StoreWaitOptions | number = {}): Promise<string> {
     return new TextDecoder("utf-8", { fatal: true }).decode(await this.get(key, options));
   }
   /** Waits until all keys are set. */
-  async wait(keys: readonly string[], options: StoreWaitOptions = {}): Promise<void> {
+  async wait(keys: readonly string[], options: StoreWaitOptions | number = {}): Promise<void> {
     await distributedNative().storeWait(await this.#handle, keys, this.#timeout(options), false);
   }
   /** Adds to the counter `key`, which starts at 0, and returns the sum. */
@@ -66,8 +66,9 @@ export abstract class Store {
     return distributedNative().storeNumKeys(await this.#handle, false);
   }
 
-  #timeout(options: StoreWaitOptions): number {
-    return options.timeoutMs === undefined ? this.timeoutMs : checkTimeout(options.timeoutMs);
+  #timeout(options: StoreWaitOptions | number): number {
+    const timeoutMs = typeof options === "number" ? options : options.timeoutMs;
+    return timeoutMs === undefined ? this.timeoutMs : checkTimeout(timeoutMs);
   }
 }
 
@@ -108,6 +109,19 @@ export class TCPStore extends Store {
     this.host = host;
     this.#connected = connected;
     connected.catch(() => {});
+  }
+
+  /** A store that is connected. */
+  static async connect(
+    host: string,
+    port: number,
+    worldSize: number,
+    isMaster: boolean,
+    options: StoreWaitOptions = {},
+  ): Promise<TCPStore> {
+    const store = new TCPStore(host, port, worldSize, isMaster, options);
+    await store.connected();
+    return store;
   }
 
   /** Waits for the connection; gives the port in use. */

@@ -40,7 +40,9 @@ export function checkSize(name: string, value: unknown, minimum: number, example
     throw typeError(name, "a whole number", value, `Type \`${example}\`.`);
   }
   if (value < minimum) {
-    throw new ConfigurationError(`\`${name}\` has to be at least ${minimum}, but is ${value}.`, { hint: `Type \`${example}\`.` });
+    throw new ConfigurationError(`\`${name}\` has to be at least ${minimum}, but is ${value}.`, {
+      hint: `Type \`${example}\`.`,
+    });
   }
   return value;
 }
@@ -65,7 +67,9 @@ export function checkBoolean(name: string, value: unknown): boolean {
 export function checkWord<const T extends string>(name: string, value: unknown, words: readonly T[]): T {
   if (typeof value !== "string") throw typeError(name, `one of ${words.map((w) => `"${w}"`).join(", ")}`, value);
   if (!words.includes(value as T)) {
-    throw new ConfigurationError(`\`${name}\` is ${describe(value)}, but has to be one of ${words.map((w) => `"${w}"`).join(", ")}.`);
+    throw new ConfigurationError(
+      `\`${name}\` is ${describe(value)}, but has to be one of ${words.map((w) => `"${w}"`).join(", ")}.`,
+    );
   }
   return value as T;
 }

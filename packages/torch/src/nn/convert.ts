@@ -1,15 +1,16 @@
 // internal: moving and converting what a module holds, in place, so that optimizers keep their parameters.
+
+import { noGrad } from "../autograd/grad-mode.js";
 import { typeError } from "../check.js";
 import { type Device, type Dtype, dtypes, isFloatingDtype } from "../dtype.js";
+import { ConfigurationError } from "../errors.js";
 import { Tensor } from "../tensor.js";
-import { aten } from "./aten.js";
 import { checkOptions } from "./arguments.js";
+import { aten } from "./aten.js";
 import { childrenOf, membersOf, setMember } from "./members.js";
 import type { AnyModule } from "./module.js";
 import { moduleState } from "./module-state.js";
-import { noGrad } from "../autograd/grad-mode.js";
 import { Parameter } from "./parameter.js";
-import { ConfigurationError } from "../errors.js";
 
 /** Where and into what `Module.to` moves; what is left out stays. */
 export interface ModuleTarget {
@@ -29,11 +30,13 @@ const example = 'to({ device: "cuda", dtype: "bfloat16" })';
 export function moduleTarget(target: unknown, more: unknown): ModuleTarget {
   let result: ModuleTarget;
   if (target instanceof Tensor) result = { device: target.device, dtype: target.dtype };
-  else if (typeof target === "string") result = (dtypes as string[]).includes(target) ? { dtype: target as Dtype } : { device: target as Device };
+  else if (typeof target === "string")
+    result = (dtypes as string[]).includes(target) ? { dtype: target as Dtype } : { device: target as Device };
   else if (typeof target === "object" && target !== null) {
     checkOptions(target, ["device", "dtype", "nonBlocking", "memoryFormat"], example);
     result = target as ModuleTarget;
-  } else throw typeError("target", "a device, a dtype, a Tensor or an object of options", target, `Type \`${example}\`.`);
+  } else
+    throw typeError("target", "a device, a dtype, a Tensor or an object of options", target, `Type \`${example}\`.`);
   if (typeof more === "string") result = { ...result, dtype: more as Dtype };
   else if (typeof more === "object" && more !== null) {
     checkOptions(more, ["device", "dtype", "nonBlocking", "memoryFormat"], example);
@@ -41,9 +44,12 @@ export function moduleTarget(target: unknown, more: unknown): ModuleTarget {
   }
   const { dtype } = result;
   if (dtype !== undefined && !isFloatingDtype(dtype) && !dtype.startsWith("complex")) {
-    throw new ConfigurationError(`A module cannot be converted to "${dtype}": only floating-point and complex dtypes work.`, {
-      hint: 'Convert single tensors with `tensor.to("int64")`.',
-    });
+    throw new ConfigurationError(
+      `A module cannot be converted to "${dtype}": only floating-point and complex dtypes work.`,
+      {
+        hint: 'Convert single tensors with `tensor.to("int64")`.',
+      },
+    );
   }
   return result;
 }
@@ -54,7 +60,8 @@ export function convertModule(module: AnyModule, target: ModuleTarget): void {
     const options: Record<string, unknown> = {};
     if (target.device !== undefined) options.device = target.device;
     if (target.dtype !== undefined && (tensor.isFloatingPoint() || tensor.isComplex())) options.dtype = target.dtype;
-    const moved = Object.keys(options).length === 0 ? tensor : move(tensor, { ...options, nonBlocking: target.nonBlocking });
+    const moved =
+      Object.keys(options).length === 0 ? tensor : move(tensor, { ...options, nonBlocking: target.nonBlocking });
     const { memoryFormat } = target;
     if (memoryFormat === undefined || (moved.ndim !== 4 && moved.ndim !== 5)) return moved;
     if (memoryFormat === "preserve_format") return moved;

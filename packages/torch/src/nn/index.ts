@@ -12,11 +12,11 @@ export { BatchNorm1d } from "./layers/batch-norm1d.js";
 export { BatchNorm2d } from "./layers/batch-norm2d.js";
 export { BatchNorm3d } from "./layers/batch-norm3d.js";
 export { Bilinear } from "./layers/bilinear.js";
+export { ConvTranspose1d } from "./layers/conv-transpose1d.js";
+export { ConvTranspose2d } from "./layers/conv-transpose2d.js";
 export { Conv1d } from "./layers/conv1d.js";
 export { Conv2d } from "./layers/conv2d.js";
 export { Conv3d } from "./layers/conv3d.js";
-export { ConvTranspose1d } from "./layers/conv-transpose1d.js";
-export { ConvTranspose2d } from "./layers/conv-transpose2d.js";
 export { Dropout } from "./layers/dropout.js";
 export { Dropout2d } from "./layers/dropout2d.js";
 export { Embedding } from "./layers/embedding.js";
@@ -33,7 +33,8 @@ export {
   MaxPool2d,
 } from "./layers/pooling.js";
 export { Flatten, Identity, Unflatten } from "./layers/shape.js";
-export { type AnyModule, Module } from "./module.js";
+export { type AnyModule, type HookFunction, Module, type PreHookFunction } from "./module.js";
+export * as parallel from "./parallel/index.js";
 export { Parameter } from "./parameter.js";
 export type { RemovableHandle } from "./removable-handle.js";
 export type { LoadOptions, LoadResult, StateDict, StateDictOptions } from "./state-dict.js";

@@ -1,18 +1,29 @@
 // `nn.init`: filling parameters in place, with PyTorch's formulas and its order of random draws. All return their tensor,
 // record no gradients, and do nothing while `skipInit` is in force.
+
+import { noGrad } from "../autograd/grad-mode.js";
 import { typeError } from "../check.js";
 import { type Context, runContext } from "../context.js";
 import { ConfigurationError } from "../errors.js";
 import { Tensor } from "../tensor.js";
 import { checkWord } from "./arguments.js";
 import { aten, atenAny } from "./aten.js";
-import { noGrad } from "../autograd/grad-mode.js";
 import { warnOnce } from "./warn.js";
 
 /** The function that follows a layer, which decides the gain. */
 export type Nonlinearity =
-  | "linear" | "conv1d" | "conv2d" | "conv3d" | "conv_transpose1d" | "conv_transpose2d" | "conv_transpose3d"
-  | "sigmoid" | "tanh" | "relu" | "leaky_relu" | "selu";
+  | "linear"
+  | "conv1d"
+  | "conv2d"
+  | "conv3d"
+  | "conv_transpose1d"
+  | "conv_transpose2d"
+  | "conv_transpose3d"
+  | "sigmoid"
+  | "tanh"
+  | "relu"
+  | "leaky_relu"
+  | "selu";
 
 /** Options of the Kaiming initializations. */
 export interface KaimingOptions {
@@ -58,10 +69,16 @@ export function normal_<T extends Tensor>(tensor: T, mean = 0, std = 1): T {
 }
 
 /** Fills with normal values that are cut off at `a` (-2) and `b` (2). */
-export function truncNormal_<T extends Tensor>(tensor: T, options: { mean?: number; std?: number; a?: number; b?: number } = {}): T {
+export function truncNormal_<T extends Tensor>(
+  tensor: T,
+  options: { mean?: number; std?: number; a?: number; b?: number } = {},
+): T {
   const { mean = 0, std = 1, a = -2, b = 2 } = options;
   if (mean < a - 2 * std || mean > b + 2 * std) {
-    warnOnce("truncNormal", `truncNormal_ with a mean of ${mean} more than two standard deviations outside [${a}, ${b}] may not be distributed well.`);
+    warnOnce(
+      "truncNormal",
+      `truncNormal_ with a mean of ${mean} more than two standard deviations outside [${a}, ${b}] may not be distributed well.`,
+    );
   }
   return fill(tensor, () => {
     const low = normalCdf((a - mean) / std);
@@ -102,7 +119,8 @@ export function eye_<T extends Tensor>(tensor: T): T {
 export function dirac_<T extends Tensor>(tensor: T, groups = 1): T {
   checkDims("dirac_", tensor, 3, 5);
   const [out = 0, input = 0, ...window] = tensor.shape;
-  if (out % groups !== 0) throw new ConfigurationError(`The ${out} output channels cannot be split into ${groups} groups.`);
+  if (out % groups !== 0)
+    throw new ConfigurationError(`The ${out} output channels cannot be split into ${groups} groups.`);
   return fill(tensor, () => {
     tensor.zero_();
     const perGroup = out / groups;
@@ -177,8 +195,18 @@ export function calculateGain(nonlinearity: Nonlinearity, param?: number): numbe
       return 3 / 4;
     default:
       checkWord("nonlinearity", nonlinearity, [
-        "linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",
-        "sigmoid", "tanh", "relu", "leaky_relu", "selu",
+        "linear",
+        "conv1d",
+        "conv2d",
+        "conv3d",
+        "conv_transpose1d",
+        "conv_transpose2d",
+        "conv_transpose3d",
+        "sigmoid",
+        "tanh",
+        "relu",
+        "leaky_relu",
+        "selu",
       ]);
       return 1;
   }
@@ -189,9 +217,12 @@ export function calculateFanInAndFanOut(tensor: Tensor): { fanIn: number; fanOut
   if (!(tensor instanceof Tensor)) throw typeError("tensor", "a Tensor", tensor);
   const [out, input, ...window] = tensor.shape;
   if (out === undefined || input === undefined) {
-    throw new ConfigurationError(`Fan in and fan out need two dimensions or more, but the tensor has the shape [${tensor.shape.join(", ")}].`, {
-      hint: "Initialize biases with `nn.init.zeros_`.",
-    });
+    throw new ConfigurationError(
+      `Fan in and fan out need two dimensions or more, but the tensor has the shape [${tensor.shape.join(", ")}].`,
+      {
+        hint: "Initialize biases with `nn.init.zeros_`.",
+      },
+    );
   }
   const receptive = window.reduce((product, size) => product * size, 1);
   return { fanIn: input * receptive, fanOut: out * receptive };
@@ -232,7 +263,9 @@ function checkDims(name: string, tensor: Tensor, low: number, high: number): voi
   if (!(tensor instanceof Tensor)) throw typeError("tensor", "a Tensor", tensor);
   if (tensor.ndim >= low && tensor.ndim <= high) return;
   const range = high === Number.POSITIVE_INFINITY ? `${low} or more` : low === high ? `${low}` : `${low} to ${high}`;
-  throw new ConfigurationError(`${name} needs ${range} dimensions, but the tensor has the shape [${tensor.shape.join(", ")}].`);
+  throw new ConfigurationError(
+    `${name} needs ${range} dimensions, but the tensor has the shape [${tensor.shape.join(", ")}].`,
+  );
 }
 
 /** The standard normal distribution function, with the engine's error function: JavaScript has none. */

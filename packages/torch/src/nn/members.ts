@@ -16,9 +16,9 @@ export interface Members {
 /** internal: reads a module's members. What a container registered comes before its properties. */
 export function membersOf(module: AnyModule): Members {
   const state = module[moduleState];
-  const parameters: [string, Parameter][] = [...state.parameters];
+  const parameters: [string, Parameter][] = state.parameters.size > 0 ? [...state.parameters] : [];
   const buffers: [string, Tensor][] = [];
-  const children: [string, AnyModule][] = [...state.children];
+  const children: [string, AnyModule][] = state.children.size > 0 ? [...state.children] : [];
   const properties = module as unknown as Record<string, unknown>;
   for (const name of Object.keys(module)) {
     const value = properties[name];
@@ -52,6 +52,34 @@ export function setMember(module: AnyModule, name: string, value: Tensor): void 
   const { parameters } = module[moduleState];
   if (parameters.has(name)) parameters.set(name, value as Parameter);
   else (module as unknown as Record<string, unknown>)[name] = value;
+}
+
+/** internal: the parameters or buffers of a module, and of all below it with `recurse`, each once, with dotted paths. */
+export function namedMembers<K extends "parameters" | "buffers">(
+  root: AnyModule,
+  kind: K,
+  prefix: string,
+  recurse: boolean,
+): Members[K] {
+  const found: [string, Tensor][] = [];
+  const seen = new Set<Tensor | AnyModule>();
+  const visit = (module: AnyModule, path: string): void => {
+    const members = membersOf(module);
+    for (const [name, value] of members[kind]) {
+      if (seen.has(value)) continue;
+      seen.add(value);
+      found.push([path ? `${path}.${name}` : name, value]);
+    }
+    if (!recurse) return;
+    for (const [name, child] of members.children) {
+      if (seen.has(child)) continue;
+      seen.add(child);
+      visit(child, path ? `${path}.${name}` : name);
+    }
+  };
+  seen.add(root);
+  visit(root, prefix);
+  return found as Members[K];
 }
 
 /** internal: a module and all modules below it, each once, with its dotted path. */

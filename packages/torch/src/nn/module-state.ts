@@ -3,10 +3,10 @@
 import type { AnyModule } from "./module.js";
 import type { Parameter } from "./parameter.js";
 
-/** A forward pre-hook: may return other arguments (an array), or one other argument. */
-export type ForwardPreHook<A extends unknown[]> = (module: AnyModule, args: A) => A | unknown;
-/** A forward hook: may return another output. */
-export type ForwardHook<A extends unknown[], R> = (module: AnyModule, args: A, output: R) => R | undefined | void;
+/** internal: a forward pre-hook: may return other arguments (an array), or one other argument. */
+export type ForwardPreHook<A extends unknown[]> = (module: AnyModule, args: A) => unknown;
+/** internal: a forward hook: may return another output. */
+export type ForwardHook<A extends unknown[], R> = (module: AnyModule, args: A, output: R) => unknown;
 
 /** internal: the key of a module's state. */
 export const moduleState: unique symbol = Symbol("moduleState");

@@ -5,13 +5,20 @@ import { describe, typeError } from "../check.js";
 import type { Device, Dtype } from "../dtype.js";
 import { UsageError } from "../errors.js";
 import { recordTensors, Tensor } from "../tensor.js";
-import { convertModule, type ModuleTarget, moveToEmpty, moduleTarget } from "./convert.js";
-import { childrenOf, membersOf, walk } from "./members.js";
+import { convertModule, type ModuleTarget, moduleTarget, moveToEmpty } from "./convert.js";
+import { childrenOf, membersOf, namedMembers, walk } from "./members.js";
 import { type ForwardHook, type ForwardPreHook, isModule, ModuleState, moduleState } from "./module-state.js";
 import { Parameter } from "./parameter.js";
 import { addHook, type RemovableHandle } from "./removable-handle.js";
 import { moduleText } from "./repr.js";
-import { type LoadOptions, type LoadResult, loadInto, type StateDict, type StateDictOptions, saveInto } from "./state-dict.js";
+import {
+  type LoadOptions,
+  type LoadResult,
+  loadInto,
+  type StateDict,
+  type StateDictOptions,
+  saveInto,
+} from "./state-dict.js";
 
 /** A module of any arguments and result. */
 // biome-ignore lint/suspicious/noExplicitAny: the only type that every module is assignable to
@@ -29,18 +36,30 @@ export type AnyModule = Module<any[], any>;
  *     const output = new MyModel()(torch.randn([4, 10]));
  */
 export interface Module<A extends unknown[] = [Tensor], R = Tensor> extends ModuleBase<A, R> {
-  // biome-ignore lint/style/useShorthandFunctionType: an interface that classes extend
   (...args: A): R;
 }
+
+// Written as methods with a property beside them, which is what makes TypeScript compare their parameters in both directions:
+// a module that takes further, optional arguments stays assignable to one that does not.
+type Bivariant<F extends { call: unknown }> = F["call"] & { readonly name?: string };
+/** Called with the module and its arguments before `forward`. */
+export type PreHookFunction<M, A extends unknown[]> = Bivariant<{ call(module: M, args: A): unknown }>;
+/** Called with the module, its arguments and its output after `forward`. */
+export type HookFunction<M, A extends unknown[], R> = Bivariant<{
+  // biome-ignore lint/suspicious/noConfusingVoidType: hooks mostly return nothing
+  call(module: M, args: A, output: R): R | null | undefined | void;
+}>;
 
 /** internal: the class behind `Module`, which is exported with the call signature added. */
 export abstract class ModuleBase<A extends unknown[], R> {
   /** internal: see module-state.ts. */
   declare readonly [moduleState]: ModuleState;
 
+  // Private names of this class would be on the object that is dropped here: none may be declared.
   constructor() {
     const state = new ModuleState();
-    const self = ((...args: A): R => (state.hooked ? callWithHooks(self, state, args) : self.forward(...args))) as Module<A, R>;
+    const self = ((...args: A): R =>
+      state.hooked ? callWithHooks(self, state, args) : self.forward(...args)) as Module<A, R>;
     // A function's own `name` and `length` would stand in the way of fields and getters of those names.
     Reflect.deleteProperty(self, "name");
     Reflect.deleteProperty(self, "length");
@@ -68,7 +87,7 @@ export abstract class ModuleBase<A extends unknown[], R> {
   }
   /** All parameters with their dotted names, each once, in definition order. */
   namedParameters(prefix = "", recurse = true): [string, Parameter][] {
-    return collect(modulesOf(this, prefix, recurse), (module) => membersOf(module).parameters);
+    return namedMembers(asModule(this), "parameters", prefix, recurse);
   }
   /** All buffers, each once. */
   buffers(recurse = true): Tensor[] {
@@ -76,7 +95,7 @@ export abstract class ModuleBase<A extends unknown[], R> {
   }
   /** All buffers with their dotted names, each once. */
   namedBuffers(prefix = "", recurse = true): [string, Tensor][] {
-    return collect(modulesOf(this, prefix, recurse), (module) => membersOf(module).buffers);
+    return namedMembers(asModule(this), "buffers", prefix, recurse);
   }
   /** The direct children, each once, in definition order. */
   children(): AnyModule[] {
@@ -109,7 +128,7 @@ export abstract class ModuleBase<A extends unknown[], R> {
   }
   /** The parameter at a dotted path such as `"encoder.layers.0.weight"`. */
   getParameter(path: string): Parameter {
-    const [module, name] = this.#locate(path);
+    const [module, name] = locate(this, path);
     const { parameters } = membersOf(module);
     const found = parameters.find(([key]) => key === name)?.[1];
     if (!found) throw missing(this, "parameter", path, module, name, parameters);
@@ -117,7 +136,7 @@ export abstract class ModuleBase<A extends unknown[], R> {
   }
   /** The buffer at a dotted path such as `"norm.running_mean"`. */
   getBuffer(path: string): Tensor {
-    const [module, name] = this.#locate(path);
+    const [module, name] = locate(this, path);
     const { buffers } = membersOf(module);
     const found = buffers.find(([key]) => key === name)?.[1];
     if (!found) throw missing(this, "buffer", path, module, name, buffers);
@@ -132,7 +151,12 @@ export abstract class ModuleBase<A extends unknown[], R> {
     const state = this[moduleState];
     if (tensor !== null && !(tensor instanceof Tensor)) throw typeError("tensor", "a Tensor or null", tensor);
     if (tensor instanceof Parameter) {
-      throw typeError("tensor", "a Tensor that is no Parameter", tensor, "Assign a Parameter as a plain property instead.");
+      throw typeError(
+        "tensor",
+        "a Tensor that is no Parameter",
+        tensor,
+        "Assign a Parameter as a plain property instead.",
+      );
     }
     if (!state.buffers.has(name)) checkName(this, name);
     state.buffers.set(name, options.persistent ?? true);
@@ -160,19 +184,26 @@ export abstract class ModuleBase<A extends unknown[], R> {
   }
 
   /** Calls `hook(module, args)` before each `forward`; what it returns other than null replaces the arguments. */
-  registerForwardPreHook(hook: (module: this, args: A) => A | unknown, options: { prepend?: boolean } = {}): RemovableHandle {
+  registerForwardPreHook(hook: PreHookFunction<this, A>, options: { prepend?: boolean } = {}): RemovableHandle {
     checkHook(hook);
     const state = this[moduleState];
-    return addHook(state.forwardPreHooks, hook as unknown as ForwardPreHook<never>, options.prepend, state.hooksChanged);
+    return addHook(
+      state.forwardPreHooks,
+      hook as unknown as ForwardPreHook<never>,
+      options.prepend,
+      state.hooksChanged,
+    );
   }
   /** Calls `hook(module, args, output)` after each `forward`; what it returns other than null replaces the output. */
-  registerForwardHook(
-    hook: (module: this, args: A, output: R) => R | null | undefined | void,
-    options: { prepend?: boolean } = {},
-  ): RemovableHandle {
+  registerForwardHook(hook: HookFunction<this, A, R>, options: { prepend?: boolean } = {}): RemovableHandle {
     checkHook(hook);
     const state = this[moduleState];
-    return addHook(state.forwardHooks, hook as unknown as ForwardHook<never, never>, options.prepend, state.hooksChanged);
+    return addHook(
+      state.forwardHooks,
+      hook as unknown as ForwardHook<never, never>,
+      options.prepend,
+      state.hooksChanged,
+    );
   }
 
   /**
@@ -186,7 +217,10 @@ export abstract class ModuleBase<A extends unknown[], R> {
    * Copies values into the parameters and buffers by name. With `strict` (the default) all names have to match; shapes
    * always have to. `assign` keeps the given tensors instead of copying. Returns the names that did not match.
    */
-  loadStateDict(state: Readonly<Record<string, unknown>> | ReadonlyMap<string, unknown>, options: LoadOptions = {}): LoadResult {
+  loadStateDict(
+    state: Readonly<Record<string, unknown>> | ReadonlyMap<string, unknown>,
+    options: LoadOptions = {},
+  ): LoadResult {
     return loadInto(asModule(this), state, options);
   }
 
@@ -277,11 +311,6 @@ export abstract class ModuleBase<A extends unknown[], R> {
   [inspect.custom](): string {
     return this.toString();
   }
-
-  #locate(path: string): [AnyModule, string] {
-    const dot = path.lastIndexOf(".");
-    return [asModule(this).getSubmodule(dot < 0 ? "" : path.slice(0, dot)), path.slice(dot + 1)];
-  }
 }
 
 // Classes written in plain JavaScript may lack what TypeScript demands.
@@ -289,7 +318,9 @@ Object.defineProperty(ModuleBase.prototype, "forward", {
   configurable: true,
   writable: true,
   value(this: AnyModule) {
-    throw new UsageError(`${this.constructor.name} has no \`forward\`.`, { hint: "Define `forward(...)` in the class: it is what calling the module runs." });
+    throw new UsageError(`${this.constructor.name} has no \`forward\`.`, {
+      hint: "Define `forward(...)` in the class: it is what calling the module runs.",
+    });
   },
 });
 
@@ -303,6 +334,12 @@ function asModule(module: unknown): AnyModule {
   return module as AnyModule;
 }
 
+/** The module that a dotted path's last name belongs to, and that name. */
+function locate(module: unknown, path: string): [AnyModule, string] {
+  const dot = path.lastIndexOf(".");
+  return [asModule(module).getSubmodule(dot < 0 ? "" : path.slice(0, dot)), path.slice(dot + 1)];
+}
+
 function callWithHooks<A extends unknown[], R>(module: Module<A, R>, state: ModuleState, args: A): R {
   for (const hook of state.forwardPreHooks.values()) {
     const changed = (hook as unknown as ForwardPreHook<A>)(module, args);
@@ -314,24 +351,6 @@ function callWithHooks<A extends unknown[], R>(module: Module<A, R>, state: Modu
     if (changed !== undefined && changed !== null) output = changed as R;
   }
   return output;
-}
-
-function modulesOf(module: unknown, prefix: string, recurse: boolean): [string, AnyModule][] {
-  return recurse ? walk(asModule(module), prefix) : [[prefix, asModule(module)]];
-}
-
-/** The members of several modules under their dotted names, each object once. */
-function collect<T>(modules: [string, AnyModule][], members: (module: AnyModule) => [string, T][]): [string, T][] {
-  const seen = new Set<T>();
-  const found: [string, T][] = [];
-  for (const [path, module] of modules) {
-    for (const [name, value] of members(module)) {
-      if (seen.has(value)) continue;
-      seen.add(value);
-      found.push([path ? `${path}.${name}` : name, value]);
-    }
-  }
-  return found;
 }
 
 /** Refuses names that cannot be keys of a state dict or would hide something. An own property without a value is free. */
@@ -362,9 +381,19 @@ function checkHook(hook: unknown): void {
   if (typeof hook !== "function") throw typeError("hook", "a function", hook);
 }
 
-function missing(root: object, kind: string, path: string, at: AnyModule, name: string, present: [string, unknown][]): UsageError {
+function missing(
+  root: object,
+  kind: string,
+  path: string,
+  at: AnyModule,
+  name: string,
+  present: [string, unknown][],
+): UsageError {
   const names = present.map(([key]) => key).join(", ") || "none";
-  return new UsageError(`${root.constructor.name} has no ${kind} "${path}": ${at.constructor.name} has no ${describe(name)}.`, {
-    hint: `It has: ${names}.`,
-  });
+  return new UsageError(
+    `${root.constructor.name} has no ${kind} "${path}": ${at.constructor.name} has no ${describe(name)}.`,
+    {
+      hint: `It has: ${names}.`,
+    },
+  );
 }

@@ -22,7 +22,12 @@ export class RemovableHandle {
 }
 
 /** internal: adds a hook to an ordered table; hooks run in the order in which they were added, `prepend` puts one first. */
-export function addHook<T>(table: Map<number, T>, hook: T, prepend = false, changed: () => void = () => {}): RemovableHandle {
+export function addHook<T>(
+  table: Map<number, T>,
+  hook: T,
+  prepend = false,
+  changed: () => void = () => {},
+): RemovableHandle {
   const id = nextId++;
   if (prepend) {
     const others = [...table];

@@ -6,7 +6,9 @@ import type { AnyModule } from "./module.js";
 export function moduleText(module: AnyModule): string {
   const extra = module.extraRepr();
   const extraLines = extra ? extra.split("\n") : [];
-  const childLines = childrenOf(module).map(([name, child]) => `(${name}): ${child.toString().replaceAll("\n", "\n  ")}`);
+  const childLines = childrenOf(module).map(
+    ([name, child]) => `(${name}): ${child.toString().replaceAll("\n", "\n  ")}`,
+  );
   const name = module.constructor.name;
   if (extraLines.length === 1 && childLines.length === 0) return `${name}(${extraLines[0]})`;
   const lines = [...extraLines, ...childLines];

@@ -1,11 +1,12 @@
 // internal: saving a module's tensors by name and loading them back, with PyTorch's names, order and complaints.
+
+import { noGrad } from "../autograd/grad-mode.js";
 import { describe, typeError } from "../check.js";
 import { UsageError } from "../errors.js";
 import { Tensor } from "../tensor.js";
 import { membersOf, setMember } from "./members.js";
 import type { AnyModule } from "./module.js";
 import { moduleState } from "./module-state.js";
-import { noGrad } from "../autograd/grad-mode.js";
 import { Parameter } from "./parameter.js";
 
 /** A module's tensors by dotted name, in PyTorch's order. */
@@ -37,6 +38,9 @@ export interface LoadResult {
   unexpectedKeys: string[];
 }
 
+/** internal: the key of the method that layers fill in old state dicts with. */
+export const beforeLoad: unique symbol = Symbol("beforeLoad");
+
 /** internal: what a module class may define beside its public methods. */
 interface StateDictParts {
   /** State beside tensors, saved under `_extra_state`. */
@@ -45,9 +49,6 @@ interface StateDictParts {
   /** Fills in what files of older versions lack. */
   [beforeLoad]?(state: Map<string, unknown>, prefix: string): void;
 }
-
-/** internal: the key of the method that layers fill in old state dicts with. */
-export const beforeLoad: unique symbol = Symbol("beforeLoad");
 
 const extraState = "_extra_state";
 
@@ -128,7 +129,9 @@ function loadModule(load: Loading, module: AnyModule, prefix: string): void {
 
 function loadMember(load: Loading, module: AnyModule, name: string, key: string, member: Tensor, value: unknown): void {
   if (!(value instanceof Tensor)) {
-    load.problems.push(`While copying the parameter named "${key}", expected a Tensor from checkpoint but received ${describe(value)}.`);
+    load.problems.push(
+      `While copying the parameter named "${key}", expected a Tensor from checkpoint but received ${describe(value)}.`,
+    );
     return;
   }
   const wanted = member.shape;
@@ -176,6 +179,7 @@ function hintFor(load: Loading, unexpected: string[], strict: boolean): string {
   if (prefix && load.missing.length > 0) {
     return `All unexpected names start with "${prefix}": the values were saved from a wrapped model. Take the prefix away, or save the inner module.`;
   }
-  if (load.problems.length > 0) return "The state dict comes from a model with other sizes: create the model with the sizes it was saved with.";
+  if (load.problems.length > 0)
+    return "The state dict comes from a model with other sizes: create the model with the sizes it was saved with.";
   return strict ? "Pass `{ strict: false }` to load what matches." : "";
 }

@@ -25,17 +25,25 @@ const reciprocal = aten("reciprocal");
  *
  *     nn.utils.clipGradNorm_(model.parameters(), 1.0);
  */
-export function clipGradNorm_(parameters: Tensor | Iterable<Tensor>, maxNorm: number, options: ClipGradNormOptions = {}): Tensor {
+export function clipGradNorm_(
+  parameters: Tensor | Iterable<Tensor>,
+  maxNorm: number,
+  options: ClipGradNormOptions = {},
+): Tensor {
   const { normType = 2, errorIfNonfinite = false } = options;
-  if (typeof maxNorm !== "number") throw typeError("maxNorm", "a number", maxNorm, "Type `clipGradNorm_(model.parameters(), 1.0)`.");
+  if (typeof maxNorm !== "number")
+    throw typeError("maxNorm", "a number", maxNorm, "Type `clipGradNorm_(model.parameters(), 1.0)`.");
   const grads = gradsOf(parameters);
   const first = grads[0];
   if (first === undefined) return zero([]);
   const total = totalNorm(grads, normType, first);
   if (errorIfNonfinite && !Number.isFinite(total.item())) {
-    throw new UsageError(`The total norm of order ${normType} of the gradients is ${total.item()}, so they cannot be clipped.`, {
-      hint: "Set `errorIfNonfinite: false` to scale the gradients by it anyway, or look for the step at which they diverge.",
-    });
+    throw new UsageError(
+      `The total norm of order ${normType} of the gradients is ${total.item()}, so they cannot be clipped.`,
+      {
+        hint: "Set `errorIfNonfinite: false` to scale the gradients by it anyway, or look for the step at which they diverge.",
+      },
+    );
   }
   // A number divided by a tensor is the reciprocal times the number in the engine, also in the last bit.
   const coefficient = clamp(reciprocal(total.add(1e-6)).mul(maxNorm), { max: 1 });

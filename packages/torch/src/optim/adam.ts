@@ -1,9 +1,10 @@
 // Adam. The formulas and their order of operations are those of PyTorch's single-tensor code of the same version as the
 // engine, so results have the same bits; bias corrections are computed in double precision with C's pow.
-import { ConfigurationError } from "../errors.js";
-import { checkBoolean, checkNumber, checkOptions } from "../nn/arguments.js";
+
 import { describe } from "../check.js";
+import { ConfigurationError } from "../errors.js";
 import { type Handle, native } from "../native.js";
+import { checkBoolean, checkNumber, checkOptions } from "../nn/arguments.js";
 import { operator } from "../ops.js";
 import { handleOf, Tensor, wrapHandle } from "../tensor.js";
 import { type Bucket, gradientBuckets } from "./buckets.js";
@@ -118,9 +119,12 @@ export class Adam extends Optimizer {
     for (const name of ["amsgrad", "maximize"]) checkBoolean(name, group[name]);
     const betas = group.betas;
     if (!Array.isArray(betas) || betas.length !== 2 || !betas.every((beta) => beta >= 0 && beta < 1)) {
-      throw new ConfigurationError(`\`betas\` has to be two numbers from 0 up to, not including, 1, but is ${describe(betas)}.`, {
-        hint: "Type `{ betas: [0.9, 0.999] }`.",
-      });
+      throw new ConfigurationError(
+        `\`betas\` has to be two numbers from 0 up to, not including, 1, but is ${describe(betas)}.`,
+        {
+          hint: "Type `{ betas: [0.9, 0.999] }`.",
+        },
+      );
     }
   }
 

@@ -4,8 +4,8 @@ import { inspect } from "node:util";
 import { noGrad } from "../autograd/grad-mode.js";
 import { describe, typeError } from "../check.js";
 import { ConfigurationError, NotSupportedError, UsageError } from "../errors.js";
-import { addHook, type RemovableHandle } from "../nn/removable-handle.js";
 import { type Handle, native } from "../native.js";
+import { addHook, type RemovableHandle } from "../nn/removable-handle.js";
 import { operator } from "../ops.js";
 import { Tuple } from "../serialization/python-types.js";
 import { handleOf, recordTensors, Tensor } from "../tensor.js";
@@ -152,7 +152,8 @@ export abstract class Optimizer {
    * The given object becomes the group, as in PyTorch.
    */
   addParamGroup(group: { params: Tensor | Iterable<Tensor>; [option: string]: unknown }): void {
-    if (!isGroup(group)) throw typeError("group", "an object with `params`", group, "Type `{ params: layer.parameters(), lr: 0.01 }`.");
+    if (!isGroup(group))
+      throw typeError("group", "an object with `params`", group, "Type `{ params: layer.parameters(), lr: 0.01 }`.");
     const params = group.params instanceof Tensor ? [group.params] : this.#listOf(group.params, "params");
     this.#checkParams(params);
     for (const [name, value] of Object.entries(this.defaults)) {
@@ -174,19 +175,28 @@ export abstract class Optimizer {
     const seen = new Set<unknown>();
     params.forEach((param, i) => {
       if (!(param instanceof Tensor)) {
-        const hint = Array.isArray(param) ? "Pass `model.parameters()` rather than named ones." : "Pass `model.parameters()`.";
-        throw new TypeError(`${this.#name} can only optimize tensors, but parameter ${i} is ${describe(param)}.\n${hint}`);
+        const hint = Array.isArray(param)
+          ? "Pass `model.parameters()` rather than named ones."
+          : "Pass `model.parameters()`.";
+        throw new TypeError(
+          `${this.#name} can only optimize tensors, but parameter ${i} is ${describe(param)}.\n${hint}`,
+        );
       }
       if (!param.isLeaf) {
         throw new ConfigurationError(
           `${this.#name} cannot optimize parameter ${i} of shape [${param.shape.join(", ")}]: it is the result of an operation (${param.gradFn}).`,
-          { hint: "Optimize the tensors it was computed from, or make it one of its own with `new nn.Parameter(x.detach())`." },
+          {
+            hint: "Optimize the tensors it was computed from, or make it one of its own with `new nn.Parameter(x.detach())`.",
+          },
         );
       }
       if (taken.has(param)) {
-        throw new ConfigurationError(`Parameter ${i} of shape [${param.shape.join(", ")}] is in more than one parameter group.`, {
-          hint: "Put each parameter into one group only.",
-        });
+        throw new ConfigurationError(
+          `Parameter ${i} of shape [${param.shape.join(", ")}] is in more than one parameter group.`,
+          {
+            hint: "Put each parameter into one group only.",
+          },
+        );
       }
       if (seen.has(param)) {
         process.emitWarning(
@@ -201,7 +211,12 @@ export abstract class Optimizer {
   #listOf(value: unknown, name: string): unknown[] {
     const hint = `Type \`new ${this.#name}(model.parameters(), ...)\`.`;
     if (value instanceof Tensor) {
-      throw typeError(name, "a list of tensors or of parameter groups", value, `Put it into a list: \`new ${this.#name}([tensor], ...)\`.`);
+      throw typeError(
+        name,
+        "a list of tensors or of parameter groups",
+        value,
+        `Put it into a list: \`new ${this.#name}([tensor], ...)\`.`,
+      );
     }
     if (typeof (value as { parameters?: unknown } | null)?.parameters === "function") {
       throw new TypeError(
@@ -245,7 +260,8 @@ export abstract class Optimizer {
     const groups = this.paramGroups.map((group) => {
       const packed: Record<string, unknown> = {};
       for (const [name, value] of Object.entries(group)) {
-        if (name !== "params") packed[name in this.defaults ? snakeCase(name) : name] = Array.isArray(value) ? Tuple.from(value) : value;
+        if (name !== "params")
+          packed[name in this.defaults ? snakeCase(name) : name] = Array.isArray(value) ? Tuple.from(value) : value;
       }
       group.params.forEach((param, i) => {
         if (!positions.has(param)) positions.set(param, start + i);
@@ -271,7 +287,12 @@ export abstract class Optimizer {
   loadStateDict(stateDict: OptimizerStateDict | Record<string, unknown>): void {
     const { state: savedState, param_groups: savedGroups } = (stateDict ?? {}) as Record<string, unknown>;
     if (!Array.isArray(savedGroups) || typeof savedState !== "object" || savedState === null) {
-      throw typeError("stateDict", "an object with `state` and `param_groups`", stateDict, "Pass what `optimizer.stateDict()` returned.");
+      throw typeError(
+        "stateDict",
+        "an object with `state` and `param_groups`",
+        stateDict,
+        "Pass what `optimizer.stateDict()` returned.",
+      );
     }
     const byKey = this.#matchParams(savedGroups as Record<string, unknown>[]);
     const state = new Map<Tensor, Record<string, unknown>>();

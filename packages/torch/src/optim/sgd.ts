@@ -1,8 +1,8 @@
 // Stochastic gradient descent with momentum. The formulas and their order of operations are PyTorch's, so results have the
 // same bits.
 import { ConfigurationError } from "../errors.js";
-import { checkBoolean, checkNumber, checkOptions } from "../nn/arguments.js";
 import { type Handle, native } from "../native.js";
+import { checkBoolean, checkNumber, checkOptions } from "../nn/arguments.js";
 import { handleOf, type Tensor, wrapHandle } from "../tensor.js";
 import { type Bucket, gradientBuckets } from "./buckets.js";
 import { foreachAdd, foreachAdd_, foreachMulScalar_, foreachNeg, listOperator, releaseAll } from "./foreach.js";

@@ -44,15 +44,19 @@ export class ArchiveWriter {
   }
 }
 
-interface Opened {
+/** internal: an archive whose structure is known and checked, but whose elements are not read. */
+export interface OpenArchive {
   zip: ZipReader;
+  /** The value, with descriptions in the place of tensors. */
   root: unknown;
+  /** The pickle, as errors name it. */
   where: string;
+  /** The storages, by record. */
   uses: Map<string, StorageUse>;
 }
 
-// Everything but the elements: structure and sizes are checked before memory is taken for any of them.
-function open(source: ByteSource): Opened {
+/** internal: reads everything but the elements: structure and sizes are checked before memory is taken for any of them. */
+export function openArchive(source: ByteSource): OpenArchive {
   const zip = new ZipReader(source);
   const file = source.name;
   if (!zip.has("data.pkl")) throw foreign(file, "it is a zip archive without the record data.pkl.", "Name a file that was written by `save` or torch.save.");
@@ -80,20 +84,20 @@ function small(zip: ZipReader, name: string, file: string): string | null {
   return Buffer.from(zip.readSync(name)).toString("latin1");
 }
 
-function finish({ root, where }: Opened): unknown {
+function finish({ root, where }: OpenArchive): unknown {
   return finishGraph(root, where, (tensor) => tensor.made);
 }
 
 /** internal: the value in an archive. */
 export function readArchiveSync(source: ByteSource, mapLocation: MapLocation): unknown {
-  const opened = open(source);
+  const opened = openArchive(source);
   for (const [key, use] of opened.uses) makeViews(use, opened.zip.readSync(`data/${key}`), mapLocation);
   return finish(opened);
 }
 
 /** internal: the same; reading elements does not block the thread. */
 export async function readArchive(source: ByteSource, mapLocation: MapLocation): Promise<unknown> {
-  const opened = open(source);
+  const opened = openArchive(source);
   for (const [key, use] of opened.uses) makeViews(use, await opened.zip.read(`data/${key}`), mapLocation);
   return finish(opened);
 }

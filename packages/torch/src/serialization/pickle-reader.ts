@@ -306,7 +306,8 @@ class Machine {
   }
   #tuple(count: number): void {
     if (this.#stack.length < count) throw this.#fault("it takes a value that is not there");
-    const tuple = Tuple.from(this.#stack.slice(-count));
+    const tuple = new Tuple();
+    for (let i = this.#stack.length - count; i < this.#stack.length; i++) tuple.push(this.#stack[i]);
     this.#stack.length -= count;
     this.#stack.push(tuple);
   }

@@ -154,6 +154,9 @@ class Writer {
   }
 
   #object(value: object): void {
+    if (this.#open.has(value)) {
+      throw new TypeError(`${this.#where()} contains itself, which cannot be saved.\nSave data without cycles.`);
+    }
     const known = this.#objects.get(value);
     if (known !== undefined) return this.#refer(known);
     if (value instanceof PyFloat) return this.#float(value.value);
@@ -162,9 +165,6 @@ class Writer {
       this.#tensor(tensor);
       this.#objects.set(value, this.#note());
       return;
-    }
-    if (this.#open.has(value)) {
-      throw new TypeError(`${this.#where()} contains itself, which cannot be saved.\nSave data without cycles.`);
     }
     if (this.#open.size >= mostNesting) {
       throw new TypeError(`${this.#where()} is nested more than ${mostNesting} deep, which cannot be saved.\nSave a flatter structure.`);
@@ -357,5 +357,6 @@ function kindOf(value: unknown): string {
   if (typeof value === "function" && !("stateDict" in value)) return "a function";
   const name = (Object.getPrototypeOf(value) as { constructor?: { name?: string } } | null)?.constructor?.name;
   if (typeof value !== "object" && typeof value !== "function") return `a ${typeof value}`;
-  return name ? `${/^[AEIOU]/.test(name) ? "an" : "a"} ${name}` : "an object";
+  // "an Adam", "an SGD".
+  return name ? `${/^([AEIO]|[FLMNRSX][A-Z])/.test(name) ? "an" : "a"} ${name}` : "an object";
 }

@@ -160,7 +160,7 @@ export function makeViews(use: StorageUse, bytes: Uint8Array, mapLocation: MapLo
   const whole = bytes.subarray(0, count * itemSize(dtype));
   const lone = use.views.length === 1 && coversAll(use.views[0]!, count) ? use.views[0]! : null;
   let base = wrapHandle(native().fromBytes(whole, dtype, lone ? [...lone.shape] : [count]));
-  if (device !== "cpu") base = base.to(device);
+  if (device !== "cpu") base = operator("aten", "to.dtype_layout")(base, { device }) as Tensor;
   for (const view of use.views) view.made = finishTensor(lone ? base : asView(base, view), view);
 }
 

@@ -10,6 +10,8 @@ interface Entry {
   readonly name: string;
   readonly rawName: Buffer;
   readonly flags: number;
+  /** 0 for stored. Others may be in the directory (of TorchScript models, for example), but are not read. */
+  readonly method: number;
   readonly crc: number;
   readonly size: number;
   readonly offset: number;
@@ -85,6 +87,7 @@ export class ZipReader {
   // Where the record's data starts. Its own header must agree with the directory.
   #start(entry: Entry): number {
     const fault = (what: string): Error => damaged(this.#source.name, `the record "${entry.name}" ${what}.`);
+    if (entry.method !== 0) throw refused(this.#source.name, `the record "${entry.name}" is compressed.`, resave);
     const room = entry.limit - entry.offset;
     const fixed = 30 + entry.rawName.length;
     if (room < fixed) throw fault("overlaps the next one");
@@ -188,17 +191,17 @@ function parseDirectory(where: string, bytes: Buffer, count: number, directorySt
     const flags = bytes.readUInt16LE(at + 8);
     if (flags & 1) throw refused(where, `the record "${name}" is encrypted.`, resave);
     if (flags & ~0x0808) throw refused(where, `the record "${name}" uses zip features that checkpoints do not have.`, resave);
-    if (bytes.readUInt16LE(at + 10) !== 0) throw refused(where, `the record "${name}" is compressed.`, resave);
+    const method = bytes.readUInt16LE(at + 10);
     const extra = bytes.subarray(at + 46 + nameLength, at + 46 + nameLength + extraLength);
     const [size, stored, offset] = wideFields(
       [bytes.readUInt32LE(at + 24), bytes.readUInt32LE(at + 20), bytes.readUInt32LE(at + 42)],
       extra,
     );
-    if (size === undefined || stored === undefined || offset === undefined || size !== stored || bytes.readUInt16LE(at + 34) !== 0) {
+    if (size === undefined || stored === undefined || offset === undefined || (size !== stored && method === 0) || bytes.readUInt16LE(at + 34) !== 0) {
       throw damaged(where, `the sizes of the record "${name}" make no sense.`);
     }
-    if (offset + 30 + nameLength + size > directoryStart) throw damaged(where, `the record "${name}" reaches beyond the end of the data.`);
-    entries.push({ name, rawName, flags, crc: bytes.readUInt32LE(at + 16), size, offset, limit: directoryStart });
+    if (offset + 30 + nameLength + stored > directoryStart) throw damaged(where, `the record "${name}" reaches beyond the end of the data.`);
+    entries.push({ name, rawName, flags, method, crc: bytes.readUInt32LE(at + 16), size: stored, offset, limit: directoryStart });
     at = next;
   }
   if (at !== bytes.length) throw damaged(where, "its directory is longer than its entries.");

@@ -68,10 +68,13 @@ test("a sampler, a batch sampler and a collate function of one's own", () => {
 test("a collate function gets single samples of a TensorDataset", () => {
   const dataset = new data.TensorDataset(torch.arange(4));
   const loader = new data.DataLoader(dataset, { batchSize: 2, collateFn: (samples) => samples.map(([v]) => v.item()) });
-  assert.deepEqual([...loader], [
-    [0, 1],
-    [2, 3],
-  ]);
+  assert.deepEqual(
+    [...loader],
+    [
+      [0, 1],
+      [2, 3],
+    ],
+  );
 });
 
 test("a dataset of promises is read with for await, its order kept", async () => {
@@ -79,8 +82,14 @@ test("a dataset of promises is read with for await, its order kept", async () =>
   const seen: unknown[] = [];
   for await (const [x, n] of loader) seen.push([x.tolist(), n.tolist()]);
   assert.deepEqual(seen, [
-    [[[0], [1], [2]], [0, 2, 4]],
-    [[[3], [4]], [6, 8]],
+    [
+      [[0], [1], [2]],
+      [0, 2, 4],
+    ],
+    [
+      [[3], [4]],
+      [6, 8],
+    ],
   ]);
   assert.throws(() => [...loader], { name: "UsageError", message: /for await \(const batch of loader\)/ });
 });
@@ -150,7 +159,8 @@ test("a subclass with other arguments is told to define withSampler", () => {
       super(dataset, { batchSize: 2 });
     }
   }
-  const message = /Trying to inject custom `Sampler` into the `(NeedsMore|Fixed)` instance[^]*Define `withSampler\(sampler\)`/;
+  const message =
+    /Trying to inject custom `Sampler` into the `(NeedsMore|Fixed)` instance[\s\S]*Define `withSampler\(sampler\)`/;
   assert.throws(() => new NeedsMore("a", range(3), {}).withSampler([1]), { name: "ConfigurationError", message });
   assert.throws(() => new Fixed(range(3)).withSampler([1]), { name: "ConfigurationError", message });
 });
@@ -173,7 +183,7 @@ test("wrong options are refused with what to do", () => {
   refused({ shuffle: "yes" }, /`shuffle` to be a boolean/, "TypeError");
   refused({ sampler: 3 }, /`sampler`/, "TypeError");
   assert.throws(() => new data.DataLoader(new Stream(), { shuffle: true }), /cannot be used with an IterableDataset/);
-  assert.throws(() => new data.DataLoader(torch.ones([3]) as never), /got a Tensor[^]*TensorDataset/);
+  assert.throws(() => new data.DataLoader(torch.ones([3]) as never), /got a Tensor[\s\S]*TensorDataset/);
   assert.throws(() => new data.DataLoader(range(3), 4 as never), /batchSize: 64/);
 });
 

@@ -6,7 +6,10 @@ import { beforeEach, test } from "node:test";
 import * as torch from "@fabric-ts/torch";
 import { data, nn, type Tensor } from "@fabric-ts/torch";
 
-const golden = JSON.parse(readFileSync(new URL("../../test/golden/random.json", import.meta.url), "utf8")) as Record<string, never[]>;
+const golden = JSON.parse(readFileSync(new URL("../../test/golden/random.json", import.meta.url), "utf8")) as Record<
+  string,
+  never[]
+>;
 const range = (n: number) => Array.from({ length: n }, (_, i) => i);
 
 function entry(name: string): unknown[] {
@@ -35,7 +38,12 @@ test("randperm", () => {
   const long = torch.randperm(60000);
   const values = long.toTypedArray() as BigInt64Array;
   const [[hash, first]] = entry("randperm(60000)") as [[string, number[]]];
-  assert.equal(createHash("sha256").update(new Uint8Array(values.buffer, values.byteOffset, values.byteLength)).digest("hex"), hash);
+  assert.equal(
+    createHash("sha256")
+      .update(new Uint8Array(values.buffer, values.byteOffset, values.byteLength))
+      .digest("hex"),
+    hash,
+  );
   assert.deepEqual(long.tolist().slice(0, 8), first);
 });
 
@@ -62,7 +70,11 @@ test("BatchSampler", () => {
 
 test("a shuffling DataLoader draws its own seed before the sampler's", () => {
   const loader = new data.DataLoader(range(20), { batchSize: 6, shuffle: true });
-  for (const batches of entry("DataLoader(20, batch 6, shuffle)")) assert.deepEqual([...loader].map((batch) => batch.tolist()), batches);
+  for (const batches of entry("DataLoader(20, batch 6, shuffle)"))
+    assert.deepEqual(
+      [...loader].map((batch) => batch.tolist()),
+      batches,
+    );
 });
 
 test("the same order comes with for await", async () => {

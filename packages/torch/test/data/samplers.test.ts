@@ -50,7 +50,9 @@ test("a loader over a DistributedSampler gives each rank its batches", () => {
 });
 
 test("DistributedSampler repeats the order when there are fewer samples than processes", () => {
-  const all = [0, 1, 2, 3, 4].map((rank) => [...new data.DistributedSampler({ length: 2 }, { numReplicas: 5, rank, shuffle: false })]);
+  const all = [0, 1, 2, 3, 4].map((rank) => [
+    ...new data.DistributedSampler({ length: 2 }, { numReplicas: 5, rank, shuffle: false }),
+  ]);
   assert.deepEqual(all, [[0], [1], [0], [1], [0]]);
 });
 
@@ -63,10 +65,23 @@ test("SequentialSampler and BatchSampler", () => {
   const sampler = new data.SequentialSampler(rows);
   assert.deepEqual([...sampler], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
   const batches = new data.BatchSampler(sampler, 4);
-  assert.deepEqual([...batches], [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]);
+  assert.deepEqual(
+    [...batches],
+    [
+      [0, 1, 2, 3],
+      [4, 5, 6, 7],
+      [8, 9],
+    ],
+  );
   assert.equal(batches.length, 3);
   const full = new data.BatchSampler(sampler, 4, true);
-  assert.deepEqual([...full], [[0, 1, 2, 3], [4, 5, 6, 7]]);
+  assert.deepEqual(
+    [...full],
+    [
+      [0, 1, 2, 3],
+      [4, 5, 6, 7],
+    ],
+  );
   assert.equal(full.length, 2);
 });
 
@@ -80,7 +95,10 @@ test("BatchSampler takes another sampler, also as a subclass", () => {
       super(new data.SequentialSampler(rows), 2);
     }
   }
-  assert.throws(() => new Fixed().withSampler([1]), /can't inject a \(distributed\) sampler into your batch sampler[^]*withSampler/);
+  assert.throws(
+    () => new Fixed().withSampler([1]),
+    /can't inject a \(distributed\) sampler into your batch sampler[\s\S]*withSampler/,
+  );
 });
 
 test("SubsetRandomSampler gives each index once", () => {

@@ -53,7 +53,10 @@ const functionCases: Record<string, [call: (x: Tensor) => Tensor, shape: number[
   pairwiseDistance: [(x) => F.pairwiseDistance(x.narrow(0, 0, 2), x.narrow(0, 2, 2)), [4, 3]],
   "interpolate nearest": [(x) => F.interpolate(x, { scaleFactor: 2 }), [1, 1, 2, 2]],
   "interpolate bilinear": [(x) => F.interpolate(x, { size: [3, 4], mode: "bilinear" }), [1, 1, 2, 2]],
-  "interpolate bicubic": [(x) => F.interpolate(x, { scaleFactor: 1.5, mode: "bicubic", alignCorners: true }), [1, 1, 2, 2]],
+  "interpolate bicubic": [
+    (x) => F.interpolate(x, { scaleFactor: 1.5, mode: "bicubic", alignCorners: true }),
+    [1, 1, 2, 2],
+  ],
   "interpolate linear": [(x) => F.interpolate(x, { size: 5, mode: "linear" }), [1, 1, 3]],
   "interpolate area": [(x) => F.interpolate(x, { scaleFactor: 0.5, mode: "area" }), [1, 1, 4, 4]],
   attention: [(x) => F.scaledDotProductAttention(x, x, x), [2, 3, 4]],
@@ -78,8 +81,17 @@ test("attention takes boolean and additive masks", () => {
 });
 
 test("oneHot and embedding look up by number", () => {
-  assert.deepEqual(F.oneHot(torch.tensor([0, 2]), 3).tolist(), [[1, 0, 0], [0, 0, 1]]);
-  const table = torch.tensor([[3, 4], [0, 1]], { dtype: "float32" });
+  assert.deepEqual(F.oneHot(torch.tensor([0, 2]), 3).tolist(), [
+    [1, 0, 0],
+    [0, 0, 1],
+  ]);
+  const table = torch.tensor(
+    [
+      [3, 4],
+      [0, 1],
+    ],
+    { dtype: "float32" },
+  );
   assertClose(F.embedding(torch.tensor([0]), table, { maxNorm: 1 }), [0.6, 0.8]);
 });
 
@@ -93,7 +105,10 @@ test("losses of different shapes are refused or warned of", async () => {
   const warning = new Promise<Error>((resolve) => process.once("warning", resolve));
   F.mseLoss(torch.ones([3, 1]), torch.ones([3]));
   assert.match((await warning).message, /mseLoss got a target of shape \[3\] and an input of shape \[3, 1\]/);
-  assert.throws(() => F.binaryCrossEntropy(torch.ones([3, 1]), torch.ones([3])), /target of shape \[3\] for an input of shape \[3, 1\]/);
+  assert.throws(
+    () => F.binaryCrossEntropy(torch.ones([3, 1]), torch.ones([3])),
+    /target of shape \[3\] for an input of shape \[3, 1\]/,
+  );
 });
 
 test("softmax without a dimension says what to type", () => {

@@ -57,7 +57,10 @@ test("skipInit leaves values and the random state alone", () => {
 
 test("fans need two dimensions", () => {
   assert.deepEqual(nn.init.calculateFanInAndFanOut(torch.ones([4, 3, 2, 2])), { fanIn: 12, fanOut: 16 });
-  assert.throws(() => nn.init.xavierUniform_(torch.ones([3])), /two dimensions or more, but the tensor has the shape \[3\]/);
+  assert.throws(
+    () => nn.init.xavierUniform_(torch.ones([3])),
+    /two dimensions or more, but the tensor has the shape \[3\]/,
+  );
 });
 
 for (const [kind, expected] of Object.entries(clips)) {
@@ -65,7 +68,12 @@ for (const [kind, expected] of Object.entries(clips)) {
     torch.manualSeed(1234);
     const parameters = [3, 5].map((n) => torch.zeros([n], { requiresGrad: true }));
     for (const p of parameters) p.grad = torch.randn(p.shape);
-    const [maxNorm, normType] = { "2": [1, 2], "1": [0.5, 1], Infinity: [0.7, Number.POSITIVE_INFINITY], large: [100, 2] }[kind] as [number, number];
+    const [maxNorm, normType] = {
+      "2": [1, 2],
+      "1": [0.5, 1],
+      Infinity: [0.7, Number.POSITIVE_INFINITY],
+      large: [100, 2],
+    }[kind] as [number, number];
     const total = nn.utils.clipGradNorm_(parameters, maxNorm, { normType });
     assertClose(total, expected.total, "norm");
     parameters.forEach((p, i) => void assertClose(p.grad as Tensor, expected.grads[i] as number[], `gradient ${i}`));
@@ -76,7 +84,10 @@ test("clipGradNorm_ can refuse a norm that is not finite, and skips parameters w
   const p = torch.zeros([1], { requiresGrad: true });
   assert.equal(nn.utils.clipGradNorm_([p], 1).item(), 0);
   p.grad = torch.tensor([Number.NaN]);
-  assert.throws(() => nn.utils.clipGradNorm_(p, 1, { errorIfNonfinite: true }), /norm of order 2 .* is NaN, so they cannot be clipped/);
+  assert.throws(
+    () => nn.utils.clipGradNorm_(p, 1, { errorIfNonfinite: true }),
+    /norm of order 2 .* is NaN, so they cannot be clipped/,
+  );
 });
 
 test("clipGradValue_ cuts single elements off", () => {

@@ -13,7 +13,10 @@ const cases: Record<string, Make> = {
   "Linear without bias": [() => new nn.Linear(3, 2, { bias: false }), [2, 3]],
   Conv1d: [() => new nn.Conv1d(2, 2, 3, { padding: 1, stride: 2 }), [1, 2, 5]],
   Conv2d: [() => new nn.Conv2d(1, 2, 3, { padding: 1 }), [1, 1, 3, 3]],
-  "Conv2d same, dilated": [() => new nn.Conv2d(2, 2, 2, { padding: "same", dilation: 2, groups: 2, bias: false }), [1, 2, 3, 3]],
+  "Conv2d same, dilated": [
+    () => new nn.Conv2d(2, 2, 2, { padding: "same", dilation: 2, groups: 2, bias: false }),
+    [1, 2, 3, 3],
+  ],
   "Conv2d reflect": [() => new nn.Conv2d(1, 1, [3, 2], { padding: [1, 0], paddingMode: "reflect" }), [1, 1, 3, 3]],
   ConvTranspose1d: [() => new nn.ConvTranspose1d(2, 1, 3, { stride: 2 }), [1, 2, 3]],
   ConvTranspose2d: [() => new nn.ConvTranspose2d(1, 1, 2, { stride: 2, outputPadding: 1 }), [1, 1, 2, 2]],
@@ -25,7 +28,10 @@ const cases: Record<string, Make> = {
   "BatchNorm2d plain": [() => new nn.BatchNorm2d(2, { affine: false, trackRunningStats: false }), [2, 2, 2, 2]],
   Dropout: [() => new nn.Dropout(0.25), [3, 4]],
   MaxPool2d: [() => new nn.MaxPool2d(2), [1, 1, 4, 4]],
-  "MaxPool2d with options": [() => new nn.MaxPool2d([3, 2], { stride: 1, padding: [1, 0], ceilMode: true }), [1, 1, 3, 3]],
+  "MaxPool2d with options": [
+    () => new nn.MaxPool2d([3, 2], { stride: 1, padding: [1, 0], ceilMode: true }),
+    [1, 1, 3, 3],
+  ],
   AvgPool2d: [() => new nn.AvgPool2d(2, { stride: 1 }), [1, 1, 3, 3]],
   AdaptiveAvgPool2d: [() => new nn.AdaptiveAvgPool2d([1, null]), [1, 1, 4, 3]],
   Flatten: [() => new nn.Flatten(), [1, 2, 2]],
@@ -68,7 +74,10 @@ function check(name: string, module: nn.Module<[Tensor], Tensor>, input: Tensor)
   assert.equal(grads.length, expected.grads.length);
   grads.forEach((values, i) => void assertClose(values, expected.grads[i] as number[], `gradient ${i}`));
   const buffers = module.namedBuffers();
-  assert.deepEqual(buffers.map(([key]) => key), Object.keys(expected.state));
+  assert.deepEqual(
+    buffers.map(([key]) => key),
+    Object.keys(expected.state),
+  );
   for (const [key, buffer] of buffers) assertClose(buffer, expected.state[key] as number[], key);
 }
 
@@ -95,7 +104,13 @@ test("every case of the Python file is checked", () => {
 });
 
 test("evaluation mode turns dropout off and takes running statistics", () => {
-  const x = torch.tensor([[1, 2], [3, 6]], { dtype: "float32" });
+  const x = torch.tensor(
+    [
+      [1, 2],
+      [3, 6],
+    ],
+    { dtype: "float32" },
+  );
   assert.deepEqual(new nn.Dropout(0.9).eval()(x).tolist(), x.tolist());
   const norm = new nn.BatchNorm1d(2, { eps: 0 });
   norm(x);
@@ -125,24 +140,48 @@ test("layers take dtype and device, and the defaults otherwise", () => {
 
 test("wrong arguments say what to type", () => {
   const loose = nn as unknown as Record<string, new (...args: unknown[]) => unknown>;
-  const make = (name: string, ...args: unknown[]) => () => new (loose[name] as new (...args: unknown[]) => unknown)(...args);
-  assert.throws(make("Linear", 10, 2, false), /Expected `options` to be an object of named options, but got false\.\n.*new nn\.Linear\(10, 2, \{ bias: false \}\)/);
+  const make =
+    (name: string, ...args: unknown[]) =>
+    () =>
+      new (loose[name] as new (...args: unknown[]) => unknown)(...args);
+  assert.throws(
+    make("Linear", 10, 2, false),
+    /Expected `options` to be an object of named options, but got false\.\n.*new nn\.Linear\(10, 2, \{ bias: false \}\)/,
+  );
   assert.throws(make("Linear", -1, 2), /`inFeatures` has to be at least 0, but is -1/);
   assert.throws(make("Linear", "10", 2), /Expected `inFeatures` to be a whole number, but got "10"/);
-  assert.throws(make("Conv2d", 1, 16, 3, 2), /named options, but got 2\.\n.*new nn\.Conv2d\(1, 16, 3, \{ stride: 2, padding: 1 \}\)/);
-  assert.throws(make("Conv2d", 1, 16, 3, { padding_mode: "zeros" }), /Unknown option `padding_mode`\.\nIt is called `paddingMode` here/);
+  assert.throws(
+    make("Conv2d", 1, 16, 3, 2),
+    /named options, but got 2\.\n.*new nn\.Conv2d\(1, 16, 3, \{ stride: 2, padding: 1 \}\)/,
+  );
+  assert.throws(
+    make("Conv2d", 1, 16, 3, { padding_mode: "zeros" }),
+    /Unknown option `padding_mode`\.\nIt is called `paddingMode` here/,
+  );
   assert.throws(make("Conv2d", 3, 16, 3, { groups: 2 }), /cannot be split into 2 groups/);
   assert.throws(make("Conv2d", 1, 1, 3, { stride: 2, padding: "same" }), /works only with a stride of 1/);
   assert.throws(make("Dropout", 1.5), /`p` has to be between 0 and 1, but is 1\.5/);
   assert.throws(make("Embedding", 3, 2, { paddingIdx: 3 }), /`paddingIdx` is 3, but the table has 3 rows/);
   assert.throws(make("GroupNorm", 3, 4), /4 channels cannot be split into 3 groups/);
   assert.throws(make("Softmax"), /new nn\.Softmax\(-1\)/);
-  assert.throws(make("CrossEntropyLoss", { reduction: "average" }), /`reduction` is "average", but has to be one of "mean", "sum", "none"/);
+  assert.throws(
+    make("CrossEntropyLoss", { reduction: "average" }),
+    /`reduction` is "average", but has to be one of "mean", "sum", "none"/,
+  );
 });
 
 test("Embedding.fromPretrained shares and freezes its table", () => {
-  const table = torch.tensor([[1, 2], [3, 4]], { dtype: "float32" });
+  const table = torch.tensor(
+    [
+      [1, 2],
+      [3, 4],
+    ],
+    { dtype: "float32" },
+  );
   const embedding = nn.Embedding.fromPretrained(table);
   assert.equal(embedding.weight.requiresGrad, false);
-  assert.deepEqual(embedding(torch.tensor([1, 0])).tolist(), [[3, 4], [1, 2]]);
+  assert.deepEqual(embedding(torch.tensor([1, 0])).tolist(), [
+    [3, 4],
+    [1, 2],
+  ]);
 });

@@ -42,7 +42,7 @@ test("fields of any name, private fields and getters work", () => {
   class Odd extends nn.Module<[number], number> {
     override name = "odd";
     override length = 3;
-    prototype = 1;
+    override prototype = 1;
     #secret = 4;
     get secret() {
       return this.#secret;
@@ -65,15 +65,36 @@ test("a module without forward says so when called", () => {
 
 test("members are found in definition order, and in PyTorch's order in the state dict", () => {
   const net = new Net();
-  assert.deepEqual(net.namedParameters().map(([name]) => name), ["scale", "norm.weight", "norm.bias", "fc.weight", "fc.bias"]);
-  assert.deepEqual(net.namedBuffers().map(([name]) => name), [
-    "mask", "cache", "norm.running_mean", "norm.running_var", "norm.num_batches_tracked",
-  ]);
-  assert.deepEqual(net.namedModules().map(([name]) => name), ["", "norm", "fc"]);
-  assert.deepEqual(net.namedModules("net").map(([name]) => name), ["net", "net.norm", "net.fc"]);
-  assert.deepEqual(net.namedChildren().map(([name]) => name), ["norm", "fc"]);
+  assert.deepEqual(
+    net.namedParameters().map(([name]) => name),
+    ["scale", "norm.weight", "norm.bias", "fc.weight", "fc.bias"],
+  );
+  assert.deepEqual(
+    net.namedBuffers().map(([name]) => name),
+    ["mask", "cache", "norm.running_mean", "norm.running_var", "norm.num_batches_tracked"],
+  );
+  assert.deepEqual(
+    net.namedModules().map(([name]) => name),
+    ["", "norm", "fc"],
+  );
+  assert.deepEqual(
+    net.namedModules("net").map(([name]) => name),
+    ["net", "net.norm", "net.fc"],
+  );
+  assert.deepEqual(
+    net.namedChildren().map(([name]) => name),
+    ["norm", "fc"],
+  );
   assert.deepEqual(Object.keys(net.stateDict()), [
-    "scale", "mask", "norm.weight", "norm.bias", "norm.running_mean", "norm.running_var", "norm.num_batches_tracked", "fc.weight", "fc.bias",
+    "scale",
+    "mask",
+    "norm.weight",
+    "norm.bias",
+    "norm.running_mean",
+    "norm.running_var",
+    "norm.num_batches_tracked",
+    "fc.weight",
+    "fc.bias",
   ]);
   assert.deepEqual(net.parameters(false), [net.scale]);
   assert.deepEqual(net.buffers(false), [net.mask, net.cache]);
@@ -82,15 +103,27 @@ test("members are found in definition order, and in PyTorch's order in the state
 test("assigning, replacing and deleting a member counts at once", () => {
   const net = new Net();
   net.fc = new nn.Linear(2, 5, { bias: false });
-  assert.deepEqual(net.namedParameters().map(([name]) => name), ["scale", "norm.weight", "norm.bias", "fc.weight"]);
+  assert.deepEqual(
+    net.namedParameters().map(([name]) => name),
+    ["scale", "norm.weight", "norm.bias", "fc.weight"],
+  );
   net.fc = null;
-  assert.deepEqual(net.namedChildren().map(([name]) => name), ["norm"]);
+  assert.deepEqual(
+    net.namedChildren().map(([name]) => name),
+    ["norm"],
+  );
   Reflect.deleteProperty(net, "norm");
   assert.deepEqual(net.parameters(), [net.scale]);
   net.registerParameter("late", new nn.Parameter(torch.ones([1])));
   net.registerModule("extra", new nn.Identity());
-  assert.deepEqual(net.namedParameters().map(([name]) => name), ["scale", "late"]);
-  assert.deepEqual(net.namedChildren().map(([name]) => name), ["extra"]);
+  assert.deepEqual(
+    net.namedParameters().map(([name]) => name),
+    ["scale", "late"],
+  );
+  assert.deepEqual(
+    net.namedChildren().map(([name]) => name),
+    ["extra"],
+  );
 });
 
 test("a parameter or module that occurs twice counts once", () => {
@@ -107,7 +140,10 @@ test("a parameter or module that occurs twice counts once", () => {
     }
   }
   const tied = new Tied();
-  assert.deepEqual(tied.namedParameters().map(([name]) => name), ["embedding.weight"]);
+  assert.deepEqual(
+    tied.namedParameters().map(([name]) => name),
+    ["embedding.weight"],
+  );
   assert.equal(tied.modules().length, 3);
   assert.deepEqual(Object.keys(tied.stateDict()), ["embedding.weight", "head.weight", "again.weight"]);
   tied.double();
@@ -133,7 +169,10 @@ test("paths lead to submodules, parameters and buffers", () => {
   assert.equal(net.getSubmodule(""), net);
   assert.deepEqual(net.getParameter("0.fc.weight").shape, [1, 2]);
   assert.deepEqual(net.getBuffer("0.norm.running_var").tolist(), [1, 1]);
-  assert.throws(() => net.getSubmodule("0.fd"), /Sequential has no module "0\.fd": Net has no "fd"\.\nIt has: norm, fc\./);
+  assert.throws(
+    () => net.getSubmodule("0.fd"),
+    /Sequential has no module "0\.fd": Net has no "fd"\.\nIt has: norm, fc\./,
+  );
   assert.throws(() => net.getParameter("0.fc.gain"), /Linear has no "gain"\.\nIt has: weight, bias\./);
 });
 
@@ -166,16 +205,24 @@ test("train and eval reach all modules", () => {
   const net = new Net();
   assert.equal(net.training, true);
   assert.equal(net.eval(), net);
-  assert.deepEqual(net.modules().map((m) => m.training), [false, false, false]);
+  assert.deepEqual(
+    net.modules().map((m) => m.training),
+    [false, false, false],
+  );
   net.train();
-  assert.deepEqual(net.modules().map((m) => m.training), [true, true, true]);
+  assert.deepEqual(
+    net.modules().map((m) => m.training),
+    [true, true, true],
+  );
 });
 
 test("to converts in place and keeps parameters, gradients and integers what they are", () => {
   const net = new Net();
   const parameters = net.parameters();
   const optimizer = new optim.SGD(parameters, { lr: 0.1 });
-  net(torch.ones([2, 2])).sum().backward();
+  net(torch.ones([2, 2]))
+    .sum()
+    .backward();
   const grad = net.fc?.weight.grad;
   assert.equal(net.to("float64"), net);
   net.parameters().forEach((parameter, i) => void assert.equal(parameter, parameters[i]));
@@ -208,12 +255,17 @@ test("zeroGrad drops gradients or zeroes them, requiresGrad_ freezes", () => {
   model.zeroGrad();
   assert.equal(model.weight.grad, null);
   model.requiresGrad_(false);
-  assert.deepEqual(model.parameters().map((p) => p.requiresGrad), [false, false]);
+  assert.deepEqual(
+    model.parameters().map((p) => p.requiresGrad),
+    [false, false],
+  );
 });
 
 test("apply visits children before their parent", () => {
   const order: string[] = [];
-  new nn.Sequential(new nn.Linear(1, 1), new nn.Sequential(new nn.ReLU())).apply((m) => void order.push(m.constructor.name));
+  new nn.Sequential(new nn.Linear(1, 1), new nn.Sequential(new nn.ReLU())).apply(
+    (m) => void order.push(m.constructor.name),
+  );
   assert.deepEqual(order, ["Linear", "ReLU", "Sequential", "Sequential"]);
 });
 
@@ -237,14 +289,25 @@ test("a state dict shares memory, has no history, and loads into another model",
 test("assign makes the given tensors the module's own", () => {
   const net = nn.init.skipInit(() => new nn.Linear(2, 1, { device: "meta" }));
   const weight = torch.tensor([[1, 2]], { dtype: "float32" });
-  net.loadStateDict(new Map([["weight", weight], ["bias", torch.zeros([1])]]), { assign: true });
+  net.loadStateDict(
+    new Map([
+      ["weight", weight],
+      ["bias", torch.zeros([1])],
+    ]),
+    { assign: true },
+  );
   assert.ok(net.weight instanceof nn.Parameter);
   assert.equal(net(torch.ones([2])).item(), 3);
 });
 
 test("loading complains as PyTorch does", () => {
   const model = new nn.Sequential(new nn.Linear(2, 1), new nn.Linear(1, 1));
-  const state = { "0.weight": torch.ones([1, 3]), "0.bias": torch.ones([1]), "1.weight": torch.ones([1, 1]), other: torch.ones([1]) };
+  const state = {
+    "0.weight": torch.ones([1, 3]),
+    "0.bias": torch.ones([1]),
+    "1.weight": torch.ones([1, 1]),
+    other: torch.ones([1]),
+  };
   assert.throws(
     () => model.loadStateDict(state),
     (error: Error) => {
@@ -260,7 +323,10 @@ test("loading complains as PyTorch does", () => {
   );
   const { other: _, ...rest } = state;
   const right = { ...rest, "0.weight": torch.ones([1, 2]) };
-  assert.deepEqual(model.loadStateDict({ ...right, more: 1 }, { strict: false }), { missingKeys: ["1.bias"], unexpectedKeys: ["more"] });
+  assert.deepEqual(model.loadStateDict({ ...right, more: 1 }, { strict: false }), {
+    missingKeys: ["1.bias"],
+    unexpectedKeys: ["more"],
+  });
   assert.deepEqual(numbers(model.getParameter("0.weight")), [1, 1]);
   const wrapped = Object.fromEntries(Object.entries(model.stateDict()).map(([key, value]) => [`module.${key}`, value]));
   assert.throws(() => model.loadStateDict(wrapped), /saved from a wrapped model/);
@@ -301,7 +367,10 @@ test("buffers and parameters outlive a scope in which their module was made", ()
 });
 
 test("modules print as in PyTorch", () => {
-  const model = new nn.Sequential(new nn.Linear(1, 2), new nn.Sequential({ act: new nn.ReLU(), norm: new nn.LayerNorm(2) }));
+  const model = new nn.Sequential(
+    new nn.Linear(1, 2),
+    new nn.Sequential({ act: new nn.ReLU(), norm: new nn.LayerNorm(2) }),
+  );
   const text = [
     "Sequential(",
     "  (0): Linear(in_features=1, out_features=2, bias=True)",
@@ -313,25 +382,43 @@ test("modules print as in PyTorch", () => {
   ].join("\n");
   assert.equal(String(model), text);
   assert.equal(inspect(model), text);
-  assert.equal(String(new nn.ModuleDict({ a: new nn.Dropout(0.1, { inplace: true }) })), "ModuleDict(\n  (a): Dropout(p=0.1, inplace=True)\n)");
+  assert.equal(
+    String(new nn.ModuleDict({ a: new nn.Dropout(0.1, { inplace: true }) })),
+    "ModuleDict(\n  (a): Dropout(p=0.1, inplace=True)\n)",
+  );
   assert.equal(String(new nn.Parameter(torch.ones([1]))), "Parameter containing:\ntensor([1.], requires_grad=True)");
 });
 
 test("containers hold modules in order", () => {
   const list = new nn.ModuleList([new nn.Linear(1, 2), new nn.Linear(2, 3)]);
   list.append(new nn.Linear(3, 4)).insert(0, new nn.Linear(9, 1));
-  assert.deepEqual([...list].map((m) => m.outFeatures), [1, 2, 3, 4]);
+  assert.deepEqual(
+    [...list].map((m) => m.outFeatures),
+    [1, 2, 3, 4],
+  );
   assert.equal(list.length, 4);
   assert.equal(list.at(-1)?.outFeatures, 4);
-  assert.deepEqual(list.namedParameters().map(([name]) => name).slice(0, 3), ["0.weight", "0.bias", "1.weight"]);
+  assert.deepEqual(
+    list
+      .namedParameters()
+      .map(([name]) => name)
+      .slice(0, 3),
+    ["0.weight", "0.bias", "1.weight"],
+  );
   const dict = new nn.ModuleDict({ "10": new nn.ReLU(), b: new nn.Linear(1, 1) });
   dict.set("2", new nn.ReLU());
   assert.deepEqual([...dict.keys()], ["10", "b", "2"]);
-  assert.deepEqual(dict.namedChildren().map(([name]) => name), ["10", "b", "2"]);
+  assert.deepEqual(
+    dict.namedChildren().map(([name]) => name),
+    ["10", "b", "2"],
+  );
   assert.equal(dict.delete("b"), true);
   assert.throws(() => dict.get("b"), /no module called "b"/);
   const parameters = new nn.ParameterList([torch.ones([1]), torch.ones([2])]);
-  assert.deepEqual(parameters.namedParameters().map(([name]) => name), ["0", "1"]);
+  assert.deepEqual(
+    parameters.namedParameters().map(([name]) => name),
+    ["0", "1"],
+  );
   assert.throws(() => (list as unknown as () => void)(), /A ModuleList cannot be called/);
   const sequential = new nn.Sequential(new nn.Linear(1, 2), new nn.ReLU()).append(new nn.Linear(2, 1));
   assert.equal(sequential.length, 3);

@@ -30,14 +30,17 @@ export function accepted(x: Tensor, two: Two): void {
   const sequential = new nn.Sequential(new Plain(), new nn.ReLU());
   const y: Tensor = sequential(x);
   const chain = new nn.Sequential(new Two(), new nn.Identity());
-  check<Equal<Parameters<typeof chain>, [Tensor, number]>>();
+  const result: Tensor = chain(x, 1);
+  const longest = new nn.Sequential(new Two(), new nn.Identity(), new nn.ReLU(), new Two());
+  const end: string = longest(x, 1);
   const spread: nn.Sequential = new nn.Sequential(...[new nn.Linear(1, 1), new nn.Linear(1, 1)]);
   const list = new nn.ModuleList([new nn.Linear(1, 1)]);
   for (const layer of list) check<Equal<typeof layer, nn.Linear>>();
   const any: nn.AnyModule[] = [two, sequential, list, new nn.CrossEntropyLoss()];
   const parameters: torch.Tensor[] = two.parameters();
   const self: Two = two.to("cpu").eval().train().double();
-  void [text, plain, y, spread, any, parameters, self];
+  const longer: nn.Module<[Tensor], Tensor> = new nn.ConvTranspose1d(1, 1, 1);
+  void [text, plain, y, result, end, spread, any, parameters, self, longer];
 }
 
 export function refused(x: Tensor, two: Two): void {
@@ -57,8 +60,12 @@ export function refused(x: Tensor, two: Two): void {
   nn.functional.mseLoss(x, x, { reduction: "average" });
   // @ts-expect-error forward is missing
   class Missing extends nn.Module<[Tensor], Tensor> {}
-  // @ts-expect-error forward does not fit the type arguments
-  class Wrong extends nn.Module<[Tensor], Tensor> { forward(x: Tensor): number { return x.ndim; } }
+  class Wrong extends nn.Module<[Tensor], Tensor> {
+    // @ts-expect-error forward does not fit the type arguments
+    forward(x: Tensor): number {
+      return x.ndim;
+    }
+  }
   void [y, Missing, Wrong];
 }
 

@@ -28,7 +28,10 @@ function make(values: Nested, dtype: Case["dtype"]): Tensor {
 }
 
 function camel(options: Record<string, unknown>): Record<string, never> {
-  const entries = Object.entries(options).map(([name, value]) => [name.replace(/_(.)/g, (_, c: string) => c.toUpperCase()), value]);
+  const entries = Object.entries(options).map(([name, value]) => [
+    name.replace(/_(.)/g, (_, c: string) => c.toUpperCase()),
+    value,
+  ]);
   return Object.fromEntries(entries) as Record<string, never>;
 }
 
@@ -54,7 +57,9 @@ for (const c of golden.cases) {
     );
     const state: Record<string, Record<string, unknown>> = {};
     for (const [key, record] of optimizer.stateDict().state) {
-      state[key] = Object.fromEntries(Object.entries(record).map(([name, value]) => [name, (value as Tensor).tolist()]));
+      state[key] = Object.fromEntries(
+        Object.entries(record).map(([name, value]) => [name, (value as Tensor).tolist()]),
+      );
     }
     assert.deepEqual(state, c.state);
   });

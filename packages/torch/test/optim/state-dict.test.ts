@@ -131,8 +131,8 @@ test("loaded moments take their parameter's dtype, steps do not", () => {
   const source = new optim.Adam([params()[0] as Tensor]);
   train(source, 0, 2);
   optimizer.loadStateDict(source.stateDict());
-  assert.equal((optimizer.state.get(half)?.exp_avg as Tensor).dtype, "bfloat16");
-  assert.equal((optimizer.stateDict().state.get(0)?.step as Tensor).dtype, "float32");
+  assert.equal((optimizer.state.get(half) as { exp_avg: Tensor }).exp_avg.dtype, "bfloat16");
+  assert.equal((optimizer.stateDict().state.get(0) as { step: Tensor }).step.dtype, "float32");
 });
 
 test("a state dictionary that does not fit is refused and changes nothing", () => {
@@ -141,7 +141,10 @@ test("a state dictionary that does not fit is refused and changes nothing", () =
   const twoGroups = new optim.SGD([{ params: [p] }, { params: [q] }], { lr: 1 }).stateDict();
   const onlyOne = new optim.SGD([p], { lr: 1 }).stateDict();
   assert.throws(() => optimizer.loadStateDict(twoGroups), /has 2 parameter groups, but the optimizer has 1/);
-  assert.throws(() => optimizer.loadStateDict(onlyOne), /Group 0 of the loaded state has 1 parameters, but the optimizer's has 2/);
+  assert.throws(
+    () => optimizer.loadStateDict(onlyOne),
+    /Group 0 of the loaded state has 1 parameters, but the optimizer's has 2/,
+  );
   assert.throws(() => optimizer.loadStateDict({} as never), TypeError);
   assert.equal(optimizer.paramGroups[0]?.lr, 0.1);
 });

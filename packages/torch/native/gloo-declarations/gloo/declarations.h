@@ -1,5 +1,5 @@
 // Python's LibTorch contains Gloo but ships none of its headers, which ProcessGroupGloo.hpp includes. This declares what
-// that header names. The addon only passes Gloo's objects on: it never makes one, calls one or derives from one, so the
+// that header names. The addon only passes Gloo's objects on: it never makes one and never derives from one, so the
 // layout of these classes does not matter. Used only where the real headers are missing.
 #pragma once
 
@@ -12,7 +12,10 @@
 
 namespace gloo {
 
-class Context;
+class Context {
+ public:
+  void setTimeout(std::chrono::milliseconds timeout);
+};
 
 struct Exception : public std::runtime_error {
   using std::runtime_error::runtime_error;

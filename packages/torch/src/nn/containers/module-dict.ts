@@ -11,7 +11,10 @@ import { checkModule } from "./sequential.js";
  *     heads = new nn.ModuleDict({ actor: new nn.Linear(64, 4), critic: new nn.Linear(64, 1) });
  *     forward(x: Tensor, head: string) { return this.heads.get(head)(x); }
  */
-export class ModuleDict<T extends AnyModule = AnyModule> extends Module<unknown[], unknown> implements Iterable<[string, T]> {
+export class ModuleDict<T extends AnyModule = AnyModule>
+  extends Module<unknown[], unknown>
+  implements Iterable<[string, T]>
+{
   constructor(modules: Readonly<Record<string, T>> | Iterable<readonly [string, T]> = {}) {
     super();
     if (typeof modules !== "object" || modules === null) {
@@ -29,7 +32,10 @@ export class ModuleDict<T extends AnyModule = AnyModule> extends Module<unknown[
   /** The module of a name. Throws when there is none. */
   get(name: string): T {
     const found = this[moduleState].children.get(name);
-    if (!found) throw new RangeError(`The dict has no module called "${name}". It has: ${[...this.keys()].join(", ") || "none"}.`);
+    if (!found)
+      throw new RangeError(
+        `The dict has no module called "${name}". It has: ${[...this.keys()].join(", ") || "none"}.`,
+      );
     return found as T;
   }
 
@@ -69,6 +75,8 @@ export class ModuleDict<T extends AnyModule = AnyModule> extends Module<unknown[
   }
 
   forward(): unknown {
-    throw new NotSupportedError("A ModuleDict cannot be called.", { hint: "Call one of its modules: `dict.get(name)(x)`." });
+    throw new NotSupportedError("A ModuleDict cannot be called.", {
+      hint: "Call one of its modules: `dict.get(name)(x)`.",
+    });
   }
 }

@@ -54,7 +54,8 @@ export class ModuleList<T extends AnyModule = AnyModule> extends Module<unknown[
   /** Puts a module in the place of another. */
   set(index: number, module: T): this {
     const name = String(index < 0 ? index + this.length : index);
-    if (!this[moduleState].children.has(name)) throw new RangeError(`The list has ${this.length} modules, none at ${index}.`);
+    if (!this[moduleState].children.has(name))
+      throw new RangeError(`The list has ${this.length} modules, none at ${index}.`);
     this[moduleState].children.set(name, checkModule(name, module));
     return this;
   }
@@ -64,6 +65,8 @@ export class ModuleList<T extends AnyModule = AnyModule> extends Module<unknown[
   }
 
   forward(): unknown {
-    throw new NotSupportedError("A ModuleList cannot be called.", { hint: "Call its modules one by one, or take `nn.Sequential`." });
+    throw new NotSupportedError("A ModuleList cannot be called.", {
+      hint: "Call its modules one by one, or take `nn.Sequential`.",
+    });
   }
 }

@@ -25,8 +25,12 @@ export class ParameterList extends Module<unknown[], unknown> implements Iterabl
 
   /** Adds a parameter at the end. */
   append(parameter: Tensor): this {
-    if (!(parameter instanceof Tensor)) throw typeError("parameter", "a Parameter", parameter, "Type `new nn.Parameter(tensor)`.");
-    this[moduleState].parameters.set(String(this.length), parameter instanceof Parameter ? parameter : new Parameter(parameter));
+    if (!(parameter instanceof Tensor))
+      throw typeError("parameter", "a Parameter", parameter, "Type `new nn.Parameter(tensor)`.");
+    this[moduleState].parameters.set(
+      String(this.length),
+      parameter instanceof Parameter ? parameter : new Parameter(parameter),
+    );
     return this;
   }
 
@@ -35,10 +39,14 @@ export class ParameterList extends Module<unknown[], unknown> implements Iterabl
   }
 
   forward(): unknown {
-    throw new NotSupportedError("A ParameterList cannot be called.", { hint: "Take its parameters with `list.at(0)`." });
+    throw new NotSupportedError("A ParameterList cannot be called.", {
+      hint: "Take its parameters with `list.at(0)`.",
+    });
   }
 
   override extraRepr(): string {
-    return [...this].map((p, i) => `(${i}): Parameter containing: [torch.${p.dtype} of size ${p.shape.join("x")}]`).join("\n");
+    return [...this]
+      .map((p, i) => `(${i}): Parameter containing: [torch.${p.dtype} of size ${p.shape.join("x")}]`)
+      .join("\n");
   }
 }

@@ -4,18 +4,18 @@ import type { Tensor } from "../../tensor.js";
 import { type AnyModule, Module } from "../module.js";
 import { isModule, moduleState } from "../module-state.js";
 
-// biome-ignore lint/suspicious/noExplicitAny: what a module gives or takes does not matter in the middle of a chain
-type Any = any;
-
 /**
  * Passes its input through modules, one after the other. Takes the arguments of the first, gives the result of the last.
  * Names are numbers, or given: `new nn.Sequential({ fc: new nn.Linear(2, 2), act: new nn.ReLU() })`.
  *
  *     const net = new nn.Sequential(new nn.Linear(784, 128), new nn.ReLU(), new nn.Linear(128, 10));
  */
-export class Sequential<A extends unknown[] = [Tensor], R = Tensor> extends Module<A, R> implements Iterable<AnyModule> {
+export class Sequential<A extends unknown[] = [Tensor], R = Tensor>
+  extends Module<A, R>
+  implements Iterable<AnyModule>
+{
   constructor(only: Module<A, R>);
-  constructor(first: Module<A, Any>, ...rest: [...AnyModule[], Module<Any, R>]);
+  constructor(first: Module<A, unknown>, ...rest: [...AnyModule[], Module<never, R>]);
   constructor(...modules: AnyModule[]);
   constructor(named: Readonly<Record<string, AnyModule>> | ReadonlyMap<string, AnyModule>);
   constructor(...given: unknown[]) {
@@ -23,7 +23,8 @@ export class Sequential<A extends unknown[] = [Tensor], R = Tensor> extends Modu
     const children = this[moduleState].children;
     const [first] = given;
     if (given.length === 1 && typeof first === "object" && first !== null && !Array.isArray(first)) {
-      for (const [name, module] of first instanceof Map ? first : Object.entries(first)) children.set(name, checkModule(name, module));
+      for (const [name, module] of first instanceof Map ? first : Object.entries(first))
+        children.set(name, checkModule(name, module));
     } else {
       if (Array.isArray(first)) throw typeError("modules", "modules", first, "Type `new nn.Sequential(...list)`.");
       given.forEach((module, i) => void children.set(String(i), checkModule(String(i), module)));
@@ -65,7 +66,12 @@ export class Sequential<A extends unknown[] = [Tensor], R = Tensor> extends Modu
 /** internal: refuses what is no module. */
 export function checkModule(name: string, module: unknown): AnyModule {
   if (!isModule(module)) {
-    throw typeError(name, "a Module", module, typeof module === "function" ? "Layers are made with `new`; functions go into `forward`." : undefined);
+    throw typeError(
+      name,
+      "a Module",
+      module,
+      typeof module === "function" ? "Layers are made with `new`; functions go into `forward`." : undefined,
+    );
   }
   return module;
 }

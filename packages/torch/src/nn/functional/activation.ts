@@ -194,6 +194,11 @@ export function logSoftmax(input: Tensor, dim: number, options: SoftmaxOptions =
 
 function checkDim(name: string, dim: unknown): void {
   if (typeof dim !== "number") {
-    throw typeError("dim", "the number of a dimension", dim, `Type \`nn.functional.${name}(x, -1)\` for the last dimension.`);
+    throw typeError(
+      "dim",
+      "the number of a dimension",
+      dim,
+      `Type \`nn.functional.${name}(x, -1)\` for the last dimension.`,
+    );
   }
 }

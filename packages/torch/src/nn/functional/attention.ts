@@ -1,7 +1,8 @@
 // Scaled dot-product attention: the engine's own operator where it has one, otherwise composed from others.
+
+import { ConfigurationError } from "../../errors.js";
 import { native } from "../../native.js";
 import type { Tensor } from "../../tensor.js";
-import { ConfigurationError } from "../../errors.js";
 import { aten } from "../aten.js";
 import { dropout } from "./dropout.js";
 
@@ -22,11 +23,16 @@ const ones = aten("ones");
 let hasFused: boolean | undefined;
 
 /** `softmax(query @ key.T * scale + mask) @ value`: shapes `[..., L, E]`, `[..., S, E]`, `[..., S, V]` -> `[..., L, V]`. */
-export function scaledDotProductAttention(query: Tensor, key: Tensor, value: Tensor, options: AttentionOptions = {}): Tensor {
+export function scaledDotProductAttention(
+  query: Tensor,
+  key: Tensor,
+  value: Tensor,
+  options: AttentionOptions = {},
+): Tensor {
   const { attnMask = null, dropoutP = 0, isCausal = false, scale = null } = options;
   if (attnMask !== null && isCausal) {
     throw new ConfigurationError("`attnMask` and `isCausal: true` exclude each other.", {
-      hint: "Put the causal part into the mask: `torch.ones([L, S], { dtype: \"bool\" }).tril()`.",
+      hint: 'Put the causal part into the mask: `torch.ones([L, S], { dtype: "bool" }).tril()`.',
     });
   }
   hasFused ??= native().hasOperator("aten", "scaled_dot_product_attention");

@@ -32,7 +32,12 @@ export interface TransposedConvolutionOptions {
 }
 
 type Conv = (input: Tensor, weight: Tensor, bias?: Tensor | null, options?: ConvolutionOptions) => Tensor;
-type ConvTranspose = (input: Tensor, weight: Tensor, bias?: Tensor | null, options?: TransposedConvolutionOptions) => Tensor;
+type ConvTranspose = (
+  input: Tensor,
+  weight: Tensor,
+  bias?: Tensor | null,
+  options?: TransposedConvolutionOptions,
+) => Tensor;
 
 function convolution(name: string): Conv {
   const operator = aten(name);

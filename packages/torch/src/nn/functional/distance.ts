@@ -12,7 +12,11 @@ export function cosineSimilarity(x1: Tensor, x2: Tensor, options: { dim?: number
 }
 
 /** The `p`-norm (2) of `x1 - x2 + eps` along the last dimension. */
-export function pairwiseDistance(x1: Tensor, x2: Tensor, options: { p?: number; eps?: number; keepdim?: boolean } = {}): Tensor {
+export function pairwiseDistance(
+  x1: Tensor,
+  x2: Tensor,
+  options: { p?: number; eps?: number; keepdim?: boolean } = {},
+): Tensor {
   return pairwiseDistance_(x1, x2, options.p ?? 2, options.eps ?? 1e-6, options.keepdim ?? false);
 }
 

@@ -30,7 +30,13 @@ export function dropout2d(input: Tensor, p: number | DropoutOptions = 0.5, optio
 
 type Operator = (input: Tensor, p: number, training: boolean) => Tensor;
 
-function run(plain: Operator, inplace: Operator, input: Tensor, p: number | DropoutOptions, more: DropoutOptions): Tensor {
+function run(
+  plain: Operator,
+  inplace: Operator,
+  input: Tensor,
+  p: number | DropoutOptions,
+  more: DropoutOptions,
+): Tensor {
   const options = typeof p === "object" ? p : more;
   const probability = checkNumber("p", typeof p === "object" ? (p.p ?? 0.5) : p, 0, 1);
   return (options.inplace ? inplace : plain)(input, probability, options.training ?? true);

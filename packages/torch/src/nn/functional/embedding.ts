@@ -1,8 +1,9 @@
 // Looking up rows of a table.
+
+import { noGrad } from "../../autograd/grad-mode.js";
 import { ConfigurationError } from "../../errors.js";
 import type { Tensor } from "../../tensor.js";
 import { aten } from "../aten.js";
-import { noGrad } from "../../autograd/grad-mode.js";
 
 /** Options of `embedding`. */
 export interface EmbeddingLookup {

@@ -39,18 +39,31 @@ const operators: Record<string, string> = {
 
 /** Resizes the dimensions after batch and channels: shape `[N, C, ...]` -> `[N, C, ...size]`. */
 export function interpolate(input: Tensor, options: InterpolateOptions): Tensor {
-  const { size, scaleFactor, mode = "nearest", alignCorners, recomputeScaleFactor = false, antialias = false } = options;
+  const {
+    size,
+    scaleFactor,
+    mode = "nearest",
+    alignCorners,
+    recomputeScaleFactor = false,
+    antialias = false,
+  } = options;
   checkWord("mode", mode, modes);
   const dims = input.ndim - 2;
   const smooth = mode.endsWith("linear") || mode === "bicubic";
   if (!smooth && alignCorners !== undefined) {
-    throw new ConfigurationError(`\`alignCorners\` works with the modes linear, bilinear, bicubic and trilinear, not with "${mode}".`);
+    throw new ConfigurationError(
+      `\`alignCorners\` works with the modes linear, bilinear, bicubic and trilinear, not with "${mode}".`,
+    );
   }
   if ((size === undefined) === (scaleFactor === undefined)) {
-    throw new ConfigurationError("Give exactly one of `size` and `scaleFactor`.", { hint: "Type `interpolate(x, { scaleFactor: 2 })`." });
+    throw new ConfigurationError("Give exactly one of `size` and `scaleFactor`.", {
+      hint: "Type `interpolate(x, { scaleFactor: 2 })`.",
+    });
   }
   if (antialias && !(dims === 2 && (mode === "bilinear" || mode === "bicubic"))) {
-    throw new ConfigurationError("`antialias` works only for two spatial dimensions in the modes bilinear and bicubic.");
+    throw new ConfigurationError(
+      "`antialias` works only for two spatial dimensions in the modes bilinear and bicubic.",
+    );
   }
   let outputSize = size === undefined ? null : each("size", size, dims);
   let factors = scaleFactor === undefined ? null : each("scaleFactor", scaleFactor, dims);
@@ -64,17 +77,24 @@ export function interpolate(input: Tensor, options: InterpolateOptions): Tensor 
   }
   const name = antialias ? `_upsample_${mode}2d_aa.vec` : operators[`${mode}${dims}`];
   if (name === undefined) {
-    throw new ConfigurationError(`The mode "${mode}" does not fit an input with ${dims} spatial dimensions (shape [${input.shape.join(", ")}]).`, {
-      hint: "linear is for one, bilinear and bicubic are for two, trilinear is for three.",
-    });
+    throw new ConfigurationError(
+      `The mode "${mode}" does not fit an input with ${dims} spatial dimensions (shape [${input.shape.join(", ")}]).`,
+      {
+        hint: "linear is for one, bilinear and bicubic are for two, trilinear is for three.",
+      },
+    );
   }
-  return smooth ? aten(name)(input, outputSize, alignCorners ?? false, factors) : aten(name)(input, outputSize, factors);
+  return smooth
+    ? aten(name)(input, outputSize, alignCorners ?? false, factors)
+    : aten(name)(input, outputSize, factors);
 }
 
 function each(name: string, value: number | readonly number[], dims: number): number[] {
   if (typeof value === "number") return new Array<number>(dims).fill(value);
   if (value.length !== dims) {
-    throw new ConfigurationError(`\`${name}\` has ${value.length} numbers, but the input has ${dims} spatial dimensions.`);
+    throw new ConfigurationError(
+      `\`${name}\` has ${value.length} numbers, but the input has ${dims} spatial dimensions.`,
+    );
   }
   return [...value];
 }

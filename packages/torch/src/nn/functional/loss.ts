@@ -190,7 +190,10 @@ function checkSameShape(name: string, input: Tensor, target: Tensor): void {
   const a = input.shape;
   const b = target.shape;
   if (sameShape(a, b)) return;
-  throw new ConfigurationError(`${name} got a target of shape [${b.join(", ")}] for an input of shape [${a.join(", ")}].`, {
-    hint: "Give both the same shape, for example with `target.viewAs(input)`.",
-  });
+  throw new ConfigurationError(
+    `${name} got a target of shape [${b.join(", ")}] for an input of shape [${a.join(", ")}].`,
+    {
+      hint: "Give both the same shape, for example with `target.viewAs(input)`.",
+    },
+  );
 }

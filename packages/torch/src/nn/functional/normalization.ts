@@ -55,8 +55,11 @@ function checkBatch(shape: number[]): void {
   let values = 1;
   for (let i = 0; i < shape.length; i++) if (i !== 1) values *= shape[i] as number;
   if (values === 1) {
-    throw new ConfigurationError(`Expected more than 1 value per channel when training, but got an input of shape [${shape.join(", ")}].`, {
-      hint: "A batch of one has no variance: take a greater batch (`dropLast: true` in the DataLoader), or call `model.eval()`.",
-    });
+    throw new ConfigurationError(
+      `Expected more than 1 value per channel when training, but got an input of shape [${shape.join(", ")}].`,
+      {
+        hint: "A batch of one has no variance: take a greater batch (`dropLast: true` in the DataLoader), or call `model.eval()`.",
+      },
+    );
   }
 }

@@ -12,7 +12,11 @@ const pad_ = aten("pad");
  * Pads by pairs `[before, after]` from the last dimension on: `pad(x, [1, 1, 2, 2])` adds one column at both sides and two
  * rows above and below. Negative sizes cut off.
  */
-export function pad(input: Tensor, sizes: readonly number[], options: { mode?: PaddingMode; value?: number } = {}): Tensor {
+export function pad(
+  input: Tensor,
+  sizes: readonly number[],
+  options: { mode?: PaddingMode; value?: number } = {},
+): Tensor {
   const { mode = "constant", value = null } = options;
   checkWord("mode", mode, ["constant", "reflect", "replicate", "circular"]);
   return pad_(input, sizes, mode, value);

@@ -1,7 +1,15 @@
 // The activation layers: each wraps the function of the same name in functional/activation.ts.
 import type { Tensor } from "../../tensor.js";
+import {
+  checkBoolean,
+  checkNumber,
+  checkOptions,
+  checkSize,
+  checkWord,
+  type FactoryOptions,
+  factory,
+} from "../arguments.js";
 import { aten } from "../aten.js";
-import { checkBoolean, checkNumber, checkOptions, checkSize, checkWord, type FactoryOptions, factory } from "../arguments.js";
 import * as F from "../functional/activation.js";
 import { Module } from "../module.js";
 import { Parameter } from "../parameter.js";
@@ -358,6 +366,9 @@ export class PReLU extends Module<[Tensor], Tensor> {
 }
 
 function checkDim(layer: string, dim: unknown): number {
-  if (dim === undefined) throw new TypeError(`nn.${layer} needs the dimension along which the values sum to one.\nType \`new nn.${layer}(-1)\` for the last one.`);
+  if (dim === undefined)
+    throw new TypeError(
+      `nn.${layer} needs the dimension along which the values sum to one.\nType \`new nn.${layer}(-1)\` for the last one.`,
+    );
   return checkNumber("dim", dim);
 }

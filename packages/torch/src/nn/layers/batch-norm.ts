@@ -1,8 +1,8 @@
 // Normalization over the batch, with running statistics for evaluation.
 import { ConfigurationError } from "../../errors.js";
 import type { Tensor } from "../../tensor.js";
-import { aten } from "../aten.js";
 import { checkBoolean, checkNumber, checkOptions, checkSize, type FactoryOptions, factory } from "../arguments.js";
+import { aten } from "../aten.js";
 import { batchNorm } from "../functional/normalization.js";
 import { ones_, zeros_ } from "../init.js";
 import { Module } from "../module.js";

@@ -1,7 +1,7 @@
 // A layer that is linear in each of two inputs.
 import type { Tensor } from "../../tensor.js";
-import { aten } from "../aten.js";
 import { checkBoolean, checkOptions, checkSize, factory } from "../arguments.js";
+import { aten } from "../aten.js";
 import { bilinear } from "../functional/linear.js";
 import { uniform_ } from "../init.js";
 import { Module } from "../module.js";

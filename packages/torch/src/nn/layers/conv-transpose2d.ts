@@ -1,7 +1,7 @@
 // Transposed convolution over images.
 import type { Tensor } from "../../tensor.js";
 import { convTranspose2d, type Sizes } from "../functional/convolution.js";
-import { Convolution, type ConvOptions, outputPaddingFor } from "./convolution.js";
+import { type ConvOptions, Convolution, outputPaddingFor } from "./convolution.js";
 
 /** Options of the transposed convolutions: `padding` cuts off the output, `outputPadding` adds to one side of it. */
 export interface ConvTranspose2dOptions extends Omit<ConvOptions, "padding" | "paddingMode"> {
@@ -21,6 +21,12 @@ export class ConvTranspose2d extends Convolution<[input: Tensor, outputSize?: re
   forward(input: Tensor, outputSize?: readonly number[]): Tensor {
     const { stride, dilation, groups } = this;
     const outputPadding = outputPaddingFor(this, input, outputSize);
-    return convTranspose2d(input, this.weight, this.bias, { stride, padding: this.padding as number[], outputPadding, dilation, groups });
+    return convTranspose2d(input, this.weight, this.bias, {
+      stride,
+      padding: this.padding as number[],
+      outputPadding,
+      dilation,
+      groups,
+    });
   }
 }

@@ -1,7 +1,7 @@
 // Convolution over volumes.
 import type { Tensor } from "../../tensor.js";
 import { conv3d, type Sizes } from "../functional/convolution.js";
-import { Convolution, type ConvOptions, padded } from "./convolution.js";
+import { type ConvOptions, Convolution, padded } from "./convolution.js";
 
 /** Convolution: shape `[N, inChannels, D, H, W]` -> `[N, outChannels, D', H', W']`. */
 export class Conv3d extends Convolution<[Tensor]> {
@@ -11,7 +11,8 @@ export class Conv3d extends Convolution<[Tensor]> {
 
   forward(input: Tensor): Tensor {
     const { stride, padding, dilation, groups } = this;
-    if (this.paddingMode === "zeros") return conv3d(input, this.weight, this.bias, { stride, padding, dilation, groups });
+    if (this.paddingMode === "zeros")
+      return conv3d(input, this.weight, this.bias, { stride, padding, dilation, groups });
     return conv3d(padded(this, input), this.weight, this.bias, { stride, dilation, groups });
   }
 }

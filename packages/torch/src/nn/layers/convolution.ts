@@ -1,8 +1,16 @@
 // internal: what the convolution layers share: checks, parameters, their first values and their text.
 import { ConfigurationError } from "../../errors.js";
 import type { Tensor } from "../../tensor.js";
+import {
+  checkBoolean,
+  checkOptions,
+  checkSize,
+  checkSizes,
+  checkWord,
+  type FactoryOptions,
+  factory,
+} from "../arguments.js";
 import { aten } from "../aten.js";
-import { checkBoolean, checkOptions, checkSize, checkSizes, checkWord, type FactoryOptions, factory } from "../arguments.js";
 import type { Sizes } from "../functional/convolution.js";
 import { type PaddingMode, pad } from "../functional/padding.js";
 import { calculateFanInAndFanOut, kaimingUniform_, uniform_ } from "../init.js";
@@ -54,8 +62,20 @@ export abstract class Convolution<A extends unknown[]> extends Module<A, Tensor>
     super();
     const name = new.target.name;
     const example = `new nn.${name}(1, 16, 3, { stride: 2, padding: 1 })`;
-    checkOptions(options, transposed ? names.filter((n) => n !== "paddingMode") : names.filter((n) => n !== "outputPadding"), example);
-    const { stride = 1, padding = 0, dilation = 1, groups = 1, bias = true, paddingMode = "zeros", outputPadding = 0 } = options;
+    checkOptions(
+      options,
+      transposed ? names.filter((n) => n !== "paddingMode") : names.filter((n) => n !== "outputPadding"),
+      example,
+    );
+    const {
+      stride = 1,
+      padding = 0,
+      dilation = 1,
+      groups = 1,
+      bias = true,
+      paddingMode = "zeros",
+      outputPadding = 0,
+    } = options;
     this.inChannels = checkSize("inChannels", inChannels, 1, example);
     this.outChannels = checkSize("outChannels", outChannels, 1, example);
     this.kernelSize = checkSizes("kernelSize", kernelSize, dims, 1, example);
@@ -69,14 +89,20 @@ export abstract class Convolution<A extends unknown[]> extends Module<A, Tensor>
     this.groups = checkSize("groups", groups, 1, example);
     this.paddingMode = checkWord("paddingMode", paddingMode, ["zeros", "reflect", "replicate", "circular"]);
     if (inChannels % groups !== 0 || outChannels % groups !== 0) {
-      throw new ConfigurationError(`${inChannels} input and ${outChannels} output channels cannot be split into ${groups} groups.`, {
-        hint: "Both numbers have to be divisible by `groups`.",
-      });
+      throw new ConfigurationError(
+        `${inChannels} input and ${outChannels} output channels cannot be split into ${groups} groups.`,
+        {
+          hint: "Both numbers have to be divisible by `groups`.",
+        },
+      );
     }
     if (padding === "same" && this.stride.some((step) => step !== 1)) {
-      throw new ConfigurationError(`\`padding: "same"\` works only with a stride of 1, but the stride is ${pyTuple(this.stride)}.`, {
-        hint: "Give the padding as a number.",
-      });
+      throw new ConfigurationError(
+        `\`padding: "same"\` works only with a stride of 1, but the stride is ${pyTuple(this.stride)}.`,
+        {
+          hint: "Give the padding as a number.",
+        },
+      );
     }
     const made = factory(options);
     const channels = transposed ? [inChannels, outChannels / groups] : [outChannels, inChannels / groups];
@@ -127,7 +153,11 @@ export function padded(layer: AnyConvolution, input: Tensor): Tensor {
 }
 
 /** internal: the output padding that leads to `outputSize`, within what the stride leaves open. */
-export function outputPaddingFor(layer: AnyConvolution, input: Tensor, outputSize: readonly number[] | undefined): number[] {
+export function outputPaddingFor(
+  layer: AnyConvolution,
+  input: Tensor,
+  outputSize: readonly number[] | undefined,
+): number[] {
   if (outputSize === undefined) return layer.outputPadding;
   const { kernelSize, stride, dilation } = layer;
   const padding = layer.padding as number[];
@@ -136,9 +166,15 @@ export function outputPaddingFor(layer: AnyConvolution, input: Tensor, outputSiz
   const wanted = outputSize.slice(-dims);
   return wanted.map((size, d) => {
     const step = stride[d] as number;
-    const least = ((spatial[d] as number) - 1) * step - 2 * (padding[d] as number) + (dilation[d] as number) * ((kernelSize[d] as number) - 1) + 1;
+    const least =
+      ((spatial[d] as number) - 1) * step -
+      2 * (padding[d] as number) +
+      (dilation[d] as number) * ((kernelSize[d] as number) - 1) +
+      1;
     if (size < least || size >= least + step) {
-      throw new ConfigurationError(`\`outputSize\` asks for ${size} in dimension ${d}, but only ${least} to ${least + step - 1} can be had from an input of ${spatial[d]}.`);
+      throw new ConfigurationError(
+        `\`outputSize\` asks for ${size} in dimension ${d}, but only ${least} to ${least + step - 1} can be had from an input of ${spatial[d]}.`,
+      );
     }
     return size - least;
   });

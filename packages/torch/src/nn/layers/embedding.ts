@@ -1,13 +1,14 @@
 // A table of vectors that are looked up by number.
+
+import { noGrad } from "../../autograd/grad-mode.js";
 import { typeError } from "../../check.js";
 import { ConfigurationError } from "../../errors.js";
 import { Tensor } from "../../tensor.js";
-import { aten } from "../aten.js";
 import { checkBoolean, checkNumber, checkOptions, checkSize, type FactoryOptions, factory } from "../arguments.js";
+import { aten } from "../aten.js";
 import { type EmbeddingLookup, embedding, paddingRow } from "../functional/embedding.js";
 import { isSkippingInit, normal_ } from "../init.js";
 import { Module } from "../module.js";
-import { noGrad } from "../../autograd/grad-mode.js";
 import { Parameter } from "../parameter.js";
 import { pyBool, pyFloat } from "../python-text.js";
 
@@ -50,7 +51,9 @@ export class Embedding extends Module<[Tensor], Tensor> {
       if (!(weight instanceof Tensor)) throw typeError("weight", "a Tensor", weight);
       const shape = weight.shape;
       if (shape.length !== 2 || shape[0] !== numEmbeddings || shape[1] !== embeddingDim) {
-        throw new ConfigurationError(`\`weight\` has the shape [${shape.join(", ")}] instead of [${numEmbeddings}, ${embeddingDim}].`);
+        throw new ConfigurationError(
+          `\`weight\` has the shape [${shape.join(", ")}] instead of [${numEmbeddings}, ${embeddingDim}].`,
+        );
       }
       this.weight = new Parameter(weight);
     }
@@ -62,7 +65,9 @@ export class Embedding extends Module<[Tensor], Tensor> {
     if (!(embeddings instanceof Tensor)) throw typeError("embeddings", "a Tensor", embeddings);
     const [rows, columns] = embeddings.shape;
     if (rows === undefined || columns === undefined || embeddings.ndim !== 2) {
-      throw new ConfigurationError(`\`embeddings\` has to have two dimensions, but has the shape [${embeddings.shape.join(", ")}].`);
+      throw new ConfigurationError(
+        `\`embeddings\` has to have two dimensions, but has the shape [${embeddings.shape.join(", ")}].`,
+      );
     }
     const made = new Embedding(rows, columns, { ...lookup, weight: embeddings });
     made.weight.requiresGrad = !freeze;

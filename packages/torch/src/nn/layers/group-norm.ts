@@ -1,8 +1,8 @@
 // Normalization over groups of channels.
 import { ConfigurationError } from "../../errors.js";
 import type { Tensor } from "../../tensor.js";
-import { aten } from "../aten.js";
 import { checkBoolean, checkNumber, checkOptions, checkSize, type FactoryOptions, factory } from "../arguments.js";
+import { aten } from "../aten.js";
 import { groupNorm } from "../functional/normalization.js";
 import { ones_, zeros_ } from "../init.js";
 import { Module } from "../module.js";

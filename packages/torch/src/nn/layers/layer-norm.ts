@@ -1,8 +1,8 @@
 // Normalization over the last dimensions.
 import { ConfigurationError } from "../../errors.js";
 import type { Tensor } from "../../tensor.js";
-import { aten } from "../aten.js";
 import { checkBoolean, checkNumber, checkOptions, checkSize, type FactoryOptions, factory } from "../arguments.js";
+import { aten } from "../aten.js";
 import { layerNorm } from "../functional/normalization.js";
 import { ones_, zeros_ } from "../init.js";
 import { Module } from "../module.js";
@@ -35,7 +35,9 @@ export class LayerNorm extends Module<[Tensor], Tensor> {
     checkOptions(options, ["eps", "elementwiseAffine", "bias", "dtype", "device"], example);
     const shape = typeof normalizedShape === "number" ? [normalizedShape] : normalizedShape;
     if (!Array.isArray(shape) || shape.length === 0) {
-      throw new ConfigurationError("`normalizedShape` has to be a number or a list of numbers.", { hint: `Type \`${example}\`.` });
+      throw new ConfigurationError("`normalizedShape` has to be a number or a list of numbers.", {
+        hint: `Type \`${example}\`.`,
+      });
     }
     this.normalizedShape = shape.map((size, i) => checkSize(`normalizedShape[${i}]`, size, 1, example));
     this.eps = checkNumber("eps", options.eps ?? 1e-5);

@@ -1,7 +1,7 @@
 // A linear layer.
 import type { Tensor } from "../../tensor.js";
-import { aten } from "../aten.js";
 import { checkBoolean, checkOptions, checkSize, type FactoryOptions, factory } from "../arguments.js";
+import { aten } from "../aten.js";
 import { linear } from "../functional/linear.js";
 import { calculateFanInAndFanOut, kaimingUniform_, uniform_ } from "../init.js";
 import { Module } from "../module.js";

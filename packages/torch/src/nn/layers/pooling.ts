@@ -35,7 +35,9 @@ abstract class MaxPool extends Module<[Tensor], Tensor> {
   }
 
   override extraRepr(): string {
-    const [kernel, stride, padding, dilation] = [this.kernelSize, this.stride, this.padding, this.dilation].map(pyNumberOrTuple);
+    const [kernel, stride, padding, dilation] = [this.kernelSize, this.stride, this.padding, this.dilation].map(
+      pyNumberOrTuple,
+    );
     return `kernel_size=${kernel}, stride=${stride}, padding=${padding}, dilation=${dilation}, ceil_mode=${pyBool(this.ceilMode)}`;
   }
 }

@@ -6,7 +6,6 @@ import { pyTuple } from "../python-text.js";
 
 /** Gives back what it gets. Arguments of the constructor are ignored, so that it can stand in for any layer. */
 export class Identity extends Module<[Tensor], Tensor> {
-  // biome-ignore lint/complexity/noUselessConstructor: takes and drops any arguments
   constructor(..._ignored: unknown[]) {
     super();
   }

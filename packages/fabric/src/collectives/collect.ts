@@ -1,0 +1,33 @@
+// Collectives over the tensors of a nested collection.
+import { type Device, Tensor, type TypedArray } from "@fabric-ts/torch";
+import { applyToCollection } from "../utilities/apply-to-collection.js";
+import { convertToTensors } from "../utilities/convert.js";
+
+/** What a collective returns for what it is given: numbers, booleans and typed arrays become tensors, containers stay. */
+export type Collected<T> = T extends number | bigint | boolean | TypedArray
+  ? Tensor
+  : T extends Tensor | string | null | undefined
+    ? T
+    : T extends object
+      ? { [K in keyof T]: Collected<T[K]> }
+      : T;
+
+/** internal: converts to tensors on `device`, runs the collective on one after the other, and rebuilds the collection. */
+export async function collect<T>(
+  data: T,
+  device: Device,
+  collective: (tensor: Tensor) => Promise<Tensor>,
+): Promise<Collected<T>> {
+  const converted = convertToTensors(data, device);
+  const isTensor = (value: unknown): boolean => value instanceof Tensor;
+  const given: Tensor[] = [];
+  applyToCollection(converted, isTensor, (tensor: Tensor) => {
+    given.push(tensor);
+    return tensor;
+  });
+  const results: Tensor[] = [];
+  // In order, so that all ranks exchange the same tensor at the same time.
+  for (const tensor of given) results.push(await collective(tensor));
+  let next = 0;
+  return applyToCollection(converted, isTensor, () => results[next++]) as Collected<T>;
+}

@@ -1,0 +1,574 @@
+// The user's whole API, read from top to bottom. What is behind each method is in the folder of its subject.
+import { autograd, ConfigurationError, type Device, nn, type optim, Tensor, UsageError } from "@fabric-ts/torch";
+import type { Accelerator } from "./accelerators/accelerator.js";
+import type { CheckpointPath } from "./checkpoint/checkpoint-io.js";
+import { type CheckpointFilter, checkFilter } from "./checkpoint/state.js";
+import { type Collected, collect } from "./collectives/collect.js";
+import { reduceOp } from "./collectives/reduce-op.js";
+import { Connector, type ConnectorOptions, connectorOptionNames, isCliUsed } from "./connector.js";
+import type { Logger } from "./loggers/logger.js";
+import type { BackwardOptions } from "./precision/precision.js";
+import { SingleDeviceStrategy } from "./strategies/single-device.js";
+import type { AllReduceOptions, GatherOptions, Strategy } from "./strategies/strategy.js";
+import { nullContext, within } from "./utilities/context.js";
+import { convertTensorsToScalars } from "./utilities/convert.js";
+import { checkOptions, className, describe } from "./utilities/describe.js";
+import { rememberDevice } from "./utilities/device-dtype-module.js";
+import { distributedSampler, needsDistributedSampler } from "./utilities/distributed-sampler.js";
+import { moveDataToDevice } from "./utilities/move-data-to-device.js";
+import { rankZeroWarn } from "./utilities/rank-zero.js";
+import { type SeedOptions, seedEverything } from "./utilities/seed.js";
+import { type AnyDataLoader, FabricDataLoader } from "./wrappers/dataloader.js";
+import { FabricModule, partsOf } from "./wrappers/module.js";
+import { type FabricOptimizer, wrapOptimizer } from "./wrappers/optimizer.js";
+import { checkDataLoaders, checkOptimizers, splitOptions, warnOfSeveralDevices } from "./wrappers/setup-arguments.js";
+import type {
+  DataLoaders,
+  Optimizers,
+  SetupDataLoadersOptions,
+  SetupOptions,
+  SetupOptionsWithScheduler,
+  SetupResult,
+  WrappedDataLoaders,
+  WrappedOptimizers,
+} from "./wrappers/setup-types.js";
+import { isWrapped, unwrapObjects } from "./wrappers/wrap.js";
+
+/** Options of `Fabric`. */
+export interface FabricOptions extends ConnectorOptions {
+  /** Objects whose methods `fabric.call` calls. */
+  callbacks?: object | readonly object[];
+  /** Receivers of `fabric.log`. */
+  loggers?: Logger | readonly Logger[];
+}
+
+/**
+ * Takes care of devices, precision and processes, so that a training loop written for one CPU runs anywhere.
+ *
+ *     const fabric = new Fabric({ accelerator: "cpu", devices: 2 });
+ *     await fabric.launch();
+ *     const [model, optimizer] = fabric.setup(rawModel, rawOptimizer);
+ *     const loader = fabric.setupDataLoaders(rawLoader);
+ *     for (const [x, y] of loader) {
+ *       optimizer.zeroGrad();
+ *       const loss = nn.functional.crossEntropy(model(x), y);
+ *       fabric.backward(loss);
+ *       optimizer.step();
+ *     }
+ */
+export class Fabric {
+  /** How the model runs on the devices. */
+  readonly strategy: Strategy;
+  /** The hardware. */
+  readonly accelerator: Accelerator;
+  readonly #callbacks: object[];
+  readonly #loggers: Logger[];
+  #launched: "no" | "launching" | "yes" = "no";
+
+  /** @throws TypeError for unknown options, ConfigurationError for values that cannot work */
+  constructor(options: FabricOptions = {}) {
+    checkOptions("Fabric", options, [...connectorOptionNames, "callbacks", "loggers"]);
+    const { callbacks = [], loggers = [], ...connectorOptions } = options;
+    const connector = new Connector(connectorOptions);
+    this.strategy = connector.strategy;
+    this.accelerator = connector.accelerator;
+    this.#callbacks = listOf(callbacks);
+    this.#loggers = listOf(loggers);
+    this.#prepareRun();
+  }
+
+  // Where this process is
+
+  /** The device of this process. */
+  get device(): Device {
+    return this.strategy.rootDevice;
+  }
+  /** Rank of this process among all. */
+  get globalRank(): number {
+    return this.strategy.globalRank;
+  }
+  /** Rank of this process among those of its machine. */
+  get localRank(): number {
+    return this.strategy.localRank;
+  }
+  /** Number of this machine. */
+  get nodeRank(): number {
+    return this.strategy.nodeRank;
+  }
+  /** Number of processes. */
+  get worldSize(): number {
+    return this.strategy.worldSize;
+  }
+  /** True on the process with global rank 0. */
+  get isGlobalZero(): boolean {
+    return this.strategy.isGlobalZero;
+  }
+  /** All loggers. */
+  get loggers(): readonly Logger[] {
+    return this.#loggers;
+  }
+  /** The first logger. */
+  get logger(): Logger {
+    const [first] = this.#loggers;
+    if (first) return first;
+    throw new UsageError("Fabric has no loggers.", { hint: "Give some: `new Fabric({ loggers: [...] })`." });
+  }
+  /** All callbacks. */
+  get callbacks(): readonly object[] {
+    return this.#callbacks;
+  }
+
+  // Starting
+
+  /**
+   * Creates the processes, connects them, and runs `fn` in each, where one is given. The process that you started only
+   * supervises: its `launch()` does not return. With one device everything stays in this process.
+   */
+  launch(): Promise<void>;
+  launch<A extends unknown[], R>(fn: (fabric: this, ...args: A) => R, ...args: A): Promise<Awaited<R>>;
+  async launch<A extends unknown[]>(fn?: (fabric: this, ...args: A) => unknown, ...args: A): Promise<unknown> {
+    if (fn !== undefined && typeof fn !== "function") {
+      throw new TypeError(
+        `\`Fabric.launch(...)\` needs to be a callable, but got ${describe(fn)}.\nHINT: do \`.launch(yourFn)\` instead of \`.launch(yourFn())\`.`,
+      );
+    }
+    return this.#launchAndRun(() => fn?.(this, ...args));
+  }
+
+  /**
+   * The body of a subclass: `class MyFabric extends Fabric { async run(epochs: number) { ... } }`. Calling `run` launches first.
+   */
+  // biome-ignore lint/suspicious/noExplicitAny: subclasses choose their arguments and results
+  run(..._args: any[]): any {}
+
+  // Setting up
+
+  /**
+   * Makes a model, and the optimizers of its parameters, ready for the device, the precision and the strategy. Returns the wrapped
+   * model, or a tuple of it, the wrapped optimizers, and the scheduler where one is given.
+   */
+  setup<M extends nn.AnyModule>(module: M, options?: SetupOptions): FabricModule<M>;
+  setup<M extends nn.AnyModule, O extends Optimizers>(module: M, ...optimizers: O): SetupResult<M, O>;
+  setup<M extends nn.AnyModule, O extends Optimizers, S>(
+    module: M,
+    ...args: [...O, SetupOptionsWithScheduler<S>]
+  ): [...SetupResult<M, O>, S];
+  setup<M extends nn.AnyModule, O extends Optimizers>(module: M, ...args: [...O, SetupOptions]): SetupResult<M, O>;
+  setup(module: nn.AnyModule, ...args: unknown[]): unknown {
+    this.#validateLaunched();
+    const { items, options } = splitOptions("setup", args, ["scheduler", "moveToDevice"]);
+    const { scheduler, moveToDevice = true } = options as Partial<SetupOptionsWithScheduler<unknown>>;
+    this.#checkModule("setup", module);
+    const optimizers = checkOptimizers("setup", items);
+    if (scheduler !== undefined && optimizers.length === 0) {
+      throw new TypeError(
+        "`setup` got a scheduler without an optimizer.\nType `fabric.setup(model, optimizer, { scheduler })`.",
+      );
+    }
+    this.#prepareModule(module, moveToDevice);
+    const ready =
+      optimizers.length > 0
+        ? this.strategy.setupModuleAndOptimizers(module, optimizers, scheduler)
+        : { module: this.strategy.setupModule(module), optimizers: [], scheduler: undefined };
+    const wrapped = this.#wrapModule(module, ready.module, moveToDevice);
+    const wrappedOptimizers = ready.optimizers.map((optimizer) =>
+      wrapOptimizer(optimizer, this.strategy, this.#callbacks),
+    );
+    this.#adopt(module, wrappedOptimizers);
+    this.call("onAfterSetup", { fabric: this, module: wrapped });
+    if (optimizers.length === 0) return wrapped;
+    return scheduler === undefined ? [wrapped, ...wrappedOptimizers] : [wrapped, ...wrappedOptimizers, ready.scheduler];
+  }
+
+  /** Sets up a model whose optimizer is made afterwards, over the parameters of what this returns. */
+  setupModule<M extends nn.AnyModule>(module: M, options: SetupOptions = {}): FabricModule<M> {
+    this.#validateLaunched();
+    checkOptions("setupModule", options, ["moveToDevice"]);
+    const { moveToDevice = true } = options;
+    this.#checkModule("setupModule", module);
+    this.#prepareModule(module, moveToDevice);
+    const wrapped = this.#wrapModule(module, this.strategy.setupModule(module), moveToDevice);
+    this.#adopt(module);
+    this.call("onAfterSetup", { fabric: this, module: wrapped });
+    return wrapped;
+  }
+
+  /** Sets up optimizers of a model that was set up with `setupModule`. Returns one wrapper, or a tuple for several. */
+  setupOptimizers<O extends optim.Optimizer>(optimizer: O): FabricOptimizer<O>;
+  setupOptimizers<O extends Optimizers>(...optimizers: O): WrappedOptimizers<O>;
+  setupOptimizers(...args: unknown[]): unknown {
+    this.#validateLaunched();
+    if (args.length === 0) throw new ConfigurationError("`setupOptimizers` requires at least one optimizer as input.");
+    const optimizers = checkOptimizers("setupOptimizers", args).map((optimizer) =>
+      wrapOptimizer(this.strategy.setupOptimizer(optimizer), this.strategy, this.#callbacks),
+    );
+    return optimizers.length === 1 ? optimizers[0] : optimizers;
+  }
+
+  /**
+   * Makes data loaders give each process its share and put batches on the device. Returns one wrapper, or a tuple for several.
+   */
+  setupDataLoaders<L extends AnyDataLoader>(loader: L, options?: SetupDataLoadersOptions): FabricDataLoader<L>;
+  setupDataLoaders<L extends DataLoaders>(...loaders: L): WrappedDataLoaders<L>;
+  setupDataLoaders<L extends DataLoaders>(...args: [...L, SetupDataLoadersOptions]): WrappedDataLoaders<L>;
+  setupDataLoaders(...args: unknown[]): unknown {
+    this.#validateLaunched();
+    const { items, options } = splitOptions("setupDataLoaders", args, ["useDistributedSampler", "moveToDevice"]);
+    const { useDistributedSampler = true, moveToDevice = true } = options as SetupDataLoadersOptions;
+    const wrapped = checkDataLoaders(items).map((loader) =>
+      this.#setupDataLoader(loader, useDistributedSampler, moveToDevice),
+    );
+    return wrapped.length === 1 ? wrapped[0] : wrapped;
+  }
+
+  // Training
+
+  /** Runs the backward pass of a loss: use it in place of `loss.backward()`. `model` names the model where a strategy needs it. */
+  backward(loss: Tensor, options: BackwardOptions & { model?: FabricModule } = {}): void {
+    if (!(loss instanceof Tensor)) throw new TypeError(`Expected the loss to be a Tensor, but got ${describe(loss)}.`);
+    checkOptions("backward", options, ["gradient", "retainGraph", "createGraph", "inputs", "model"]);
+    const { model, ...rest } = options;
+    const module = model === undefined ? null : unwrapObjects<nn.AnyModule>(model);
+    autograd.BackwardGuard.allow(() => this.strategy.backward(loss, module, rest));
+  }
+
+  /** Limits the norm of all gradients together, and returns the norm that they had; or limits each of their elements. */
+  clipGradients(
+    module: nn.AnyModule,
+    optimizer: optim.Optimizer,
+    options: { maxNorm: number; normType?: number; errorIfNonfinite?: boolean },
+  ): Tensor;
+  clipGradients(module: nn.AnyModule, optimizer: optim.Optimizer, options: { clipVal: number }): undefined;
+  clipGradients(
+    module: nn.AnyModule,
+    optimizer: optim.Optimizer,
+    options: { clipVal?: number; maxNorm?: number; normType?: number; errorIfNonfinite?: boolean },
+  ): Tensor | undefined {
+    checkOptions("clipGradients", options, ["clipVal", "maxNorm", "normType", "errorIfNonfinite"]);
+    const { clipVal, maxNorm, ...normOptions } = options;
+    if (clipVal !== undefined && maxNorm !== undefined) {
+      throw new ConfigurationError(
+        "Only one of `clipVal` or `maxNorm` can be set as this specifies the underlying clipping algorithm!",
+      );
+    }
+    if (maxNorm !== undefined) {
+      return this.strategy.clipGradientsNorm(unwrapObjects(module), unwrapObjects(optimizer), maxNorm, normOptions);
+    }
+    if (clipVal === undefined) {
+      throw new ConfigurationError("You have to specify either `clipVal` or `maxNorm` to do gradient clipping!");
+    }
+    this.strategy.clipGradientsValue(unwrapObjects(module), unwrapObjects(optimizer), clipVal);
+    return undefined;
+  }
+
+  /** The precision's context for code outside of a wrapped model: `using _ = fabric.autocast()` or `fabric.autocast(() => ...)`. */
+  autocast(): Disposable;
+  autocast<T>(body: () => T): T;
+  autocast<T>(body?: () => T): T | Disposable {
+    return within(this.strategy.precision.forwardContext(), "fabric.autocast", body);
+  }
+
+  /**
+   * Forward and backward passes inside leave their gradients local, to be added up and averaged over the processes by the
+   * first backward pass outside: for gradient accumulation. Does nothing where there is one process, or with `enabled: false`.
+   */
+  noBackwardSync(module: FabricModule, options?: { enabled?: boolean }): Disposable;
+  noBackwardSync<T>(module: FabricModule, body: () => T): T;
+  noBackwardSync<T>(module: FabricModule, options: { enabled?: boolean }, body: () => T): T;
+  noBackwardSync<T>(module: FabricModule, ...args: unknown[]): T | Disposable {
+    const options = (typeof args[0] === "function" ? {} : (args[0] ?? {})) as { enabled?: boolean };
+    const body = args.find((arg) => typeof arg === "function") as (() => T) | undefined;
+    checkOptions("noBackwardSync", options, ["enabled"]);
+    if (!(module instanceof FabricModule)) {
+      throw new TypeError(
+        "You need to set up the model first before you can call `fabric.noBackwardSync()`: `const [model, optimizer] = fabric.setup(rawModel, rawOptimizer)`.",
+      );
+    }
+    return within(
+      this.#noSyncContext(partsOf(module).forwardModule, options.enabled ?? true),
+      "fabric.noBackwardSync",
+      body,
+    );
+  }
+
+  // Devices and new tensors
+
+  /** Moves a model in place, or a tensor or nested collection of them as a new one, to the device of this process. */
+  toDevice<T>(value: T): T {
+    if (!(value instanceof nn.Module)) return moveDataToDevice(value, this.device);
+    this.accelerator.setupDevice(this.device);
+    this.strategy.moduleToDevice(value as nn.AnyModule);
+    return value;
+  }
+
+  /** Tensors made inside are on the device in the precision's dtype, unless they say otherwise. */
+  initTensor(): Disposable;
+  initTensor<T>(body: () => T): T;
+  initTensor<T>(body?: () => T): T | Disposable {
+    return within(this.strategy.tensorInitContext(), "fabric.initTensor", body);
+  }
+
+  /**
+   * Modules made inside have their parameters on the device in the precision's dtype. `emptyInit: true` leaves them uninitialized, for a
+   * checkpoint that is loaded next. `const model = fabric.initModule(() => new MyModel())`.
+   */
+  initModule(options?: { emptyInit?: boolean }): Disposable;
+  initModule<T>(body: () => T): T;
+  initModule<T>(options: { emptyInit?: boolean }, body: () => T): T;
+  initModule<T>(...args: unknown[]): T | Disposable {
+    this.#validateLaunched();
+    const options = (typeof args[0] === "function" ? {} : (args[0] ?? {})) as { emptyInit?: boolean };
+    const body = args.find((arg) => typeof arg === "function") as (() => T) | undefined;
+    checkOptions("initModule", options, ["emptyInit"]);
+    return within(this.strategy.moduleInitContext(options.emptyInit ?? false), "fabric.initModule", body);
+  }
+
+  // All processes together
+
+  /** Prints once on each machine. */
+  print(...args: unknown[]): void {
+    if (this.localRank === 0) console.log(...args);
+  }
+
+  /** Waits until all processes have come here. */
+  async barrier(name?: string): Promise<void> {
+    this.#validateLaunched();
+    await this.strategy.barrier(name);
+  }
+
+  /** The value of process `src` on every process. Any plain value with tensors in it. */
+  async broadcast<T>(value: T, src = 0): Promise<T> {
+    this.#validateLaunched();
+    return this.strategy.broadcast(value, src);
+  }
+
+  /**
+   * The tensors of all processes, stacked along a new first dimension; alone, the tensors as they are. Takes tensors, numbers
+   * (float32), booleans (uint8), bigints (int64), typed arrays, and nested collections of them. Shapes have to be equal everywhere.
+   */
+  async allGather<T>(data: T, options: GatherOptions = {}): Promise<Collected<T>> {
+    this.#validateLaunched();
+    checkOptions("allGather", options, ["group", "syncGrads"]);
+    return collect(data, this.device, (tensor) => this.strategy.allGather(tensor, options));
+  }
+
+  /** Reduces the tensors of all processes, in place where they are on the device already. Takes what `allGather` takes. */
+  async allReduce<T>(data: T, options: AllReduceOptions = {}): Promise<Collected<T>> {
+    this.#validateLaunched();
+    checkOptions("allReduce", options, ["group", "reduceOp"]);
+    const checked = { ...options, reduceOp: reduceOp(options.reduceOp) };
+    return collect(data, this.device, (tensor) => this.strategy.allReduce(tensor, checked));
+  }
+
+  /**
+   * Runs `body` on rank 0 first, then on all others at once; for downloads and caches. `local: true`: on the first rank of each machine.
+   * Also as `await using _ = await fabric.rankZeroFirst()`.
+   */
+  rankZeroFirst(options?: { local?: boolean }): Promise<AsyncDisposable>;
+  rankZeroFirst<T>(body: () => T | Promise<T>, options?: { local?: boolean }): Promise<T>;
+  async rankZeroFirst<T>(...args: unknown[]): Promise<T | AsyncDisposable> {
+    const body = typeof args[0] === "function" ? (args.shift() as () => T | Promise<T>) : undefined;
+    const options = (args[0] ?? {}) as { local?: boolean };
+    checkOptions("rankZeroFirst", options, ["local"]);
+    const turn = await this.strategy.takeTurn((options.local ? this.localRank : this.globalRank) === 0);
+    if (body === undefined) return turn;
+    let result: T;
+    try {
+      result = await body();
+    } catch (error) {
+      // The others wait: they are released, and the body's error is the one to see.
+      await Promise.resolve(turn[Symbol.asyncDispose]()).catch(() => {});
+      throw error;
+    }
+    await turn[Symbol.asyncDispose]();
+    return result;
+  }
+
+  // Files
+
+  /**
+   * Writes the models, optimizers, other stateful objects and plain values of `state` to one file. Call it on **all** processes; when it
+   * fails, it fails on all. `filter` chooses the entries to keep for keys whose value is a dictionary.
+   */
+  async save(path: CheckpointPath, state: object, options: { filter?: CheckpointFilter } = {}): Promise<void> {
+    checkOptions("save", options, ["filter"]);
+    const { filter } = options;
+    if (filter !== undefined) checkFilter(filter, state);
+    this.#validateLaunched();
+    await this.strategy.saveCheckpoint(path, unwrapObjects(state), filter);
+    await this.barrier();
+  }
+
+  /**
+   * Reads a file into the objects and values of `state` and returns the entries that were not asked for; without `state` all of
+   * them. Call it on **all** processes. `strict: false` allows missing keys.
+   */
+  async load(
+    path: CheckpointPath,
+    state?: object,
+    options: { strict?: boolean } = {},
+  ): Promise<Record<string, unknown>> {
+    checkOptions("load", options, ["strict"]);
+    this.#validateLaunched();
+    const unwrapped = unwrapObjects(state);
+    const remainder = await this.strategy.loadCheckpoint(path, unwrapped, options);
+    await this.barrier();
+    copyUnwrapped(unwrapped, state);
+    return remainder;
+  }
+
+  /** Reads a file that holds the bare state of one model or optimizer. */
+  async loadRaw(
+    path: CheckpointPath,
+    target: nn.AnyModule | optim.Optimizer,
+    options: { strict?: boolean } = {},
+  ): Promise<void> {
+    checkOptions("loadRaw", options, ["strict"]);
+    await this.strategy.loadCheckpoint(path, unwrapObjects(target), options);
+  }
+
+  // Callbacks, logging, seeds
+
+  /** Calls the method `hook` of every callback that has it, with the same arguments: `fabric.call("onTrainEpochEnd", { epoch })`. */
+  call(hook: string, ...args: unknown[]): void {
+    for (const callback of this.#callbacks) {
+      const method = (callback as Record<string, unknown>)[hook];
+      if (method === undefined || method === null) continue;
+      if (typeof method === "function") method.apply(callback, args);
+      else rankZeroWarn(`Skipping the callback \`${className(callback)}.${hook}\` because it is not callable.`);
+    }
+  }
+
+  /** Hands one number to all loggers. */
+  log(name: string, value: unknown, step?: number): void {
+    this.logDict({ [name]: value }, step);
+  }
+
+  /** Hands numbers, also as tensors with one element, to all loggers. */
+  logDict(metrics: Record<string, unknown>, step?: number): void {
+    const numbers = convertTensorsToScalars(metrics) as Record<string, unknown>;
+    for (const logger of this.#loggers) logger.logMetrics(numbers, step);
+  }
+
+  /** Seeds all sources of randomness, the same on every process. See `seedEverything`. */
+  static seedEverything(seed?: number | null, options: SeedOptions = {}): number {
+    return seedEverything(seed, { workers: true, ...options });
+  }
+  /** The same as the static method. */
+  seedEverything(seed?: number | null, options: SeedOptions = {}): number {
+    return Fabric.seedEverything(seed, options);
+  }
+
+  // Private parts
+
+  async #launchAndRun<T>(body: () => T | Promise<T>): Promise<T> {
+    const ready = async (): Promise<T> => {
+      await this.strategy.setupEnvironment();
+      this.#launched = "yes";
+      return await body();
+    };
+    const before = this.#launched;
+    if (before === "no") this.#launched = "launching";
+    try {
+      const { launcher } = this.strategy;
+      return await (launcher ? launcher.launch(ready) : ready());
+    } finally {
+      if ((this.#launched as string) === "launching") this.#launched = before;
+    }
+  }
+
+  /** Makes `run` of a subclass launch first. */
+  #prepareRun(): void {
+    const body = this.run as (...args: unknown[]) => unknown;
+    if (body === Fabric.prototype.run) return;
+    if (isCliUsed()) {
+      throw new TypeError(
+        "Overriding `Fabric.run()` and launching from the CLI is not allowed.\nRun the script normally, or change your code to directly call `fabric = new Fabric(...); await fabric.launch()` etc.",
+      );
+    }
+    this.run = (...args: unknown[]) => this.#launchAndRun(() => body.apply(this, args));
+  }
+
+  #validateLaunched(): void {
+    if (this.#launched === "yes" || this.strategy instanceof SingleDeviceStrategy) return;
+    if (this.#launched === "launching") {
+      throw new UsageError("`fabric.launch()` has not finished yet.", { hint: "Await it: `await fabric.launch();`." });
+    }
+    throw new UsageError(
+      "To use Fabric with more than one device, you must call `.launch()` or use the CLI: `fabric run --help`.",
+      {
+        code: "ERR_NOT_LAUNCHED",
+        hint: "Add `await fabric.launch();` after `new Fabric(...)`.",
+      },
+    );
+  }
+
+  #checkModule(method: string, module: unknown): void {
+    if (module instanceof FabricModule) {
+      throw new ConfigurationError(`A model should be passed only once to the \`${method}\` method.`, {
+        hint: "It is set up already: use it as it is.",
+      });
+    }
+    if (!(module instanceof nn.Module))
+      throw new TypeError(`Expected the first argument of \`${method}\` to be a Module, but got ${describe(module)}.`);
+  }
+
+  #prepareModule(module: nn.AnyModule, moveToDevice: boolean): void {
+    this.strategy.precision.convertModule(module);
+    if (!moveToDevice) return;
+    warnOfSeveralDevices(module);
+    this.toDevice(module);
+  }
+
+  #wrapModule<M extends nn.AnyModule>(
+    original: M,
+    forwardModule: nn.AnyModule,
+    moveToDevice: boolean,
+  ): FabricModule<M> {
+    const wrapped = new FabricModule(forwardModule, this.strategy, original);
+    rememberDevice(wrapped, moveToDevice ? this.device : (original.parameters()[0]?.device ?? "cpu"));
+    return wrapped;
+  }
+
+  /** A model that has a place for Fabric gets it, and becomes a callback. */
+  #adopt(module: nn.AnyModule, optimizers?: FabricOptimizer[]): void {
+    if (!("_fabric" in module)) return;
+    const model = module as { _fabric?: unknown; _fabricOptimizers?: unknown };
+    model._fabric = this;
+    if (optimizers) model._fabricOptimizers = optimizers;
+    if (!this.#callbacks.includes(module)) this.#callbacks.push(module);
+  }
+
+  #setupDataLoader(loader: AnyDataLoader, useDistributedSampler: boolean, moveToDevice: boolean): FabricDataLoader {
+    const share = this.strategy.distributedSamplerOptions;
+    const mine =
+      useDistributedSampler && share !== null && needsDistributedSampler(loader)
+        ? (loader.withSampler(distributedSampler(loader, share)) as AnyDataLoader)
+        : loader;
+    return new FabricDataLoader(this.strategy.processDataLoader(mine), moveToDevice ? this.device : null);
+  }
+
+  #noSyncContext(forwardModule: nn.AnyModule, enabled: boolean): Disposable {
+    if (this.strategy instanceof SingleDeviceStrategy) return nullContext;
+    const control = this.strategy.backwardSyncControl;
+    if (control !== null) return control.noBackwardSync(forwardModule, enabled);
+    rankZeroWarn(
+      `The \`${className(this.strategy)}\` does not support skipping the gradient synchronization. Remove \`.noBackwardSync()\` from your code or choose a different strategy.`,
+      "PossibleUserWarning",
+    );
+    return nullContext;
+  }
+}
+
+function listOf<T extends object>(given: T | readonly T[]): T[] {
+  return Array.isArray(given) ? [...(given as readonly T[])] : [given as T];
+}
+
+/** Copies what loading has replaced (numbers, dictionaries) to the user's state; wrapped objects stay in their places. */
+function copyUnwrapped(from: unknown, to: object | undefined): void {
+  if (to === undefined || from === to || isWrapped(to)) return;
+  const target = to as Record<string, unknown>;
+  for (const [key, value] of Object.entries(from as object)) {
+    if (!isWrapped(target[key])) target[key] = value;
+  }
+}

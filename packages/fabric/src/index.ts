@@ -1,0 +1,72 @@
+// Everything that `@fabric-ts/fabric` offers.
+
+export {
+  CheckpointError,
+  ConfigurationError,
+  DistributedError,
+  FabricError,
+  NotSupportedError,
+  TorchError,
+  UsageError,
+} from "@fabric-ts/torch";
+export { Accelerator, type DevicesInput } from "./accelerators/accelerator.js";
+export { CPUAccelerator } from "./accelerators/cpu.js";
+export { CUDAAccelerator, findUsableCudaDevices } from "./accelerators/cuda.js";
+export { MPSAccelerator } from "./accelerators/mps.js";
+export { AcceleratorRegistry, acceleratorRegistry } from "./accelerators/registry.js";
+export { CheckpointIO, type CheckpointPath } from "./checkpoint/checkpoint-io.js";
+export type { CheckpointFilter, Stateful } from "./checkpoint/state.js";
+export { TorchCheckpointIO } from "./checkpoint/torch-checkpoint-io.js";
+export type { Collected } from "./collectives/collect.js";
+export type { ReduceOp } from "./collectives/reduce-op.js";
+export type { ConnectorOptions, Plugin } from "./connector.js";
+export { ClusterEnvironment } from "./environments/cluster-environment.js";
+export { KubeflowEnvironment } from "./environments/kubeflow.js";
+export { LightningEnvironment } from "./environments/lightning.js";
+export { LSFEnvironment } from "./environments/lsf.js";
+export { MPIEnvironment } from "./environments/mpi.js";
+export { SLURMEnvironment } from "./environments/slurm.js";
+export { TorchElasticEnvironment } from "./environments/torchelastic.js";
+export { Fabric, type FabricOptions } from "./fabric.js";
+export { Launcher } from "./launchers/launcher.js";
+export { ScriptLauncher } from "./launchers/script.js";
+export { Logger } from "./loggers/logger.js";
+export { DoublePrecision } from "./precision/double.js";
+export { GradScaler, type GradScalerOptions, type GradScalerState } from "./precision/grad-scaler.js";
+export { HalfPrecision } from "./precision/half.js";
+export { MixedPrecision } from "./precision/mixed.js";
+export type { PrecisionInput, PrecisionName } from "./precision/names.js";
+export { type BackwardOptions, Precision } from "./precision/precision.js";
+export type { BackwardSyncControl } from "./strategies/backward-sync-control.js";
+export { DDPStrategy, type DDPStrategyOptions } from "./strategies/ddp.js";
+export { ParallelStrategy, type ParallelStrategyOptions } from "./strategies/parallel.js";
+export { type StrategyName, StrategyRegistry, strategyRegistry } from "./strategies/registry.js";
+export { SingleDeviceStrategy } from "./strategies/single-device.js";
+export {
+  type AllReduceOptions,
+  type DistributedSamplerOptions,
+  type GatherOptions,
+  type LoadOptions,
+  Strategy,
+  type StrategyOptions,
+} from "./strategies/strategy.js";
+export { applyToCollection } from "./utilities/apply-to-collection.js";
+export { AttributeDict } from "./utilities/attribute-dict.js";
+export { suggestedMaxNumWorkers } from "./utilities/cpu.js";
+export { DeviceDtypeModule } from "./utilities/device-dtype-module.js";
+export { DistributedSamplerWrapper } from "./utilities/distributed-sampler.js";
+export { moveDataToDevice } from "./utilities/move-data-to-device.js";
+export { rankZeroDeprecation, rankZeroInfo, rankZeroOnly, rankZeroWarn } from "./utilities/rank-zero.js";
+export { resetSeed, type SeedOptions, seedEverything } from "./utilities/seed.js";
+export {
+  type CaughtWarning,
+  catchWarnings,
+  disablePossibleUserWarnings,
+  type WarningKind,
+} from "./utilities/warnings.js";
+export type { AnyDataLoader, BatchOf } from "./wrappers/dataloader.js";
+export { FabricDataLoader } from "./wrappers/dataloader.js";
+export { FabricModule, type FabricModuleMembers, type ForwardMethodName } from "./wrappers/module.js";
+export { FabricOptimizer } from "./wrappers/optimizer.js";
+export type { SetupDataLoadersOptions, SetupOptions, SetupOptionsWithScheduler } from "./wrappers/setup-types.js";
+export { isWrapped } from "./wrappers/wrap.js";

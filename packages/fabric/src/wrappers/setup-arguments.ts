@@ -1,0 +1,70 @@
+// internal: checks of what `setup` and its siblings are given. Each text says which argument, and what to type.
+import { ConfigurationError, data, type nn, optim } from "@fabric-ts/torch";
+import { isPlainObject } from "../utilities/apply-to-collection.js";
+import { checkOptions, className, describe } from "../utilities/describe.js";
+import { rankZeroWarn } from "../utilities/rank-zero.js";
+import type { AnyDataLoader } from "./dataloader.js";
+import { isWrapped } from "./wrap.js";
+
+/** internal: separates a last argument that is a plain object of options from those before it. */
+export function splitOptions(
+  method: string,
+  args: readonly unknown[],
+  known: readonly string[],
+): { items: unknown[]; options: object } {
+  const last = args.at(-1);
+  if (args.length === 0 || (last !== undefined && !isPlainObject(last))) return { items: [...args], options: {} };
+  const options = last === undefined ? {} : (last as object);
+  checkOptions(method, options, known);
+  return { items: args.slice(0, -1), options };
+}
+
+/** internal: each has to be an optimizer that is not wrapped. */
+export function checkOptimizers(method: string, items: readonly unknown[]): optim.Optimizer[] {
+  for (const item of items) {
+    if (isWrapped(item)) throw onlyOnce("An optimizer", method);
+    if (item instanceof optim.Optimizer) continue;
+    const hint =
+      typeof (item as { step?: unknown } | null)?.step === "function" || className(item).endsWith("LR")
+        ? "A scheduler goes by name: `fabric.setup(model, optimizer, { scheduler })`."
+        : "Type `fabric.setup(model, optimizer)`.";
+    throw new TypeError(
+      `Expected the optimizers of \`${method}\` to be Optimizers, but got ${describe(item)}.\n${hint}`,
+    );
+  }
+  return items as optim.Optimizer[];
+}
+
+/** internal: each has to be a data loader that is not wrapped, and there has to be one. */
+export function checkDataLoaders(items: readonly unknown[]): AnyDataLoader[] {
+  if (items.length === 0) throw new ConfigurationError("`setupDataLoaders` requires at least one dataloader as input.");
+  for (const item of items) {
+    if (isWrapped(item)) throw onlyOnce("A dataloader", "setupDataLoaders");
+    if (!(item instanceof data.DataLoader)) {
+      throw new TypeError(
+        `Only DataLoaders are currently supported in \`setupDataLoaders\`, but got ${describe(item)}.\nType \`new data.DataLoader(dataset, { batchSize })\`.`,
+      );
+    }
+  }
+  return items as AnyDataLoader[];
+}
+
+/** internal: warns when a model that is about to be moved has its parameters in several places. */
+export function warnOfSeveralDevices(module: nn.AnyModule): void {
+  const [first, ...others] = module.namedParameters();
+  if (first === undefined) return;
+  const device = first[1].device;
+  const elsewhere = others.filter(([, parameter]) => parameter.device !== device);
+  const [example] = elsewhere;
+  if (example === undefined) return;
+  rankZeroWarn(
+    `The model passed to \`fabric.setup()\` has ${elsewhere.length} parameters on different devices (for example '${example[0]}' on ${example[1].device} and '${first[0]}' on ${device}). Since \`moveToDevice: true\`, all parameters will be moved to the new device. If this is not desired, set \`fabric.setup(..., { moveToDevice: false })\`.`,
+    "PossibleUserWarning",
+  );
+}
+
+function onlyOnce(what: string, method: string): ConfigurationError {
+  return new ConfigurationError(`${what} should be passed only once to the \`${method}\` method.`, {
+    hint: "It is set up already: use it as it is.",
+  });
+}

@@ -1,0 +1,176 @@
+// The rest of Fabric's methods on one device.
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { catchWarnings, Fabric, Logger } from "@fabric-ts/fabric";
+import * as torch from "@fabric-ts/torch";
+import { nn, optim } from "@fabric-ts/torch";
+
+const fabric = new Fabric({ accelerator: "cpu" });
+
+describe("a Fabric on one device", () => {
+  it("says where it is", () => {
+    const { device, globalRank, localRank, nodeRank, worldSize, isGlobalZero } = fabric;
+    assert.deepEqual([device, globalRank, localRank, nodeRank, worldSize, isGlobalZero], ["cpu", 0, 0, 0, 1, true]);
+    assert.throws(() => fabric.logger, /Fabric has no loggers/);
+  });
+
+  it("trains in five changed lines", async () => {
+    const mine = new Fabric({ accelerator: "cpu", devices: 1 });
+    await mine.launch();
+    torch.manualSeed(0);
+    const raw = new nn.Linear(2, 1);
+    const [model, optimizer] = mine.setup(raw, new optim.SGD(raw.parameters(), { lr: 0.1 }));
+    const x = torch.randn([16, 2]);
+    const y = x.sum(1, { keepdim: true });
+    const losses: number[] = [];
+    for (let step = 0; step < 50; step++) {
+      optimizer.zeroGrad();
+      const loss = nn.functional.mseLoss(model(x), y);
+      mine.backward(loss);
+      optimizer.step();
+      losses.push(loss.item());
+    }
+    assert.ok((losses.at(-1) as number) < (losses[0] as number) / 100);
+  });
+
+  it("passes options of backward on", () => {
+    const x = torch.ones([2], { requiresGrad: true });
+    const loss = x.mul(3);
+    fabric.backward(loss, { gradient: torch.tensor([1.0, 2.0]), retainGraph: true });
+    fabric.backward(loss.sum());
+    assert.deepEqual(x.grad?.tolist(), [6, 9]);
+    assert.throws(() => fabric.backward(3 as never), /to be a Tensor, but got 3/);
+    assert.throws(() => fabric.backward(loss, { retain_graph: true } as never), /Did you mean `retainGraph`/);
+  });
+
+  it("moves modules in place and collections as new ones", () => {
+    const raw = new nn.Linear(2, 2);
+    assert.ok(fabric.toDevice(raw) === raw);
+    const moved = fabric.toDevice({ x: torch.ones([1]), rest: [1, "a"] });
+    assert.deepEqual(moved.rest, [1, "a"]);
+  });
+
+  it("launch runs a function with the Fabric and arguments, and returns its value", async () => {
+    const result = await new Fabric({ accelerator: "cpu" }).launch(
+      async (mine, a: number, b: string) => [mine.worldSize, a, b],
+      2,
+      "c",
+    );
+    assert.deepEqual(result, [1, 2, "c"]);
+    await assert.rejects(() => fabric.launch(3 as never), /needs to be a callable, but got 3/);
+  });
+
+  it("run of a subclass goes through launch and keeps arguments and result", async () => {
+    class Mine extends Fabric {
+      offset = 10;
+      override async run(a: number): Promise<number> {
+        await Promise.resolve();
+        return a + this.offset;
+      }
+    }
+    assert.equal(await new Mine({ accelerator: "cpu" }).run(1), 11);
+    process.env.LT_CLI_USED = "1";
+    try {
+      assert.throws(
+        () => new Mine({ accelerator: "cpu" }),
+        /Overriding `Fabric.run\(\)` and launching from the CLI is not allowed/,
+      );
+    } finally {
+      delete process.env.LT_CLI_USED;
+    }
+  });
+
+  it("warns of a model whose parameters are in several places", async () => {
+    const raw = new nn.Sequential(new nn.Linear(2, 2), new nn.Linear(2, 2, { device: "meta" }));
+    const caught = await catchWarnings(() => {
+      try {
+        fabric.setup(raw);
+      } catch {
+        // A parameter without data cannot be moved.
+      }
+    });
+    assert.match(
+      caught[0]?.message ?? "",
+      /has 2 parameters on different devices \(for example '1.weight' on meta and '0.weight' on cpu\)/,
+    );
+    assert.equal(caught[0]?.kind, "PossibleUserWarning");
+  });
+});
+
+describe("callbacks", () => {
+  it("are called where they have the hook, with all arguments, in order", async () => {
+    const calls: unknown[] = [];
+    class First {
+      name = "first";
+      onEpoch(facts: object): void {
+        calls.push([this.name, facts]);
+      }
+    }
+    const list = [
+      new First(),
+      { onEpoch: null },
+      { onEpoch: 3 },
+      { onEpoch: (facts: object) => calls.push(["last", facts]) },
+    ];
+    const mine = new Fabric({ accelerator: "cpu", callbacks: list });
+    const caught = await catchWarnings(() => mine.call("onEpoch", { epoch: 1 }));
+    assert.deepEqual(calls, [
+      ["first", { epoch: 1 }],
+      ["last", { epoch: 1 }],
+    ]);
+    assert.match(caught[0]?.message ?? "", /Skipping the callback `Object.onEpoch`/);
+    mine.call("onNothing");
+  });
+
+  it("hear of each setup, and a model with a place for Fabric becomes one", () => {
+    const seen: object[] = [];
+    const list = [{ onAfterSetup: (facts: object) => seen.push(facts) }];
+    const mine = new Fabric({ accelerator: "cpu", callbacks: list });
+    class Model extends nn.Linear {
+      _fabric: unknown = null;
+      _fabricOptimizers: unknown = null;
+      epochs = 0;
+      onEpoch(): void {
+        this.epochs++;
+      }
+    }
+    const raw = new Model(2, 2);
+    const [model, optimizer] = mine.setup(raw, new optim.SGD(raw.parameters(), { lr: 0.1 }));
+    assert.deepEqual(Object.keys(seen[0] as object), ["fabric", "module"]);
+    assert.ok((seen[0] as { module: unknown }).module === model);
+    assert.ok(raw._fabric === mine);
+    assert.ok((raw._fabricOptimizers as unknown[])[0] === optimizer);
+    mine.call("onEpoch");
+    assert.equal(raw.epochs, 1);
+    assert.equal(list.length, 1);
+  });
+});
+
+describe("log", () => {
+  it("hands numbers to all loggers", () => {
+    const logged: unknown[] = [];
+    class Memory extends Logger {
+      override get name(): string {
+        return "memory";
+      }
+      override get version(): number {
+        return 0;
+      }
+      override logMetrics(metrics: Record<string, unknown>, step?: number): void {
+        logged.push([metrics, step]);
+      }
+      override logHyperparams(): void {}
+    }
+    const mine = new Fabric({ accelerator: "cpu", loggers: [new Memory(), new Memory()] });
+    mine.log("loss", torch.tensor([0.5]), 3);
+    mine.logDict({ a: 1, b: torch.tensor(2) });
+    assert.deepEqual(logged, [
+      [{ loss: 0.5 }, 3],
+      [{ loss: 0.5 }, 3],
+      [{ a: 1, b: 2 }, undefined],
+      [{ a: 1, b: 2 }, undefined],
+    ]);
+    assert.throws(() => mine.log("loss", torch.ones([2])), /it cannot be converted to a scalar/);
+    assert.ok(mine.logger === mine.loggers[0]);
+  });
+});

@@ -1,0 +1,114 @@
+// What the compiler has to know about wrapped objects. Each check fails to compile when it does not hold.
+import { it } from "node:test";
+import { Fabric, type FabricModule } from "@fabric-ts/fabric";
+import type { Device, Tensor } from "@fabric-ts/torch";
+import { data, nn, optim } from "@fabric-ts/torch";
+
+type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
+function same<A, B>(_: Equal<A, B>): void {}
+
+class Model extends nn.Module<[Tensor, number?], { y: Tensor }> {
+  layer = new nn.Linear(4, 2);
+  title = "model";
+  forward(x: Tensor, _times?: number): { y: Tensor } {
+    return { y: this.layer(x) };
+  }
+  generate(length: number): Tensor[] {
+    return new Array<Tensor>(length).fill(this.layer.weight);
+  }
+  helper = (x: Tensor): Tensor => x;
+}
+
+it("types of wrapped models, optimizers and loaders are exact", () => {
+  const fabric = new Fabric({ accelerator: "cpu", devices: 1 });
+  const make = (): Model => new Model();
+  const raw = make();
+
+  const model = fabric.setup(make());
+  same<typeof model, FabricModule<Model>>(true);
+  same<typeof model.module, Model>(true);
+  same<typeof model.title, string>(true);
+  same<typeof model.layer, nn.Linear>(true);
+  same<typeof model.device, Device>(true);
+  same<ReturnType<typeof model>, { y: Tensor }>(true);
+  same<ReturnType<typeof model.forward>, { y: Tensor }>(true);
+  same<Parameters<typeof model>, [Tensor, number?]>(true);
+  same<ReturnType<typeof model.generate>, Tensor[]>(true);
+  const asModel: Model = model;
+  void asModel;
+
+  model.markForwardMethod("generate");
+  model.markForwardMethod("helper");
+  model.markForwardMethod(model.generate);
+  model.markForwardMethod(model.module.generate);
+  const wrong = (): void => {
+    // @ts-expect-error: no such method
+    model.markForwardMethod("generat");
+    // @ts-expect-error: an attribute
+    model.markForwardMethod("title");
+    // @ts-expect-error: a submodule
+    model.markForwardMethod("layer");
+    // @ts-expect-error: forward itself
+    model.markForwardMethod("forward");
+    // @ts-expect-error: a method of every module
+    model.markForwardMethod("parameters");
+    // @ts-expect-error: not a function
+    model.markForwardMethod(3);
+    // @ts-expect-error: module is read-only
+    model.module = raw;
+    // @ts-expect-error: the argument has to be a Tensor
+    model("x");
+    // @ts-expect-error: a scheduler needs an optimizer
+    fabric.setup(raw, { scheduler: 1 });
+    // @ts-expect-error: no such option
+    new Fabric({ num_nodes: 2 });
+    // @ts-expect-error: no such precision
+    new Fabric({ precision: "8-true" });
+    // @ts-expect-error: the batch is a Promise
+    const value: number = fabric.broadcast(3);
+    void value;
+  };
+  void wrong;
+
+  const sgd = new optim.SGD(raw.parameters(), { lr: 0.1 });
+  const adam = new optim.Adam(raw.parameters(), { lr: 0.1 });
+  const pair = fabric.setup(make(), sgd);
+  same<(typeof pair)["length"], 2>(true);
+  same<(typeof pair)[0], FabricModule<Model>>(true);
+  same<(typeof pair)[1]["optimizer"], optim.SGD>(true);
+  const [, asSgd]: [unknown, optim.SGD] = pair;
+  void asSgd;
+
+  const triple = fabric.setup(make(), sgd, adam);
+  same<(typeof triple)["length"], 3>(true);
+  same<(typeof triple)[1]["optimizer"], optim.SGD>(true);
+  same<(typeof triple)[2]["optimizer"], optim.Adam>(true);
+
+  const withOptions = fabric.setup(make(), sgd, { moveToDevice: false });
+  same<(typeof withOptions)["length"], 2>(true);
+
+  const scheduler = { step(): void {}, kind: "cosine" as const };
+  const [, , back] = fabric.setup(make(), sgd, { scheduler });
+  same<typeof back, { step(): void; kind: "cosine" }>(true);
+
+  const one = fabric.setupOptimizers(sgd);
+  same<typeof one.optimizer, optim.SGD>(true);
+  const [, second] = fabric.setupOptimizers(sgd, adam);
+  same<typeof second.optimizer, optim.Adam>(true);
+
+  const loader = new data.DataLoader(["a", "b"], { collateFn: (samples) => samples.join("") });
+  const wrapped = fabric.setupDataLoaders(loader);
+  for (const batch of wrapped) same<typeof batch, string>(true);
+  const loaders = fabric.setupDataLoaders(loader, loader, { moveToDevice: false });
+  same<(typeof loaders)["length"], 2>(true);
+
+  const clipped = (): void => {
+    const norm = fabric.clipGradients(model, sgd, { maxNorm: 1 });
+    same<typeof norm, Tensor>(true);
+  };
+  void clipped;
+  const gathered = (): Promise<{ loss: Tensor; names: string[] }> => fabric.allGather({ loss: 1, names: ["a"] });
+  void gathered;
+  const made = fabric.initModule({ emptyInit: true }, make);
+  same<typeof made, Model>(true);
+});

@@ -1,0 +1,162 @@
+// A wrapped optimizer behaves like the one inside.
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { Fabric, FabricOptimizer } from "@fabric-ts/fabric";
+import * as torch from "@fabric-ts/torch";
+import { nn, optim } from "@fabric-ts/torch";
+
+const fabric = new Fabric({ accelerator: "cpu" });
+const make = () => {
+  const raw = new nn.Linear(2, 1);
+  const inner = new optim.SGD(raw.parameters(), { lr: 0.1, momentum: 0.9 });
+  const [model, optimizer] = fabric.setup(raw, inner);
+  return { raw, inner, model, optimizer };
+};
+
+describe("a wrapped optimizer", () => {
+  it("is a FabricOptimizer and an SGD, called FabricSGD", () => {
+    const { inner, optimizer } = make();
+    assert.ok(optimizer instanceof FabricOptimizer);
+    assert.ok((optimizer as unknown) instanceof optim.SGD);
+    assert.ok((optimizer as unknown) instanceof optim.Optimizer);
+    assert.equal(optimizer.constructor.name, "FabricSGD");
+    assert.ok(optimizer.optimizer === inner);
+    assert.equal((inner as unknown) instanceof FabricOptimizer, false);
+  });
+
+  it("shows the inner optimizer's groups and state, live, and writes to them", () => {
+    const { inner, model, optimizer } = make();
+    assert.ok(optimizer.paramGroups === inner.paramGroups);
+    model(torch.ones([2]))
+      .sum()
+      .backward();
+    optimizer.step();
+    assert.equal(optimizer.state.size, 2);
+    assert.ok(optimizer.state === inner.state);
+    const groups = [...inner.paramGroups];
+    optimizer.paramGroups = groups;
+    assert.ok(inner.paramGroups === groups);
+  });
+
+  it("steps, returns what the closure returned, and zeroes gradients", () => {
+    const { raw, model, optimizer } = make();
+    const before = raw.weight.tolist();
+    assert.equal(
+      optimizer
+        .step(() => {
+          optimizer.zeroGrad();
+          const loss = model(torch.ones([2])).sum();
+          fabric.backward(loss);
+          return loss.item();
+        })
+        .toFixed(4),
+      model(torch.ones([2]))
+        .sum()
+        .add(0.1 * 3)
+        .item()
+        .toFixed(4),
+    );
+    assert.notDeepEqual(raw.weight.tolist(), before);
+    optimizer.zeroGrad();
+    assert.equal(raw.weight.grad, null);
+  });
+
+  it("saves and loads the state of the one inside", () => {
+    const { inner, optimizer } = make();
+    assert.deepEqual(optimizer.stateDict(), inner.stateDict());
+    (inner.paramGroups[0] as optim.ParamGroup).lr = 0.5;
+    const other = make().optimizer;
+    other.loadStateDict(optimizer.stateDict());
+    assert.equal(other.paramGroups[0]?.lr, 0.5);
+  });
+
+  it("adds groups through the private parts of the one inside", () => {
+    const { inner, optimizer } = make();
+    optimizer.addParamGroup({ params: [new nn.Parameter(torch.ones([1]))] });
+    assert.equal(inner.paramGroups.length, 2);
+  });
+
+  it("tells callbacks after each step, also those that are added later", () => {
+    const seen: object[] = [];
+    const callbacks = [{ onAfterOptimizerStep: (facts: object) => seen.push(facts) }, { other: 1 }];
+    const mine = new Fabric({ accelerator: "cpu", callbacks });
+    const raw = new nn.Linear(2, 1);
+    const inner = new optim.SGD(raw.parameters(), { lr: 0.1 });
+    const [, optimizer] = mine.setup(raw, inner);
+    optimizer.step();
+    assert.deepEqual(seen, [{ strategy: mine.strategy, optimizer: inner }]);
+  });
+
+  it("cannot be set up twice", () => {
+    const { optimizer } = make();
+    assert.throws(
+      () => fabric.setup(new nn.Linear(2, 1), optimizer),
+      /An optimizer should be passed only once to the `setup` method/,
+    );
+    assert.throws(
+      () => fabric.setupOptimizers(optimizer),
+      /An optimizer should be passed only once to the `setupOptimizers` method/,
+    );
+  });
+});
+
+describe("setupOptimizers", () => {
+  it("returns one wrapper or a tuple", () => {
+    const model = fabric.setupModule(new nn.Linear(2, 1));
+    const sgd = new optim.SGD(model.parameters(), { lr: 0.1 });
+    const adam = new optim.Adam(model.parameters(), { lr: 0.1 });
+    assert.ok(fabric.setupOptimizers(sgd).optimizer === sgd);
+    const [, second] = fabric.setupOptimizers(sgd, adam);
+    assert.ok(second.optimizer === adam);
+    assert.throws(() => (fabric.setupOptimizers as () => unknown)(), /requires at least one optimizer/);
+  });
+});
+
+describe("setup", () => {
+  it("returns the scheduler last, and explains a positional one", () => {
+    const raw = new nn.Linear(2, 1);
+    const scheduler = { step(): void {} };
+    const inner = new optim.SGD(raw.parameters(), { lr: 0.1 });
+    const results = fabric.setup(raw, inner, { scheduler });
+    assert.equal(results.length, 3);
+    assert.ok(results[2] === scheduler);
+    class StepLR {
+      step(): void {}
+    }
+    assert.throws(
+      () => fabric.setup(raw, inner, new StepLR() as never),
+      /A scheduler goes by name: `fabric.setup\(model, optimizer, { scheduler }\)`/,
+    );
+    assert.throws(() => fabric.setup(raw, { scheduler } as never), /scheduler without an optimizer/);
+    assert.throws(() => fabric.setup(raw, inner, { move_to_device: true } as never), /Did you mean `moveToDevice`/);
+    assert.throws(() => fabric.setup(3 as never), /to be a Module, but got 3/);
+  });
+
+  it("clips gradients by norm to exactly half the norm, and by value", () => {
+    const raw = new nn.Linear(32, 2, { bias: false });
+    torch.noGrad(() => raw.weight.fill_(0.01));
+    const [model, optimizer] = fabric.setup(raw, new optim.SGD(raw.parameters(), { lr: 0.1 }));
+    const run = (): void => {
+      optimizer.zeroGrad();
+      fabric.backward(model(torch.full([32], 0.1)).sum());
+    };
+    run();
+    const norm = raw.weight.grad?.norm().item() as number;
+    const total = fabric.clipGradients(model, optimizer, { maxNorm: norm / 2 });
+    assert.equal(total.item().toFixed(5), norm.toFixed(5));
+    assert.equal(raw.weight.grad?.norm().item().toFixed(5), (norm / 2).toFixed(5));
+    run();
+    assert.equal(fabric.clipGradients(model, optimizer, { clipVal: 0.05 }), undefined);
+    assert.equal(raw.weight.grad?.max().item().toFixed(5), "0.05000");
+    assert.throws(
+      () => fabric.clipGradients(model, optimizer, {} as never),
+      /You have to specify either `clipVal` or `maxNorm`/,
+    );
+    assert.throws(
+      () => fabric.clipGradients(model, optimizer, { clipVal: 1, maxNorm: 1 } as never),
+      /Only one of `clipVal` or `maxNorm`/,
+    );
+    raw.weight.grad?.fill_(Number.NaN);
+    assert.throws(() => fabric.clipGradients(model, optimizer, { maxNorm: 1 }), /is NaN/);
+  });
+});

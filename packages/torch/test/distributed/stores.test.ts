@@ -1,0 +1,95 @@
+// Stores, within one process.
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import test from "node:test";
+import { distributed } from "@fabric-ts/torch";
+
+async function useStore(store: distributed.Store): Promise<void> {
+  await store.set("text", "gr\u00fc\u00df");
+  assert.equal(await store.getText("text"), "gr\u00fc\u00df");
+  await store.set("bytes", new Uint8Array([0, 255, 7]));
+  assert.deepEqual([...(await store.get("bytes"))], [0, 255, 7]);
+  assert.equal(await store.add("count", 3), 3);
+  assert.equal(await store.add("count", -1), 2);
+  assert.equal(await store.check(["text", "bytes"]), true);
+  assert.equal(await store.check(["text", "absent"]), false);
+  const waiting = store.getText("later");
+  await store.set("later", "now");
+  assert.equal(await waiting, "now");
+}
+
+test("a hash store holds texts, bytes and counters, and waits for keys", async () => {
+  const store = new distributed.HashStore();
+  await useStore(store);
+  assert.equal(await store.deleteKey("text"), true);
+  assert.equal(await store.check(["text"]), false);
+});
+
+test("a file store holds the same, and a second one on the file sees it", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "fabric-store-"));
+  try {
+    const path = join(folder, "store");
+    await useStore(new distributed.FileStore(path, 1));
+    const other = new distributed.FileStore(path, 2);
+    assert.equal(await other.getText("later"), "now");
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test("a TCP store on port 0 tells its port, and a client reaches it", async () => {
+  const master = new distributed.TCPStore("127.0.0.1", 0, 2, true, { timeoutMs: 5000 });
+  const { port } = await master.connected();
+  assert.ok(port > 0);
+  const client = new distributed.TCPStore("127.0.0.1", port, 2, false, { timeoutMs: 5000 });
+  await useStore(client);
+  assert.equal(await master.getText("later"), "now");
+});
+
+test("prefix stores on one store do not meet", async () => {
+  const store = new distributed.HashStore();
+  const [a, b] = [new distributed.PrefixStore("a", store), new distributed.PrefixStore("b", store)];
+  await a.set("key", "1");
+  assert.equal(await b.check(["key"]), false);
+  assert.equal(await a.getText("key"), "1");
+});
+
+test("a key that does not come is an error that names it", async () => {
+  const store = new distributed.HashStore();
+  await store.set("there", "1");
+  await assert.rejects(store.wait(["there", "absent"], { timeoutMs: 50 }), {
+    name: "DistributedError",
+    code: "ERR_STORE_TIMEOUT",
+    message: /^The in-process store had no value for "absent" within 50 ms\./,
+  });
+});
+
+test("a master that nobody runs is an error that names the address", async () => {
+  const master = new distributed.TCPStore("127.0.0.1", 0, 1, true);
+  const { port } = await master.connected();
+  const taken = new distributed.TCPStore("127.0.0.1", port, 1, true, { timeoutMs: 1000 });
+  await assert.rejects(taken.connected(), { name: "DistributedError", message: new RegExp(`could not listen on 127.0.0.1:${port}`) });
+});
+
+test("groups are needed before collectives, and bad options are named", async () => {
+  assert.equal(distributed.isAvailable(), true);
+  assert.equal(distributed.isInitialized(), false);
+  await assert.rejects(distributed.barrier(), { name: "UsageError", message: /has not been initialized/ });
+  const store = new distributed.HashStore();
+  await assert.rejects(distributed.initProcessGroup({ rank: 2, worldSize: 2, store }), /`rank` is 2 in a world of 2\./);
+  await assert.rejects(distributed.initProcessGroup({ rank: 0, worldSize: 0, store }), /`worldSize` is 0\./);
+  await assert.rejects(
+    distributed.initProcessGroup({ rank: 0, worldSize: 1, store, backend: "mpi" as never }),
+    /`backend` is "mpi"\./,
+  );
+});
+
+test("a world of one works without any other process", async () => {
+  await distributed.initProcessGroup({ rank: 0, worldSize: 1, store: new distributed.HashStore() });
+  await distributed.barrier();
+  assert.deepEqual(await distributed.allGatherObject({ a: 1 }), [{ a: 1 }]);
+  distributed.destroyProcessGroup();
+  assert.equal(distributed.isInitialized(), false);
+});
