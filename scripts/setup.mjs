@@ -8,6 +8,7 @@ import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { availableParallelism, freemem } from "node:os";
 import { basename, dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { findLibTorch, findProgram, systemBlas } from "./setup/libtorch.mjs";
@@ -33,18 +34,18 @@ const PROJECTS = [
 export async function setUp({ verbose = false } = {}) {
   const say = (line) => console.log(line);
   const sayAll = verbose ? say : () => {};
-  const before = fingerprint();
-  const last = readJson(STAMP);
   // `npm run setup` looks at everything; `npm start` and `npm test` stop here when no file has changed.
-  if (!verbose && last?.fingerprint === before) return;
+  const last = readJson(STAMP);
+  if (!verbose && last?.inputs === inputs() && last?.outputs === outputs()) return;
 
   await withLock(async () => {
+    const before = inputs(); // what changes from here on is for the next run
     const torch = needLibTorch(say, sayAll);
     installNpmPackages(say, sayAll);
     const current = buildAddons(torch, say, sayAll);
     writeAtomically(join(BUILD, "current.json"), current);
     compileTypeScript(say, sayAll);
-    writeAtomically(STAMP, { fingerprint: fingerprint() });
+    writeAtomically(STAMP, { inputs: before, outputs: outputs() });
   });
 }
 
@@ -169,7 +170,9 @@ function buildAddons(torch, say, sayAll) {
     const options = Object.entries(settings).map(([name, value]) => `-D${name}=${value}`);
     const failed = `The addon could not be built for LibTorch ${torch.version} at ${torch.root}`;
     run("cmake", ["-S", NATIVE, "-B", folder, "-G", "Ninja", "-Wno-dev", ...options], failed);
-    run("cmake", ["--build", folder], failed, { live: process.stdout.isTTY });
+    // A compiler process takes up to 0.7 GB with LibTorch's headers.
+    const jobs = Math.max(1, Math.min(availableParallelism(), Math.floor(freemem() / 7e8)));
+    run("cmake", ["--build", folder, "--parallel", String(jobs)], failed, { live: process.stdout.isTTY });
     writeAtomically(join(folder, "stamp.json"), { stamp });
     say(`addon: built in ${((Date.now() - started) / 1000).toFixed(0)} s`);
   }
@@ -180,6 +183,7 @@ function buildAddons(torch, say, sayAll) {
     process: existsSync(process_) ? relative(BUILD, process_) : null,
     torch: torch.version,
     root: torch.root,
+    library: torch.libraries[1],
   };
 }
 
@@ -212,32 +216,30 @@ function outputTime(project) {
 
 // ---- helpers ------------------------------------------------------------------------------------------------
 
-/** Changes whenever a source, a setting or an output of set-up changed: sizes and times, no contents. */
-function fingerprint() {
-  const current = readJson(join(BUILD, "current.json"));
+/** Changes whenever a source or a setting changed: sizes and times, no contents. */
+function inputs() {
   const files = [
-    ...["package.json", "package-lock.json", "tsconfig.json", "tsconfig.base.json", "scripts/setup.mjs"].map((f) =>
-      join(ROOT, f),
+    ...["package.json", "package-lock.json", "tsconfig.json", "tsconfig.base.json", "scripts/setup.mjs"].map((file) =>
+      join(ROOT, file),
     ),
     ...listFiles(join(ROOT, "scripts/setup")),
     ...listFiles(NATIVE),
     ...PROJECTS.flatMap((project) => listFiles(join(ROOT, project))),
-    join(ROOT, "node_modules/.package-lock.json"),
-    current ? join(BUILD, current.addon) : BUILD,
-    current?.library ?? "",
   ];
   const { FABRIC_LIBTORCH, VIRTUAL_ENV, CONDA_PREFIX, PATH, CUDA_HOME, CXX } = process.env;
-  const facts = [
-    process.version,
-    FABRIC_LIBTORCH,
-    VIRTUAL_ENV,
-    CONDA_PREFIX,
-    PATH,
-    CUDA_HOME,
-    CXX,
-    ...PROJECTS.map(outputTime),
+  const facts = [process.version, FABRIC_LIBTORCH, VIRTUAL_ENV, CONDA_PREFIX, PATH, CUDA_HOME, CXX];
+  return hash([JSON.stringify(facts), ...files.map((file) => `${file} ${modified(file)}`)]);
+}
+
+/** Changes whenever something that set-up made, or the LibTorch that it was made for, is gone or another. */
+function outputs() {
+  const current = readJson(join(BUILD, "current.json"));
+  const files = [
+    join(ROOT, "node_modules/.package-lock.json"),
+    current ? join(BUILD, current.addon) : "",
+    current?.library ?? "",
   ];
-  return hash([JSON.stringify(facts), ...files.map((file) => `${file} ${modified(file)}\n`)]);
+  return hash([...files.map(modified), ...PROJECTS.map(outputTime)]);
 }
 
 function modified(path) {

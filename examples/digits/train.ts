@@ -49,6 +49,7 @@ for (let epoch = 1; epoch <= options.epochs; epoch++) {
   model.train();
   const started = performance.now();
   let step = 0;
+  let seen = 0;
   for await (const [images, labels] of trainLoader) {
     optimizer.zeroGrad();
     const loss = nn.functional.crossEntropy(model(images), labels);
@@ -56,7 +57,8 @@ for (let epoch = 1; epoch <= options.epochs; epoch++) {
     optimizer.step();
     losses.push(loss.item());
     step++;
-    const samplesPerSecond = (step * images.size(0) * fabric.worldSize * 1000) / (performance.now() - started);
+    seen += images.size(0) * fabric.worldSize;
+    const samplesPerSecond = (seen * 1000) / (performance.now() - started);
     progress.show({ epoch, epochs: options.epochs, step, steps: trainLoader.length, loss: loss.item(), samplesPerSecond });
   }
   const seconds = (performance.now() - started) / 1000;
@@ -75,8 +77,8 @@ for (let epoch = 1; epoch <= options.epochs; epoch++) {
   });
   const total = await fabric.allReduce({ right, lossSum }, { reduceOp: "sum" });
   epochs.push({
-    accuracy: Number(total.right) / digits.heldOut.length,
-    loss: Number(total.lossSum) / digits.heldOut.length,
+    accuracy: total.right.item() / digits.heldOut.length,
+    loss: total.lossSum.item() / digits.heldOut.length,
     samplesPerSecond,
   });
 }

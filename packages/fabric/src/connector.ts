@@ -64,6 +64,8 @@ export class Connector {
   readonly parsedDevices: number | number[];
 
   readonly #around: Surroundings;
+  // Said at the end, once it is known whether this process only starts the others, which then say the same.
+  readonly #messages: (() => void)[] = [];
   #chosenStrategy: string | Strategy;
   #chosenAccelerator: string | Accelerator;
   #precisionName: PrecisionName;
@@ -85,7 +87,7 @@ export class Connector {
     // 2. Names are known, and no part is given twice.
     this.#chosenStrategy = this.#checkStrategy(strategy);
     this.#chosenAccelerator = this.#checkAccelerator(accelerator);
-    this.#precisionName = precisionName(precision);
+    this.#precisionName = precisionName(precision, (text) => this.#tell(rankZeroWarn, text));
     this.#takePlugins(options.plugins, precision);
     this.#takePartsOfStrategy(precision);
 
@@ -110,6 +112,16 @@ export class Connector {
 
     // 8. Everything is attached, and the launcher follows from it.
     this.#attach(chosenPrecision, environment, parallelDevices, numNodes);
+    if (!this.#onlyStartsOthers(environment)) for (const say of this.#messages) say();
+  }
+
+  #tell(how: (text: string) => void, text: string): void {
+    this.#messages.push(() => how(text));
+  }
+
+  #onlyStartsOthers(environment: ClusterEnvironment): boolean {
+    const { launcher, worldSize } = this.strategy;
+    return launcher !== null && worldSize > 1 && !environment.createsProcessesExternally;
   }
 
   // --- 1 ---
@@ -195,7 +207,8 @@ export class Connector {
     if (own.precision) {
       if (this.#precisionPlugin) throw givenTwice("precision", "plugins");
       if (precision !== undefined) {
-        rankZeroWarn(
+        this.#tell(
+          rankZeroWarn,
           `\`precision: ${describe(precision)}\` has no effect: the ${className(strategy)} brings its own ${className(own.precision)}.`,
         );
       }
@@ -260,7 +273,8 @@ export class Connector {
   #autoDeviceCount(): number {
     const count = this.accelerator.autoDeviceCount();
     if (!this.#around.isInteractive || this.accelerator.name !== "cuda" || count <= 1) return count;
-    rankZeroInfo(
+    this.#tell(
+      rankZeroInfo,
       `Fabric will use only 1 of ${count} GPUs because it is running inside an interactive / notebook environment. You may try to set \`new Fabric({ devices: ${count} })\` but please note that multi-GPU inside interactive environments is not supported.`,
     );
     return 1;
@@ -309,7 +323,8 @@ export class Connector {
       });
     }
     if (device !== "cpu") {
-      rankZeroInfo(
+      this.#tell(
+        rankZeroInfo,
         name === "16-mixed"
           ? "Using 16-bit Automatic Mixed Precision (AMP)"
           : "Using bfloat16 Automatic Mixed Precision (AMP)",
@@ -317,11 +332,12 @@ export class Connector {
       return new MixedPrecision(name, "cuda");
     }
     if (name === "16-mixed") {
-      rankZeroWarn(
+      this.#tell(
+        rankZeroWarn,
         'You passed `new Fabric({ accelerator: "cpu", precision: "16-mixed" })` but AMP with fp16 is not supported on CPU. Using `precision: "bf16-mixed"` instead.',
       );
     }
-    rankZeroInfo("Using bfloat16 Automatic Mixed Precision (AMP)");
+    this.#tell(rankZeroInfo, "Using bfloat16 Automatic Mixed Precision (AMP)");
     return new MixedPrecision("bf16-mixed", "cpu");
   }
 

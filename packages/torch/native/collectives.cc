@@ -41,7 +41,7 @@ void Operation::complete() {
   at::NoGradGuard noGrad;
   if (work) {
     if (!waited) work->wait();  // has ended; for device tensors this orders the current stream after it
-    if (source < 0 && !hasFuture && !group->nccl()) source = work->sourceRank();
+    if (fromAny && !group->nccl()) source = work->sourceRank();
     work.reset();
   }
   for (auto& step : after) step();
@@ -351,6 +351,7 @@ void recv(Operation& operation, const Call& call) {
   Tensors data{bytesOf(writable(operation, call.outputs.at(0)))};
   operation.hasFuture = false;
   operation.source = call.peer;
+  operation.fromAny = call.peer < 0;
   if (data[0].numel() == 0) return;
   auto& transport = *operation.group->transport;
   operation.work = call.peer < 0 ? transport.recvAnysource(data, call.tag) : transport.recv(data, call.peer, call.tag);

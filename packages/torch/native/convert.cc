@@ -226,7 +226,7 @@ static bool matchesString(napi_env env, Tag tag, const JsValue& value) {
 bool matches(napi_env env, const ArgPlan& plan, const JsValue& value, bool lenient) {
   if (value.kind == Js::Null) return plan.optional;
   switch (plan.tag) {
-    case Tag::Tensor: return value.kind == Js::Tensor || (lenient && isScalar(value));
+    case Tag::Tensor: return value.kind == Js::Tensor || ((lenient || plan.takesNumber) && isScalar(value));
     case Tag::Int: return (isNumeric(value) && value.whole) || (lenient && isSingle(value));
     case Tag::Float: return isNumeric(value) || (lenient && isSingle(value));
     case Tag::Bool: return value.kind == Js::Bool;

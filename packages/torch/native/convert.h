@@ -42,6 +42,7 @@ struct ArgPlan {
   bool keywordOnly = false;
   bool hasDefault = false;
   bool isOut = false;
+  bool takesNumber = false; // a tensor for which a plain number may stand
   int fixedSize = 0;       // N of int[N], where one number stands for N equal ones
   c10::IValue fallback;    // the default
   const c10::Argument* schema = nullptr;

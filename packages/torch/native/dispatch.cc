@@ -26,28 +26,44 @@ struct Overload {
   int deviceArg = -1;
 };
 
+// Where the named arguments of a call go, for each overload of a packet: indices of arguments, -1 for an unknown name.
+using Places = std::vector<std::vector<int>>;
+
 struct Packet {
   std::string name;  // "aten::add"
   std::vector<Overload> overloads;
+  std::unordered_map<uint32_t, Places> places;  // by the number of the list of names
 };
 
 // Most calls have few arguments: their bookkeeping stays on the stack.
 using Arguments = c10::SmallVector<JsValue, 6>;
 
+// The named arguments of a call: their values follow the positional ones.
 struct Named {
-  std::string name;
-  JsValue value;
+  const std::vector<std::string>* names = nullptr;
+  const Places* places = nullptr;
+  const JsValue* values = nullptr;
+  size_t size() const { return names ? names->size() : 0; }
 };
 
 // The operator table is shared by all environments of the process.
 std::mutex tableMutex;
 std::vector<std::unique_ptr<Packet>> packets;
 std::unordered_map<std::string, uint32_t> packetIds;
+std::vector<std::unique_ptr<std::vector<std::string>>> nameLists;
 c10::optional<at::Device> defaultDevice;
 
 // ---- building packets ---------------------------------------------------------------------------------------
 
 // Overloads for named dimensions are left out: strings there would shadow dtypes and devices.
+// PyTorch gives a number to `x + 1`, `x * 2` and their like as a tensor, never to the Scalar overload; `AddBackward0` in a
+// printed tensor comes from there. Their overloads for Scalars are left out and their tensors take numbers.
+bool isArithmetic(const std::string& name) {
+  static const char* const kNames[] = {"aten::add", "aten::add_", "aten::sub", "aten::sub_",
+                                       "aten::mul", "aten::mul_", "aten::div", "aten::div_"};
+  return std::any_of(std::begin(kNames), std::end(kNames), [&](const char* known) { return name == known; });
+}
+
 bool takesDimensionNames(const std::string& overload) {
   return overload.find("name") != std::string::npos || overload.find("imname") != std::string::npos;
 }
@@ -102,10 +118,14 @@ std::unique_ptr<Packet> makePacket(const std::string& name, const std::string& o
     if (op) packet->overloads.push_back(makeOverload(*op));
     return packet;
   }
+  const bool arithmetic = isArithmetic(name);
   for (const c10::OperatorName& known : dispatcher.getAllOpNames()) {
     if (known.name != name || takesDimensionNames(known.overload_name)) continue;
+    if (arithmetic && known.overload_name.rfind("Scalar", 0) == 0) continue;
     auto op = dispatcher.findSchema(known);
-    if (op) packet->overloads.push_back(makeOverload(*op));
+    if (!op) continue;
+    packet->overloads.push_back(makeOverload(*op));
+    if (arithmetic) packet->overloads.back().args[1].takesNumber = true;
   }
   // The plain overload first, those with `out` last; otherwise by name, so that every engine chooses alike.
   std::sort(packet->overloads.begin(), packet->overloads.end(), [](const Overload& a, const Overload& b) {
@@ -129,18 +149,28 @@ int argumentNamed(const Overload& overload, const std::string& name) {
   return -1;
 }
 
+Places placesOf(const Packet& packet, const std::vector<std::string>& names) {
+  Places places;
+  for (const Overload& overload : packet.overloads) {
+    places.emplace_back();
+    for (const std::string& name : names) places.back().push_back(argumentNamed(overload, name));
+  }
+  return places;
+}
+
 // Fills `slots` with one value (or null for the default) an argument; false when the overload does not fit.
-bool fill(napi_env env, const Overload& overload, const Arguments& args, const std::vector<Named>& named, bool lenient,
-          Slots* slots) {
-  if (args.size() > overload.positional) return false;
+bool fill(napi_env env, const Packet& packet, size_t index, const Arguments& args, size_t positional,
+          const Named& named, bool lenient, Slots* slots) {
+  const Overload& overload = packet.overloads[index];
+  if (positional > overload.positional) return false;
   slots->assign(overload.args.size(), nullptr);
-  for (size_t i = 0; i < args.size(); i++) {
+  for (size_t i = 0; i < positional; i++) {
     if (args[i].kind != Js::Undefined) (*slots)[i] = &args[i];
   }
-  for (const Named& entry : named) {
-    const int index = argumentNamed(overload, entry.name);
-    if (index < 0 || (*slots)[index]) return false;
-    (*slots)[index] = &entry.value;
+  for (size_t i = 0; i < named.size(); i++) {
+    const int place = (*named.places)[index][i];
+    if (place < 0 || (*slots)[place]) return false;
+    (*slots)[place] = &named.values[i];
   }
   for (size_t i = 0; i < slots->size(); i++) {
     const ArgPlan& plan = overload.args[i];
@@ -151,47 +181,47 @@ bool fill(napi_env env, const Overload& overload, const Arguments& args, const s
 }
 
 // `x.view(2, 3)` and `randn(2, 3)`: trailing numbers stand for the list that an overload takes there.
-bool gatherNumbers(const Arguments& args, Arguments* gathered) {
+bool gatherNumbers(const Arguments& args, size_t positional, Arguments* gathered) {
   size_t first = 0;
-  while (first < args.size() && args[first].kind != Js::Number) first++;
-  if (first == args.size() || first > 1) return false;
+  while (first < positional && args[first].kind != Js::Number) first++;
+  if (first == positional || first > 1) return false;
   JsValue list;
   list.kind = Js::Array;
-  for (size_t i = first; i < args.size(); i++) {
+  for (size_t i = first; i < positional; i++) {
     if (args[i].kind != Js::Number || !args[i].whole) return false;
     list.items.push_back(args[i]);
   }
-  gathered->clear();
   for (size_t i = 0; i < first; i++) gathered->push_back(args[i]);
   gathered->push_back(std::move(list));
   return true;
 }
 
-std::string describeCall(napi_env env, const Packet& packet, const Arguments& args, const std::vector<Named>& named) {
-  std::string text = camelCase(packet.name.substr(packet.name.find("::") + 2)) + "(";
-  for (size_t i = 0; i < args.size(); i++) text += (i ? ", " : "") + describe(env, args[i]);
+std::string shortName(const Packet& packet) { return camelCase(packet.name.substr(packet.name.find("::") + 2)); }
+
+std::string describeCall(napi_env env, const Packet& packet, const Arguments& args, size_t positional,
+                         const Named& named) {
+  std::string text = shortName(packet) + "(";
+  for (size_t i = 0; i < positional; i++) text += (i ? ", " : "") + describe(env, args[i]);
   for (size_t i = 0; i < named.size(); i++) {
-    text += (i ? ", " : args.empty() ? "{ " : ", { ") + named[i].name + ": " + describe(env, named[i].value);
+    text += (i ? ", " : positional == 0 ? "{ " : ", { ") + (*named.names)[i] + ": " + describe(env, named.values[i]);
   }
-  return text + (named.empty() ? ")" : " })");
+  return text + (named.size() == 0 ? ")" : " })");
 }
 
-[[noreturn]] void throwNoMatch(napi_env env, const Packet& packet, const Arguments& args,
-                               const std::vector<Named>& named) {
+[[noreturn]] void throwNoMatch(napi_env env, const Packet& packet, const Arguments& args, size_t positional,
+                               const Named& named) {
   std::string message;
   for (const JsValue& value : args) {
     if (value.kind == Js::Tensor) tensorOf(env, value.raw);  // a disposed tensor is the better error
   }
-  for (const Named& entry : named) {
+  const std::string call = describeCall(env, packet, args, positional, named);
+  for (size_t i = 0; i < named.size() && message.empty(); i++) {
+    const std::string& name = (*named.names)[i];
     const bool known = std::any_of(packet.overloads.begin(), packet.overloads.end(),
-                                   [&](const Overload& o) { return argumentNamed(o, entry.name) >= 0; });
-    if (!known) {
-      message = "`" + camelCase(packet.name.substr(packet.name.find("::") + 2)) + "` has no argument named `" +
-                entry.name + "`: " + describeCall(env, packet, args, named) + ".";
-      break;
-    }
+                                   [&](const Overload& o) { return argumentNamed(o, name) >= 0; });
+    if (!known) message = "`" + shortName(packet) + "` has no argument named `" + name + "`: " + call + ".";
   }
-  if (message.empty()) message = "No overload fits " + describeCall(env, packet, args, named) + ".";
+  if (message.empty()) message = "No overload fits " + call + ".";
   std::string hint = "It takes:";
   int shown = 0;
   for (const Overload& overload : packet.overloads) {
@@ -204,27 +234,27 @@ std::string describeCall(napi_env env, const Packet& packet, const Arguments& ar
   throw JsError("TypeError", message, hint);
 }
 
-const Overload& choose(napi_env env, const Packet& packet, Arguments* args, const std::vector<Named>& named,
-                       Slots* slots) {
-  for (const Overload& overload : packet.overloads) {
-    if (fill(env, overload, *args, named, false, slots)) return overload;
+// The overload that the arguments fit, with `slots` filled; `gathered` keeps a list that was made from trailing numbers.
+const Overload& choose(napi_env env, const Packet& packet, const Arguments& args, size_t positional,
+                       const Named& named, Arguments* gathered, Slots* slots) {
+  const size_t count = packet.overloads.size();
+  for (size_t i = 0; i < count; i++) {
+    if (fill(env, packet, i, args, positional, named, false, slots)) return packet.overloads[i];
   }
-  Arguments gathered;
-  if (gatherNumbers(*args, &gathered)) {
-    for (const Overload& overload : packet.overloads) {
-      const size_t last = gathered.size() - 1;
+  if (gatherNumbers(args, positional, gathered)) {
+    const size_t last = gathered->size() - 1;
+    for (size_t i = 0; i < count; i++) {
+      const Overload& overload = packet.overloads[i];
       if (last < overload.args.size() && overload.args[last].tag == Tag::IntList &&
-          fill(env, overload, gathered, named, false, slots)) {
-        *args = std::move(gathered);
-        fill(env, overload, *args, named, false, slots);
+          fill(env, packet, i, *gathered, gathered->size(), named, false, slots)) {
         return overload;
       }
     }
   }
-  for (const Overload& overload : packet.overloads) {
-    if (fill(env, overload, *args, named, true, slots)) return overload;
+  for (size_t i = 0; i < count; i++) {
+    if (fill(env, packet, i, args, positional, named, true, slots)) return packet.overloads[i];
   }
-  throwNoMatch(env, packet, *args, named);
+  throwNoMatch(env, packet, args, positional, named);
 }
 
 // ---- calling ------------------------------------------------------------------------------------------------
@@ -259,9 +289,10 @@ class BorrowedStack {
 };
 thread_local torch::jit::Stack BorrowedStack::spare;
 
-napi_value invoke(napi_env env, const Packet& packet, Arguments& args, const std::vector<Named>& named) {
+napi_value invoke(napi_env env, const Packet& packet, const Arguments& args, size_t positional, const Named& named) {
   Slots slots;
-  const Overload& overload = choose(env, packet, &args, named, &slots);
+  Arguments gathered;
+  const Overload& overload = choose(env, packet, args, positional, named, &gathered, &slots);
   BorrowedStack borrowed;
   torch::jit::Stack& stack = borrowed.stack;
   for (size_t i = 0; i < slots.size(); i++) {
@@ -279,14 +310,14 @@ napi_value invoke(napi_env env, const Packet& packet, Arguments& args, const std
     const JsError error = describeException(std::current_exception());
     std::ostringstream schema;
     schema << overload.op.schema();
-    throw JsError(error.kind, std::string(error.what()) + "\n  in " + describeCall(env, packet, args, named) +
+    throw JsError(error.kind, std::string(error.what()) + "\n  in " + describeCall(env, packet, args, positional, named) +
                                   "\n  of " + schema.str(),
                   error.hint, error.code);
   }
   return results(env, overload, slots, stack);
 }
 
-const Packet& packetOf(napi_env env, napi_value id) {
+Packet& packetOf(napi_env env, napi_value id) {
   uint32_t index = 0;
   check(napi_get_value_uint32(env, id, &index));
   return *packets.at(index);
@@ -334,34 +365,56 @@ napi_value hasOperator(napi_env env, napi_callback_info info) {
   });
 }
 
+constexpr size_t kMostArguments = 32;
+
+// The values of a call from the `first` on, looked at.
+Arguments argumentsOf(napi_env env, const Args<kMostArguments>& a, size_t first) {
+  if (a.count > kMostArguments) throw JsError("TypeError", "An operator takes at most 30 arguments.");
+  Arguments args;
+  for (size_t i = first; i < a.count; i++) args.push_back(classify(env, a[i]));
+  return args;
+}
+
+// call(packet, ...positional)
 napi_value call(napi_env env, napi_callback_info info) {
   return guarded(env, "call", [&]() -> napi_value {
-    constexpr size_t kMost = 24;
-    napi_value values[kMost];
-    size_t count = kMost;
-    check(napi_get_cb_info(env, info, &count, values, nullptr, nullptr));
-    if (count > kMost) throw JsError("TypeError", "An operator takes at most 23 positional arguments.");
-    Arguments args;
-    args.reserve(count - 1);
-    for (size_t i = 1; i < count; i++) args.push_back(classify(env, values[i]));
-    static const std::vector<Named> none;
-    return invoke(env, packetOf(env, values[0]), args, none);
+    const Args<kMostArguments> a(env, info);
+    const Arguments args = argumentsOf(env, a, 1);
+    return invoke(env, packetOf(env, a[0]), args, args.size(), Named());
   });
 }
 
+// internNames(names): a number for a list of argument names.
+napi_value internNames(napi_env env, napi_callback_info info) {
+  return guarded(env, "internNames", [&]() -> napi_value {
+    Args<1> a(env, info);
+    auto names = std::make_unique<std::vector<std::string>>();
+    for (const JsValue& name : classify(env, a[0]).items) names->push_back(stringOf(env, name.raw));
+    const std::lock_guard<std::mutex> lock(tableMutex);
+    nameLists.push_back(std::move(names));
+    return jsInt(env, nameLists.size() - 1);
+  });
+}
+
+// callNamed(packet, names, ...positional, ...values of the names)
 napi_value callNamed(napi_env env, napi_callback_info info) {
   return guarded(env, "callNamed", [&]() -> napi_value {
-    Args<4> a(env, info);
-    JsValue positional = classify(env, a[1]);
-    Arguments args;
-    for (JsValue& value : positional.items) args.push_back(std::move(value));
-    const JsValue names = classify(env, a[2]);
-    JsValue values = classify(env, a[3]);
-    std::vector<Named> named;
-    for (size_t i = 0; i < names.items.size(); i++) {
-      named.push_back({stringOf(env, names.items[i].raw), std::move(values.items[i])});
+    const Args<kMostArguments> a(env, info);
+    const Arguments args = argumentsOf(env, a, 2);
+    Packet& packet = packetOf(env, a[0]);
+    uint32_t id = 0;
+    check(napi_get_value_uint32(env, a[1], &id));
+    Named named;
+    {
+      const std::lock_guard<std::mutex> lock(tableMutex);
+      named.names = nameLists.at(id).get();
+      auto known = packet.places.find(id);
+      if (known == packet.places.end()) known = packet.places.emplace(id, placesOf(packet, *named.names)).first;
+      named.places = &known->second;
     }
-    return invoke(env, packetOf(env, a[0]), args, named);
+    const size_t positional = args.size() - named.size();
+    named.values = args.data() + positional;
+    return invoke(env, packet, args, positional, named);
   });
 }
 
@@ -397,7 +450,8 @@ napi_value setDefaultDevice(napi_env env, napi_callback_info info) {
 const std::vector<Export>& dispatchExports() {
   static const std::vector<Export> table = {
       {"resolve", resolve},     {"hasOperator", hasOperator}, {"call", call},
-      {"callNamed", callNamed}, {"schemas", schemas},         {"setDefaultDevice", setDefaultDevice}};
+      {"callNamed", callNamed}, {"internNames", internNames}, {"schemas", schemas},
+      {"setDefaultDevice", setDefaultDevice}};
   return table;
 }
 

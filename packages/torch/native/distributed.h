@@ -73,7 +73,8 @@ struct Operation {
   std::vector<at::Tensor> buffers;      // kept alive until done
   bool hasFuture = true;
   bool waited = false;                  // sends and receives may be waited for only once
-  int source = -1;                      // of recv
+  int source = -1;                      // of recv: the sender
+  bool fromAny = false;                 // of recv: the sender is known only when it is done
 
   void complete();   // after the work has ended well
   void waitHere();   // blocks, then completes

@@ -2,6 +2,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/csrc/autograd/engine.h>
 #include <torch/csrc/distributed/c10d/comm.hpp>
+#include <torch/csrc/distributed/c10d/logger.hpp>
 #include <torch/csrc/distributed/c10d/reducer.hpp>
 
 #include <ATen/ops/empty.h>
@@ -21,7 +22,14 @@ namespace {
 struct Averager {
   std::shared_ptr<Group> group;
   std::shared_ptr<c10d::Reducer> reducer;  // null once the group is destroyed
+  std::shared_ptr<c10d::Logger> logger;    // the reducer reports to it without looking whether there is one
   std::vector<std::string> names;
+
+  void close() {
+    logger.reset();
+    reducer.reset();
+  }
+  ~Averager() { close(); }
 };
 
 struct ReducerObject final : Object {
@@ -41,22 +49,18 @@ std::shared_ptr<Averager> averagerOf(napi_env env, napi_value value) {
 
 // ---- element types that the transport cannot add up ---------------------------------------------------------
 
-struct HookState {
-  std::shared_ptr<Group> group;
-};
-
 // Averages such buckets in float32; the others as the reducer itself does.
-class WideningHook final : public c10d::CppCommHookInterface<HookState> {
+class WideningHook final : public c10d::CommHookInterface {
  public:
-  explicit WideningHook(const HookState& state) : CppCommHookInterface<HookState>(state) {}
+  explicit WideningHook(std::shared_ptr<Group> group) : group_(std::move(group)) {}
 
   c10::intrusive_ptr<c10::ivalue::Future> runHook(c10d::GradBucket& bucket) override {
     const at::Tensor target = bucket.getBufferRef();
-    const bool native = canReduce(*state_.group, target.scalar_type());
+    const bool native = canReduce(*group_, target.scalar_type());
     at::Tensor sum = native ? target : target.to(at::kFloat);
-    sum.div_(state_.group->size);
+    sum.div_(group_->size);
     std::vector<at::Tensor> data{sum};
-    auto work = state_.group->transport->allreduce(data);
+    auto work = group_->transport->allreduce(data);
     return work->getFuture()->then(
         [target, sum, native](c10::ivalue::Future& future) -> c10::IValue {
           if (future.hasError()) std::rethrow_exception(future.exception_ptr());
@@ -65,6 +69,11 @@ class WideningHook final : public c10d::CppCommHookInterface<HookState> {
         },
         c10::TensorType::get());
   }
+
+  at::Tensor parseHookResult(const c10::IValue& result) override { return result.toTensor(); }
+
+ private:
+  std::shared_ptr<Group> group_;
 };
 
 // ---- agreement on the model ---------------------------------------------------------------------------------
@@ -258,7 +267,7 @@ std::shared_ptr<c10d::Reducer> makeReducer(const std::shared_ptr<Group>& group, 
   if (staticGraph) reducer->set_static_graph();
   const bool widen = std::any_of(parameters.begin(), parameters.end(),
                                  [&](const at::Tensor& p) { return !canReduce(*group, p.scalar_type()); });
-  if (widen) reducer->register_comm_hook(std::make_unique<WideningHook>(HookState{group}));
+  if (widen) reducer->register_comm_hook(std::make_unique<WideningHook>(group));
   return reducer;
 }
 
@@ -276,9 +285,11 @@ napi_value createReducer(napi_env env, napi_callback_info info) {
       averager->reducer = makeReducer(averager->group, parameters, sparse, intOf(env, a[4], "bucketBytes"),
                                       boolOf(env, a[5], "findUnused"), boolOf(env, a[6], "gradientAsBucketView"),
                                       boolOf(env, a[7], "staticGraph"));
+      averager->logger = std::make_shared<c10d::Logger>(averager->reducer);
+      averager->reducer->set_logger(averager->logger);
     });
     averager->group->closers.push_back([weak = std::weak_ptr<Averager>(averager)] {
-      if (const auto open = weak.lock()) open->reducer.reset();
+      if (const auto open = weak.lock()) open->close();
     });
     return makeExternal(env, new ReducerObject(std::move(averager)));
   });

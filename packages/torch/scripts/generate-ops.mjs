@@ -44,7 +44,10 @@ function builtSchemas() {
 
 function check() {
   if (!existsSync(target) || readFileSync(target, "utf8") !== generated()) {
-    fail("src/ops.generated.ts is not what the schemas give.", "Run `npm run generate` and commit the result.");
+    fail(
+      "src/ops.generated.ts is not what the schemas give.",
+      "Run `node packages/torch/scripts/generate-ops.mjs` and commit the result.",
+    );
   }
   const built = builtSchemas();
   if (!built) return;

@@ -107,7 +107,9 @@ function toOptions(args: readonly unknown[]): ToOptions {
   args.forEach((value, i) => {
     if (typeof value === "string") {
       if (isDtype(value)) options.dtype = value;
-      else if (i === 0) options.device = value as Device;
+      else if (i === 0 && /^[a-z]+(:\d+)?$/.test(value)) options.device = value as Device;
+      else if (i === 0)
+        throw typeError("dtype or device", `a dtype such as "float32" or a device such as "cuda:0"`, value);
       else throw typeError("dtype", 'a dtype such as "float32"', value);
     } else if (value instanceof Tensor && i === 0) {
       options.dtype = value.dtype;

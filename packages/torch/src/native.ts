@@ -37,7 +37,10 @@ export interface NativeBinding {
   resolve(namespace: string, name: string): number;
   hasOperator(namespace: string, name: string): boolean;
   call(packet: number, ...args: unknown[]): unknown;
-  callNamed(packet: number, positional: unknown[], names: string[], values: unknown[]): unknown;
+  /** Gives a list of argument names a number, for `callNamed`. */
+  internNames(names: readonly string[]): number;
+  /** Positional values, then the values of the names. */
+  callNamed(packet: number, names: number, ...values: unknown[]): unknown;
   schemas(): string[];
   setDefaultDevice(device: string | null): void;
 

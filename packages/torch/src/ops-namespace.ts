@@ -29,10 +29,11 @@ function distance(a: string, b: string, limit: number): number {
 function suggestions(name: string, names: Iterable<string>): string[] {
   const limit = Math.max(1, Math.floor(name.length / 3));
   const plain = name.toLowerCase().replaceAll("_", "");
+  const privacy = (known: string): number => (known.startsWith("_") === name.startsWith("_") ? 0 : 1);
   return [...new Set(names)]
     .map((known) => ({ known, edits: distance(plain, known.toLowerCase().replaceAll("_", ""), limit) }))
     .filter(({ edits }) => edits <= limit)
-    .sort((a, b) => a.edits - b.edits || (a.known < b.known ? -1 : 1))
+    .sort((a, b) => a.edits - b.edits || privacy(a.known) - privacy(b.known) || (a.known < b.known ? -1 : 1))
     .slice(0, 3)
     .map(({ known }) => known);
 }

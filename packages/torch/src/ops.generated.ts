@@ -14442,7 +14442,7 @@ export const resultType: {
 } = op("result_type");
 
 /**
- * ATen's `rms_norm`.
+ * PyTorch's [torch.nn.functional.rms_norm](https://pytorch.org/docs/stable/generated/torch.nn.functional.rms_norm.html).
  *
  * Needs a LibTorch newer than 1.13; 2.6 has it.
  *
@@ -14711,7 +14711,7 @@ export const scalarTensor: {
 } = op("scalar_tensor");
 
 /**
- * ATen's `scaled_dot_product_attention`.
+ * PyTorch's [torch.nn.functional.scaled_dot_product_attention](https://pytorch.org/docs/stable/generated/torch.nn.functional.scaled_dot_product_attention.html).
  *
  * Needs a LibTorch newer than 1.13; 2.6 has it.
  *

@@ -50,11 +50,24 @@ function lift(result: unknown, args: readonly unknown[], lowered: readonly unkno
   return wrapHandle(result);
 }
 
-function callNamed(packet: number, args: unknown[]): unknown {
-  const options = args[args.length - 1] as Record<string, unknown>;
-  const positional = args.slice(0, -1);
+// The names of a call's named arguments, interned: the addon looks up their places once a packet and not once a call.
+const signatures = new Map<string, number>();
+
+function signatureOf(names: readonly string[]): number {
+  const key = names.length === 1 ? (names[0] as string) : names.join(",");
+  let id = signatures.get(key);
+  if (id === undefined) {
+    id = native().internNames(names);
+    signatures.set(key, id);
+  }
+  return id;
+}
+
+function callNamed(packet: number, args: readonly unknown[]): unknown {
+  const last = args.length - 1;
+  const options = args[last] as Record<string, unknown>;
   const names: string[] = [];
-  const values: unknown[] = [];
+  const values: unknown[] = args.slice(0, last);
   let requiresGrad: boolean | undefined;
   for (const name in options) {
     const value = options[name];
@@ -65,12 +78,13 @@ function callNamed(packet: number, args: unknown[]): unknown {
       values.push(value);
     }
   }
-  const lowered = positional.map(lower);
-  const loweredValues = values.map(lower);
+  const lowered = values.map(lower);
   const result = lift(
-    native().callNamed(packet, lowered, names, loweredValues),
-    [...positional, ...values],
-    [...lowered, ...loweredValues],
+    names.length === 0
+      ? native().call(packet, ...lowered)
+      : native().callNamed(packet, signatureOf(names), ...lowered),
+    values,
+    lowered,
   );
   if (requiresGrad !== undefined) {
     if (!(result instanceof Tensor)) throw typeError("requiresGrad", "left out for an operator that makes no tensor", requiresGrad);
@@ -85,31 +99,30 @@ export function operator(namespace: string, name: string): Operator {
   const known = packets.get(key);
   if (known) return known;
   let packet = -1;
-  const made: Operator = (...args) => {
+  // Written out for one and two arguments, most of all calls: no arrays are made there.
+  function made(a?: unknown, b?: unknown): unknown {
     if (packet < 0) packet = native().resolve(namespace, name);
-    const n = args.length;
-    if (n > 0 && isNamed(args[n - 1])) return callNamed(packet, args);
-    if (n === 1) {
-      const a = args[0];
+    // biome-ignore lint/complexity/noArguments: a rest parameter would make an array of every call
+    const count = arguments.length;
+    if (count === 1 && !isNamed(a)) {
       const la = lower(a);
       const result = native().call(packet, la);
       if (isHandle(result)) return result === la ? a : wrapHandle(result);
-      return lift(result, args, [la]);
+      return typeof result === "object" ? lift(result, [a], [la]) : result;
     }
-    if (n === 2) {
-      const la = lower(args[0]);
-      const lb = lower(args[1]);
+    if (count === 2 && !isNamed(b)) {
+      const la = lower(a);
+      const lb = lower(b);
       const result = native().call(packet, la, lb);
-      if (isHandle(result)) {
-        if (result === la) return args[0];
-        if (result === lb) return args[1];
-        return wrapHandle(result);
-      }
-      return lift(result, args, [la, lb]);
+      if (isHandle(result)) return result === la ? a : result === lb ? b : wrapHandle(result);
+      return typeof result === "object" ? lift(result, [a, b], [la, lb]) : result;
     }
+    // biome-ignore lint/complexity/noArguments: see above
+    const args: unknown[] = Array.prototype.slice.call(arguments);
+    if (count > 0 && isNamed(args[count - 1])) return callNamed(packet, args);
     const lowered = args.map(lower);
     return lift(native().call(packet, ...lowered), args, lowered);
-  };
+  }
   packets.set(key, made);
   return made;
 }
@@ -117,7 +130,17 @@ export function operator(namespace: string, name: string): Operator {
 /** internal: the same operator as a method body, with `this` as its first argument. */
 export function method(name: string): (this: Tensor, ...args: unknown[]) => unknown {
   const op = operator("aten", name);
-  return function (this: Tensor, ...args: unknown[]) {
-    return op(this, ...args);
+  return function (this: Tensor, a?: unknown, b?: unknown, ...rest: unknown[]) {
+    // biome-ignore lint/complexity/noArguments: a rest parameter alone would make an array of every call
+    switch (arguments.length) {
+      case 0:
+        return op(this);
+      case 1:
+        return op(this, a);
+      case 2:
+        return op(this, a, b);
+      default:
+        return op(this, a, b, ...rest);
+    }
   };
 }

@@ -159,6 +159,13 @@ export class Tensor {
     return native().item(this.#handle) as number;
   }
 
+  /** `Number(x)` is the value of a tensor with one element; `x + y` is an error that names the method to use. */
+  [Symbol.toPrimitive](hint: string): number | string {
+    if (hint === "string") return this.toString();
+    if (hint === "number") return this.item();
+    throw new TypeError("JavaScript's operators do not work on tensors.\nUse the methods: `x.add(y)`, `x.sub(y)`, `x.mul(y)`, `x.div(y)`, `x.eq(y)`; to print one, `${x}` or `x.item()`.");
+  }
+
   /** Frees this handle now. Using the tensor afterwards is an error; disposing twice is harmless. What autograd or views hold stays. */
   dispose(): void {
     native().release(this.#handle);

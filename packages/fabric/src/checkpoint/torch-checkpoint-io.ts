@@ -19,7 +19,16 @@ export class TorchCheckpointIO extends CheckpointIO {
       );
     }
     const file = filePath(path);
-    await mkdir(dirname(file), { recursive: true });
+    try {
+      await mkdir(dirname(file), { recursive: true });
+    } catch (cause) {
+      const { code = "ERR_CHECKPOINT", message } = cause as NodeJS.ErrnoException;
+      throw new CheckpointError(`The folder for the checkpoint cannot be made: ${message}`, {
+        code,
+        hint: "Save to another path.",
+        cause,
+      });
+    }
     await torch.save(checkpoint, file);
   }
 

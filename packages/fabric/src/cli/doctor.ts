@@ -90,8 +90,15 @@ function loadEngine(): Engine | Error {
   try {
     const versions = torch.versions();
     // Some libraries are loaded by the first product only.
-    torch.ones([64, 64]).matmul(torch.ones([64, 64])).dispose();
-    return { versions, threads: torch.getNumThreads(), blas: mappedLibraries(/^lib(open)?(blas|cblas|mkl_|blis|atlas)/i) };
+    torch
+      .ones([64, 64])
+      .matmul(torch.ones([64, 64]))
+      .dispose();
+    return {
+      versions,
+      threads: torch.getNumThreads(),
+      blas: mappedLibraries(/^lib(open)?(blas|cblas|mkl_|blis|atlas)/i),
+    };
   } catch (error) {
     return error as Error;
   }
@@ -132,7 +139,9 @@ function addonFinding(loaded: string): Finding {
   const fits = minorOf(build.torch) === minorOf(loaded);
   return {
     name: "addon",
-    value: fits ? `built for LibTorch ${build.torch} (${build.addon})` : `built for LibTorch ${build.torch}, but ${loaded} was loaded`,
+    value: fits
+      ? `built for LibTorch ${build.torch} (${build.addon})`
+      : `built for LibTorch ${build.torch}, but ${loaded} was loaded`,
     state: fits ? "ok" : "missing",
     ...(fits ? {} : { repair: "npm run setup" }),
   };
@@ -183,7 +192,9 @@ function unloadedFindings(error: Error): Finding[] {
       ? { name: "LibTorch", value: `found, not loaded: ${candidates.join(", ")}`, state: "ok" }
       : {
           name: "LibTorch",
-          value: process.env.FABRIC_LIBTORCH ? `not found in FABRIC_LIBTORCH=${process.env.FABRIC_LIBTORCH}` : "not found in the usual places",
+          value: process.env.FABRIC_LIBTORCH
+            ? `not found in FABRIC_LIBTORCH=${process.env.FABRIC_LIBTORCH}`
+            : "not found in the usual places",
           state: "missing",
           repair: repairBy(["libtorch", "blas"], "Install LibTorch 1.13 or newer with its headers"),
         },
@@ -207,7 +218,12 @@ function unloadedFindings(error: Error): Finding[] {
     findings.push(
       path
         ? { name: need, value: path, state: "ok" }
-        : { name: need, value: "not on the PATH; needed to build the addon", state: "missing", repair: repairBy([need], `Install ${need}`) },
+        : {
+            name: need,
+            value: "not on the PATH; needed to build the addon",
+            state: "missing",
+            repair: repairBy([need], `Install ${need}`),
+          },
     );
   }
   findings.push(blasFinding([]));
@@ -230,5 +246,5 @@ function repairBy(needs: readonly Need[], otherwise: string): string {
 }
 
 function firstLine(text: string): string {
-  return text.split("\n", 1)[0]!;
+  return text.split("\n", 1)[0];
 }

@@ -55,13 +55,27 @@ export function libTorchCandidates(): string[] {
   const triplet = { x64: "x86_64-linux-gnu", arm64: "aarch64-linux-gnu" }[process.arch as string] ?? process.arch;
   const prefixes = given ? [given] : [process.env.VIRTUAL_ENV, "/usr", "/usr/local", "/opt/libtorch", "/opt/homebrew"];
   return prefixes
-    .flatMap((prefix) => (prefix ? ["lib", `lib/${triplet}`, "lib64"].map((folder) => join(prefix, folder, library)) : []))
+    .flatMap((prefix) =>
+      prefix ? ["lib", `lib/${triplet}`, "lib64"].map((folder) => join(prefix, folder, library)) : [],
+    )
     .filter((path) => existsSync(path));
 }
 
 const packages = {
-  apt: { libtorch: "libtorch-dev libgloo-dev", blas: "libopenblas0-openmp", "c++": "g++", cmake: "cmake", ninja: "ninja-build" },
-  dnf: { libtorch: "python3-torch-devel", blas: "openblas-openmp", "c++": "gcc-c++", cmake: "cmake", ninja: "ninja-build" },
+  apt: {
+    libtorch: "libtorch-dev libgloo-dev",
+    blas: "libopenblas0-openmp",
+    "c++": "g++",
+    cmake: "cmake",
+    ninja: "ninja-build",
+  },
+  dnf: {
+    libtorch: "python3-torch-devel",
+    blas: "openblas-openmp",
+    "c++": "gcc-c++",
+    cmake: "cmake",
+    ninja: "ninja-build",
+  },
   brew: { libtorch: "pytorch", blas: "openblas", "c++": "gcc", cmake: "cmake", ninja: "ninja" },
 };
 

@@ -13,7 +13,9 @@ const program = new Command("fabric")
 
 program
   .command("doctor")
-  .description("say what is installed, what is missing and how to repair it; exit code 1 when something needed is missing")
+  .description(
+    "say what is installed, what is missing and how to repair it; exit code 1 when something needed is missing",
+  )
   .option("--json", "print the findings as JSON")
   .action((options: { json?: boolean }) => {
     process.exitCode = doctor(options);

@@ -1,8 +1,9 @@
 // Success or failure of a step that all ranks take together: nobody goes on, or waits, while somebody failed.
-import { DistributedError } from "@fabric-ts/torch";
+import { CheckpointError, DistributedError } from "@fabric-ts/torch";
 
 /** internal: what the ranks tell each other about a failure. */
 export interface Failure {
+  name: string;
   message: string;
   code: string;
 }
@@ -35,17 +36,18 @@ export async function agree<T>(strategy: Gatherer, what: string, task: () => Pro
   const rank = failures.findIndex((failure) => failure !== null);
   const failure = failures[rank];
   if (failure) {
-    throw new DistributedError(
-      `${what} failed on rank ${rank}, so it is undone on rank ${strategy.globalRank} as well: ${failure.message}`,
-      {
-        code: failure.code,
-      },
-    );
+    // A checkpoint that failed somewhere is a failed checkpoint everywhere, so that one `catch` works on all ranks.
+    const Kind = failure.name === "CheckpointError" ? CheckpointError : DistributedError;
+    throw new Kind(`${what} failed on rank ${rank}, and therefore on all: ${failure.message}`, { code: failure.code });
   }
   return outcome.result;
 }
 
 function failureOf(error: unknown): Failure {
-  const { message, code } = error as { message?: unknown; code?: unknown };
-  return { message: String(message ?? error), code: typeof code === "string" ? code : "ERR_DISTRIBUTED" };
+  const { name, message, code } = error as { name?: unknown; message?: unknown; code?: unknown };
+  return {
+    name: String(name),
+    message: String(message ?? error),
+    code: typeof code === "string" ? code : "ERR_DISTRIBUTED",
+  };
 }

@@ -17,7 +17,9 @@ export class KubeflowEnvironment extends ExternalEnvironment {
   get mainAddress(): string {
     const address = process.env.MASTER_ADDR;
     if (address !== undefined) return address;
-    throw new ConfigurationError("The environment variable MASTER_ADDR is not set, although Kubeflow should have set it.");
+    throw new ConfigurationError(
+      "The environment variable MASTER_ADDR is not set, although Kubeflow should have set it.",
+    );
   }
 
   get mainPort(): number {

@@ -14,7 +14,7 @@ export class LSFEnvironment extends ExternalEnvironment {
   constructor() {
     super();
     const hosts = readHosts();
-    this.mainAddress = hosts[0]!;
+    this.mainAddress = hosts[0];
     this.mainPort = choosePort();
     this.#nodeRank = Math.max(0, [...new Set(hosts)].indexOf(hostname()));
     process.env.MASTER_ADDR = this.mainAddress;

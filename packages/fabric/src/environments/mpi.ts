@@ -74,7 +74,7 @@ export class MPIEnvironment extends ExternalEnvironment {
   }
 
   #names(): Dialect {
-    return findDialect() ?? dialects[0]!;
+    return findDialect() ?? dialects[0];
   }
 }
 

@@ -22,6 +22,8 @@ let rendezvousCount = 0;
 export async function createStore(options: RendezvousOptions): Promise<distributed.Store> {
   const { worldSize, rank, timeoutMs } = options;
   reportPhase("rendezvous");
+  // Loads the engine, which is not part of the waiting.
+  distributed.isAvailable();
   const started = performance.now();
   const base = await openStore(options);
   const prefix = `fabric/${options.environment.attempt}/${rendezvousCount++}`;
@@ -44,7 +46,9 @@ async function openStore(options: RendezvousOptions): Promise<distributed.Store>
     await store.connected();
     return store;
   } catch (cause) {
-    const what = isServer ? `Rank 0 cannot listen at ${host}:${port}` : `Rank ${rank} cannot reach rank 0 at ${host}:${port}`;
+    const what = isServer
+      ? `Rank 0 cannot listen at ${host}:${port}`
+      : `Rank ${rank} cannot reach rank 0 at ${host}:${port}`;
     throw new DistributedError(`${what}: ${(cause as Error).message}`, {
       hint: isServer
         ? "Another program may use this port: set MASTER_PORT to a free one, the same on every machine."
@@ -73,7 +77,9 @@ async function waitForAll(
     if (missing.length === 0) throw cause;
     throw new DistributedError(
       `Rank ${rank} waited ${formatSeconds(timeoutMs)} for all ${worldSize} ranks to meet: present are ${list(present)}, missing are ${list(missing)}.`,
-      { hint: "Look at the output of the missing ranks: they have not started, ended early or are still on their way.", cause },
+      {
+        hint: "Look at the output of the missing ranks: they have not started, ended early or are still on their way.",
+      },
     );
   }
 }
@@ -100,7 +106,7 @@ function list(ranks: readonly number[]): string {
   const parts: string[] = [];
   for (let i = 0; i < ranks.length; ) {
     let end = i;
-    while (end + 1 < ranks.length && ranks[end + 1] === ranks[end]! + 1) end++;
+    while (end + 1 < ranks.length && ranks[end + 1] === ranks[end] + 1) end++;
     parts.push(end === i ? String(ranks[i]) : `${ranks[i]}-${ranks[end]}`);
     i = end + 1;
   }

@@ -95,7 +95,7 @@ export class SLURMEnvironment extends ExternalEnvironment {
 
 /** internal: the first host of a node list such as `alpha, host[5-9]`. */
 export function firstHost(nodes: string): string {
-  const host = /^\s*(?:[^\s,[]|\[[^\]]*\])*/.exec(nodes)![0].trim();
+  const host = /^\s*(?:[^\s,[]|\[[^\]]*\])*/.exec(nodes)?.[0].trim() ?? "";
   return host.replace(/\[\s*([^\],\s-]*)[^\]]*\]/g, "$1");
 }
 

@@ -15,9 +15,12 @@ export function optionalNumber(name: string): number | undefined {
   const text = process.env[name];
   if (text === undefined || text === "") return undefined;
   if (/^\s*\d{1,15}\s*$/.test(text)) return Number(text);
-  throw new ConfigurationError(`The environment variable ${name} should be a whole number, but is ${JSON.stringify(text)}.`, {
-    hint: `Correct or unset ${name}.`,
-  });
+  throw new ConfigurationError(
+    `The environment variable ${name} should be a whole number, but is ${JSON.stringify(text)}.`,
+    {
+      hint: `Correct or unset ${name}.`,
+    },
+  );
 }
 
 /** internal: a port number from a variable, undefined when it is not set. */

@@ -47,7 +47,8 @@ function headline(failed: RankOutcome): string {
   const who = `R${name(failed).slice(1)}`;
   if (failed.spawnError) return `${who} could not be started: ${failed.spawnError.message}`;
   if (failed.error) return `${who} failed with an uncaught error ${during[failed.phase]}; the job has ended.`;
-  if (failed.signal) return `${who} was killed by ${failed.signal} ${during[failed.phase]}; the job has ended.${advice(failed.signal)}`;
+  if (failed.signal)
+    return `${who} was killed by ${failed.signal} ${during[failed.phase]}; the job has ended.${advice(failed.signal)}`;
   if (failed.exitCode === 0) {
     return (
       `${who} ended with exit code 0 ${during[failed.phase]}, which were waiting for it; the job has ended.\n` +

@@ -46,7 +46,12 @@ function startRank(fd: number): void {
     if (process.listenerCount("uncaughtException") > 0 || process.hasUncaughtExceptionCaptureCallback()) return;
     // Where a syntax error is, only Node's own printout says.
     const text = error instanceof SyntaxError ? "" : errorText(error);
-    send({ type: "error", text: text.slice(0, maxErrorLength), summary: errorSummary(error), secondary: isSecondary(error) });
+    send({
+      type: "error",
+      text: text.slice(0, maxErrorLength),
+      summary: errorSummary(error),
+      secondary: isSecondary(error),
+    });
     if (text === "") return;
     if (exiting) leave(addon, 1);
     process.exit(1);
@@ -80,7 +85,7 @@ function watchParent(): void {
 
 function errorSummary(error: unknown): string {
   const text = error instanceof Error ? `${error.name}: ${error.message}` : `Uncaught ${util.inspect(error)}`;
-  return text.split("\n", 1)[0]!.slice(0, 500);
+  return text.split("\n", 1)[0].slice(0, 500);
 }
 
 function errorText(error: unknown): string {

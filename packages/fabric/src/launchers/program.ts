@@ -26,9 +26,12 @@ export function programCommand(localRank: number, preload: string, facts: Proces
   if (isInline) return { file: facts.execPath, args: [...flags, ...argumentsAfter(facts.argv.slice(1))] };
   const script = facts.argv[1];
   if (script === undefined || script === "-") {
-    throw new UsageError("`fabric.launch()` cannot start more processes from a REPL or a program read from standard input.", {
-      hint: "Save the program to a file and run `node <file>`, or use one device.",
-    });
+    throw new UsageError(
+      "`fabric.launch()` cannot start more processes from a REPL or a program read from standard input.",
+      {
+        hint: "Save the program to a file and run `node <file>`, or use one device.",
+      },
+    );
   }
   return { file: facts.execPath, args: [...flags, script, ...facts.argv.slice(2)] };
 }
@@ -40,7 +43,8 @@ function argumentsAfter(args: readonly string[]): string[] {
 
 // The launcher's inspector keeps its port, each rank gets the next ones.
 function debugPort(localRank: number, facts: ProcessFacts): string | undefined {
-  const pattern = /--(?:inspect(?:-brk|-port|-wait)?|debug-port)(?:=(?:(\[[^\]]*\]|[^\s:]*[^\s:\d][^\s:]*)(?::|(?=\s|$)))?(\d+)?)?(?=\s|$)/;
+  const pattern =
+    /--(?:inspect(?:-brk|-port|-wait)?|debug-port)(?:=(?:(\[[^\]]*\]|[^\s:]*[^\s:\d][^\s:]*)(?::|(?=\s|$)))?(\d+)?)?(?=\s|$)/;
   const match = pattern.exec([...facts.execArgv, facts.env.NODE_OPTIONS ?? ""].join(" "));
   if (match === null) return undefined;
   const port = match[2] === "0" ? 0 : facts.debugPort + 1 + localRank;

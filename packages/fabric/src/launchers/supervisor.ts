@@ -80,18 +80,26 @@ export class Supervisor {
     rank.on("ended", () => {
       if (rank.hasFailed) this.#onFailure(rank);
       else this.#findDeserter();
-      if (this.#ranks.every((other) => other.hasEnded) && (this.#isEnding || this.#ranks.length === this.#job.ranks.length)) {
-        this.#allEnded();
-      }
+      this.#checkEnd();
     });
+  }
+
+  #checkEnd(): void {
+    const isStarted = this.#isEnding || this.#ranks.length === this.#job.ranks.length;
+    if (!isStarted || !this.#ranks.every((rank) => rank.hasEnded)) return;
+    // Nobody is left who could still turn out to be the cause.
+    if (this.#suspect && !this.#isEnding) this.#fail(this.#suspect);
+    else this.#allEnded();
   }
 
   #onFailure(rank: RankProcess): void {
     if (this.#isEnding) return;
-    if (!rank.error?.secondary) return this.#fail(rank);
-    if (this.#suspect) return;
-    this.#suspect = rank;
-    this.#after(rootCauseMs, () => this.#fail(rank));
+    if (!rank.error?.secondary) {
+      this.#fail(rank);
+    } else if (!this.#suspect) {
+      this.#suspect = rank;
+      this.#after(rootCauseMs, () => this.#fail(rank));
+    }
   }
 
   // A rank that ended well without ever meeting the others, who wait for it, will be waited for in vain.
@@ -107,8 +115,7 @@ export class Supervisor {
     this.#isEnding = true;
     for (const other of this.#ranks) if (other !== rank) other.ask("SIGTERM");
     this.#killAfter(failureGraceMs);
-    // Nothing may have started, or everything ended while a suspect was being looked into.
-    if (this.#ranks.every((other) => other.hasEnded)) this.#allEnded();
+    this.#checkEnd();
   }
 
   #onSignal(signal: (typeof forwarded)[number]): void {

@@ -1,7 +1,6 @@
 // The names of precisions and their historical aliases.
 import { ConfigurationError } from "@fabric-ts/torch";
 import { describe } from "../utilities/describe.js";
-import { rankZeroWarn } from "../utilities/rank-zero.js";
 
 /** `true`: weights and computation in that type. `mixed`: float32 weights, autocast computation. */
 export type PrecisionName =
@@ -34,8 +33,8 @@ const aliases = new Map<string, PrecisionName>([
   ["bf16", "bf16-mixed"],
 ]);
 
-/** internal: the canonical name for what the user gave; nothing given means `32-true`. */
-export function precisionName(given: unknown): PrecisionName {
+/** internal: the canonical name for what the user gave, with a warning about some aliases; nothing given means `32-true`. */
+export function precisionName(given: unknown, warn: (text: string) => void): PrecisionName {
   if (given === undefined || given === null) return "32-true";
   if (names.includes(given as PrecisionName)) return given as PrecisionName;
   const known = typeof given === "string" || typeof given === "number";
@@ -46,7 +45,7 @@ export function precisionName(given: unknown): PrecisionName {
     );
   }
   if (canonical.endsWith("-mixed")) {
-    rankZeroWarn(
+    warn(
       `\`precision: ${describe(given)}\` is supported for historical reasons but its usage is discouraged. Please set your precision to "${canonical}" instead.`,
     );
   }

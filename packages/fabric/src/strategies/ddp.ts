@@ -1,5 +1,6 @@
 // Distributed data parallel: a copy of the model in each process, gradients averaged while backward runs.
 import { type Device, distributed, nn, UsageError } from "@fabric-ts/torch";
+import { reportPhase } from "../environments/rank-channel.js";
 import { createStore } from "../environments/rendezvous.js";
 import { ScriptLauncher } from "../launchers/script.js";
 import { nullContext } from "../utilities/context.js";
@@ -112,6 +113,7 @@ export class DDPStrategy extends ParallelStrategy {
     const backend = this.processGroupBackend;
     const store = await createStore({ environment, worldSize, rank, timeoutMs });
     await distributed.initProcessGroup({ backend, rank, worldSize, store, timeoutMs });
+    reportPhase("joined");
     rankZeroInfo(
       `All distributed processes registered. Starting with ${worldSize} processes (distributed_backend=${backend}).`,
     );

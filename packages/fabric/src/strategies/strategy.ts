@@ -1,14 +1,5 @@
 // The base of all strategies: where the model is, who takes part, and how forward, backward, step and files go.
-import {
-  cuda,
-  type Device,
-  type distributed,
-  nn,
-  type optim,
-  type Tensor,
-  UsageError,
-  withDevice,
-} from "@fabric-ts/torch";
+import { cuda, type Device, type distributed, nn, type optim, type Tensor, withDevice } from "@fabric-ts/torch";
 import type { Accelerator } from "../accelerators/accelerator.js";
 import type { CheckpointIO, CheckpointPath } from "../checkpoint/checkpoint-io.js";
 import { type CheckpointFilter, convertState, restoreState } from "../checkpoint/state.js";
@@ -18,7 +9,6 @@ import type { ReduceOp } from "../collectives/reduce-op.js";
 import type { Launcher } from "../launchers/launcher.js";
 import { type BackwardOptions, Precision } from "../precision/precision.js";
 import { nested, nullContext } from "../utilities/context.js";
-import { className } from "../utilities/describe.js";
 import { moveDataToDevice } from "../utilities/move-data-to-device.js";
 import type { BackwardSyncControl } from "./backward-sync-control.js";
 
@@ -265,15 +255,5 @@ export abstract class Strategy {
     this.precision.teardown();
     this.accelerator?.teardown();
     this.checkpointIO.teardown();
-  }
-
-  /** internal: the error of strategies that set models and optimizers up together only. */
-  protected jointSetupRequired(): UsageError {
-    return new UsageError(
-      `The \`${className(this)}\` does not support setting up the module and optimizer(s) independently.`,
-      {
-        hint: "Call `setupModuleAndOptimizers(module, [optimizer, ...])`, or `fabric.setup(module, optimizer)`.",
-      },
-    );
   }
 }

@@ -48,8 +48,3 @@ export function rankZeroWarn(message: string, kind: WarningKind = "UserWarning")
 export function rankZeroDeprecation(message: string): void {
   rankZeroWarn(message, "DeprecationWarning");
 }
-
-/** `[rank: 1] message`, or the message alone when the rank is null. */
-export function rankPrefixedMessage(message: string, of: number | null): string {
-  return of === null ? message : `[rank: ${of}] ${message}`;
-}

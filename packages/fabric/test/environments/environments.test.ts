@@ -15,7 +15,8 @@ import { currentRank } from "../../dist/utilities/rank-zero.js";
 import { catchWarnings } from "../../dist/utilities/warnings.js";
 
 const before = { ...process.env };
-const clusterVariable = /RANK|WORLD_SIZE|^MASTER_|^SLURM_|^TORCHELASTIC_|^LSB_|^JSM_|^OMPI_|^PMI|^MPI_|^STANDALONE_PORT$/;
+const clusterVariable =
+  /RANK|WORLD_SIZE|^MASTER_|^SLURM_|^TORCHELASTIC_|^LSB_|^JSM_|^OMPI_|^PMI|^MPI_|^STANDALONE_PORT$/;
 
 function set(variables: Record<string, string>): void {
   Object.assign(process.env, variables);
@@ -162,12 +163,15 @@ describe("SLURMEnvironment", () => {
 
   it("refuses --ntasks, and other numbers than the job's", () => {
     set({ SLURM_NTASKS: "2" });
-    assert.throws(() => new SLURMEnvironment(), /You set `--ntasks=2` in your SLURM[^]*`--ntasks-per-node=2`/);
+    assert.throws(() => new SLURMEnvironment(), /You set `--ntasks=2` in your SLURM[\s\S]*`--ntasks-per-node=2`/);
     set({ SLURM_NTASKS_PER_NODE: "2", SLURM_NNODES: "1" });
     const environment = new SLURMEnvironment();
     environment.validateSettings(2, 1);
-    assert.throws(() => environment.validateSettings(4, 1), /`--ntasks-per-node=2` does not match[^]*Set `devices=2`/);
-    assert.throws(() => environment.validateSettings(2, 3), /`--nodes=1` does not match[^]*Set `num_nodes=1`/);
+    assert.throws(
+      () => environment.validateSettings(4, 1),
+      /`--ntasks-per-node=2` does not match[\s\S]*Set `devices=2`/,
+    );
+    assert.throws(() => environment.validateSettings(2, 3), /`--nodes=1` does not match[\s\S]*Set `num_nodes=1`/);
   });
 });
 
@@ -181,7 +185,13 @@ describe("LSFEnvironment", () => {
   it("reads hosts from the rank file, without the launch node", () => {
     const file = join(folder, "ranks");
     writeFileSync(file, `launch\nfirst\n${hostname()}\n${hostname()}\n`);
-    set({ LSB_JOBID: "1234", LSB_DJOB_RANKFILE: file, JSM_NAMESPACE_SIZE: "4", JSM_NAMESPACE_RANK: "3", JSM_NAMESPACE_LOCAL_RANK: "1" });
+    set({
+      LSB_JOBID: "1234",
+      LSB_DJOB_RANKFILE: file,
+      JSM_NAMESPACE_SIZE: "4",
+      JSM_NAMESPACE_RANK: "3",
+      JSM_NAMESPACE_LOCAL_RANK: "1",
+    });
     assert.equal(LSFEnvironment.detect(), true);
     const environment = new LSFEnvironment();
     assert.deepEqual([environment.mainAddress, environment.mainPort], ["first", 10234]);
@@ -191,7 +201,10 @@ describe("LSFEnvironment", () => {
       [4, 3, 1, 1],
     );
     delete process.env.JSM_NAMESPACE_SIZE;
-    assert.throws(() => environment.worldSize(), /Cannot determine world size. Environment variable `JSM_NAMESPACE_SIZE` not found/);
+    assert.throws(
+      () => environment.worldSize(),
+      /Cannot determine world size. Environment variable `JSM_NAMESPACE_SIZE` not found/,
+    );
   });
 
   it("names a missing or empty rank file variable", () => {
@@ -204,7 +217,12 @@ describe("LSFEnvironment", () => {
 describe("MPIEnvironment", () => {
   it("reads Open MPI's variables", () => {
     assert.equal(MPIEnvironment.detect(), false);
-    set({ OMPI_COMM_WORLD_RANK: "3", OMPI_COMM_WORLD_SIZE: "4", OMPI_COMM_WORLD_LOCAL_RANK: "1", OMPI_COMM_WORLD_LOCAL_SIZE: "2" });
+    set({
+      OMPI_COMM_WORLD_RANK: "3",
+      OMPI_COMM_WORLD_SIZE: "4",
+      OMPI_COMM_WORLD_LOCAL_RANK: "1",
+      OMPI_COMM_WORLD_LOCAL_SIZE: "2",
+    });
     assert.equal(MPIEnvironment.detect(), true);
     const environment = new MPIEnvironment();
     assert.deepEqual(

@@ -56,9 +56,15 @@ it("names signals and what they may mean", () => {
 
 it("explains exit codes", () => {
   const stuck = outcome(1, { exitCode: 13, phase: "launched" });
-  assert.match(failureReport(stuck, [stuck]), /exit code 13 after `fabric\.launch\(\)`.*\nCode 13 is Node's: an `await` at the top level/);
+  assert.match(
+    failureReport(stuck, [stuck]),
+    /exit code 13 after `fabric\.launch\(\)`.*\nCode 13 is Node's: an `await` at the top level/,
+  );
   const early = outcome(1, { exitCode: 0, phase: "launched" });
-  assert.match(failureReport(early, [early]), /ended with exit code 0 .* which were waiting for it; .*\nEvery rank has to come as far/);
+  assert.match(
+    failureReport(early, [early]),
+    /ended with exit code 0 .* which were waiting for it; .*\nEvery rank has to come as far/,
+  );
   assert.equal(exitCodeOf(early), 1);
 });
 

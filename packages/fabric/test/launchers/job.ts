@@ -1,13 +1,23 @@
 // Starts a program as a user would and looks at everything a job must not leave behind: processes, files, listeners.
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 
-const inherited = ["NODE_TEST_CONTEXT", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"];
+const inherited = [
+  "NODE_TEST_CONTEXT",
+  "LOCAL_RANK",
+  "NODE_RANK",
+  "GROUP_RANK",
+  "RANK",
+  "WORLD_SIZE",
+  "MASTER_ADDR",
+  "MASTER_PORT",
+];
 
 /** How a job ended. */
 export interface JobEnd {
@@ -19,7 +29,9 @@ export interface JobEnd {
 
 /** A running job. */
 export class Job {
-  readonly launcher: ChildProcess;
+  readonly launcher: ChildProcessByStdio<null, Readable, Readable>;
+  /** The launcher's process id. */
+  readonly pid: number;
   readonly end: Promise<JobEnd>;
   /** The job's own folder for temporary files. */
   readonly tmp: string;
@@ -27,7 +39,11 @@ export class Job {
   stderr = "";
   readonly #mark = `FABRIC_TEST_JOB=${randomUUID()}`;
 
-  constructor(program: string, args: readonly string[], options: { env?: Record<string, string>; tmp?: string; flags?: string[] } = {}) {
+  constructor(
+    program: string,
+    args: readonly string[],
+    options: { env?: Record<string, string>; tmp?: string; flags?: string[] } = {},
+  ) {
     this.tmp = options.tmp ?? mkdtempSync(join(tmpdir(), "fabric-launch-test-"));
     const env: Record<string, string | undefined> = { ...process.env, TMPDIR: this.tmp, ...options.env };
     for (const name of inherited) delete env[name];
@@ -40,8 +56,10 @@ export class Job {
       stdio: ["ignore", "pipe", "pipe"],
       detached: true,
     });
-    this.launcher.stdout!.setEncoding("utf8").on("data", (text: string) => (this.stdout += text));
-    this.launcher.stderr!.setEncoding("utf8").on("data", (text: string) => (this.stderr += text));
+    this.launcher.stdout.setEncoding("utf8").on("data", (text: string) => (this.stdout += text));
+    this.launcher.stderr.setEncoding("utf8").on("data", (text: string) => (this.stderr += text));
+    assert.ok(this.launcher.pid, "the launcher was not started");
+    this.pid = this.launcher.pid;
     this.end = new Promise((resolve) => {
       let at = 0;
       this.launcher.on("exit", () => (at = Date.now()));
@@ -83,7 +101,7 @@ export class Job {
       for (const fd of readdirSync(`/proc/${pid}/fd`)) {
         try {
           const match = /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/${pid}/fd/${fd}`));
-          if (match) inodes.add(match[1]!);
+          if (match) inodes.add(match[1]);
         } catch {
           // Closed meanwhile.
         }
@@ -94,8 +112,8 @@ export class Job {
         .split("\n")
         .slice(1)
         .map((line) => line.trim().split(/\s+/))
-        .filter((fields) => fields[3] === "0A" && inodes.has(fields[9]!))
-        .map((fields) => fields[1]!.split(":")[0]!),
+        .filter((fields) => fields[3] === "0A" && inodes.has(fields[9]))
+        .map((fields) => fields[1].split(":")[0]),
     );
   }
 

@@ -2,8 +2,15 @@ import assert from "node:assert/strict";
 import { it } from "node:test";
 import { programCommand } from "../../dist/launchers/program.js";
 
-const facts = { execPath: "/bin/node", execArgv: [] as string[], argv: ["/bin/node", "/a/train.js", "--lr", "0.1"], debugPort: 9229, env: {} };
-const argsOf = (localRank: number, changes: Partial<typeof facts>) => programCommand(localRank, "/p.cjs", { ...facts, ...changes }).args;
+const facts = {
+  execPath: "/bin/node",
+  execArgv: [] as string[],
+  argv: ["/bin/node", "/a/train.js", "--lr", "0.1"],
+  debugPort: 9229,
+  env: {},
+};
+const argsOf = (localRank: number, changes: Partial<typeof facts>) =>
+  programCommand(localRank, "/p.cjs", { ...facts, ...changes }).args;
 
 it("runs the same script with the same arguments, after the preload", () => {
   assert.deepEqual(programCommand(0, "/p.cjs", facts), {
@@ -31,7 +38,11 @@ for (const [flag, expected] of [
 }
 
 it("adds no inspector port when nobody inspects", () => {
-  assert.ok(!argsOf(1, { execArgv: ["--inspector-like"], env: { NODE_OPTIONS: "--no-warnings" } }).join(" ").includes("inspect-port"));
+  assert.ok(
+    !argsOf(1, { execArgv: ["--inspector-like"], env: { NODE_OPTIONS: "--no-warnings" } })
+      .join(" ")
+      .includes("inspect-port"),
+  );
 });
 
 it("runs an inline program again", () => {
@@ -40,5 +51,8 @@ it("runs an inline program again", () => {
 });
 
 it("refuses a REPL", () => {
-  assert.throws(() => programCommand(0, "/p.cjs", { ...facts, argv: ["/bin/node"] }), /cannot start more processes from a REPL/);
+  assert.throws(
+    () => programCommand(0, "/p.cjs", { ...facts, argv: ["/bin/node"] }),
+    /cannot start more processes from a REPL/,
+  );
 });

@@ -19,7 +19,7 @@ for (const how of ["idle", "collective", "blocked"]) {
         const job = await startWaiting(how);
         const sent = Date.now();
         // To the group, as the terminal does for Ctrl-C.
-        process.kill(-job.launcher.pid!, signal);
+        process.kill(-job.pid, signal);
         const { code, at } = await job.end;
         assert.equal(code, 128 + constants.signals[signal]);
         assert.ok(at - sent <= 1000, `took ${at - sent} ms`);

@@ -19,9 +19,9 @@ const gathered = await fabric.allGather({
   x: torch.tensor([rank, 1]),
   text: `r${rank}`,
 });
-const inPlace = torch.tensor([rank + 1.0, 2.0]);
+const inPlace = torch.tensor([rank + 1, 2], { dtype: "float32" });
 const reduced = await fabric.allReduce([inPlace, 1 + rank]);
-const withGrad = torch.tensor([1.0, 2.0], { requiresGrad: true });
+const withGrad = torch.tensor([1, 2], { dtype: "float32", requiresGrad: true });
 const joined = await fabric.allGather(withGrad, { syncGrads: true });
 joined
   .mul(

@@ -80,7 +80,7 @@ const asyncMarked = await messageOf(() => failing.later(x));
 
 // Gradients of a marked method's output are averaged over the ranks.
 model.zeroGrad();
-const mine = torch.full([4, 10], fabric.globalRank + 1);
+const mine = torch.full([4, 10], fabric.globalRank + 1, { dtype: "float32" });
 fabric.backward(model.generate(mine).sum());
 const gradient = raw.layer.weight.grad?.tolist();
 

@@ -105,11 +105,22 @@ export async function gather(tensor: Tensor, options: DestinationOptions = {}): 
   const group = resolveGroup(options.group, "gather");
   const peer = memberOf(group, options.dst ?? group.ranks[0], "dst");
   const rows = group.rank === peer ? emptyRows(tensor, group.size) : null;
-  return start(group, "gather", rows ? [rows] : [], [tensor], { peer }, () => rows && (rows.unbind(0) as Tensor[])).wait();
+  return start(
+    group,
+    "gather",
+    rows ? [rows] : [],
+    [tensor],
+    { peer },
+    () => rows && (rows.unbind(0) as Tensor[]),
+  ).wait();
 }
 
 /** Gives rank i the i-th tensor of rank `src`'s list, in `tensor`. The other ranks pass null. Returns `tensor`. */
-export async function scatter(tensor: Tensor, tensors: readonly Tensor[] | null, options: SourceOptions = {}): Promise<Tensor> {
+export async function scatter(
+  tensor: Tensor,
+  tensors: readonly Tensor[] | null,
+  options: SourceOptions = {},
+): Promise<Tensor> {
   checkTensor("tensor", tensor);
   const group = resolveGroup(options.group, "scatter");
   const peer = memberOf(group, options.src ?? group.ranks[0], "src");
@@ -118,10 +129,21 @@ export async function scatter(tensor: Tensor, tensors: readonly Tensor[] | null,
 }
 
 /** Combines the i-th tensors of all ranks into `output` of rank i. Returns `output`. */
-export async function reduceScatter(output: Tensor, tensors: readonly Tensor[], options: ReduceOptions = {}): Promise<Tensor> {
+export async function reduceScatter(
+  output: Tensor,
+  tensors: readonly Tensor[],
+  options: ReduceOptions = {},
+): Promise<Tensor> {
   checkTensor("output", output);
   const group = resolveGroup(options.group, "reduceScatter");
-  return start(group, "reduceScatter", [output], checkTensors("tensors", tensors), { op: options.op }, () => output).wait();
+  return start(
+    group,
+    "reduceScatter",
+    [output],
+    checkTensors("tensors", tensors),
+    { op: options.op },
+    () => output,
+  ).wait();
 }
 
 /** Sends the i-th tensor of the list to rank i. Returns what the ranks sent here, in the order of ranks. */
@@ -142,16 +164,22 @@ export async function send(tensor: Tensor, dst: number, options: PointToPointOpt
   checkTensor("tensor", tensor);
   const group = resolveGroup(options.group, "send");
   const peer = memberOf(group, dst, "dst");
-  if (peer === group.rank) throw new UsageError(`Rank ${dst} cannot send to itself.`, { hint: "Give another rank as `dst`." });
+  if (peer === group.rank)
+    throw new UsageError(`Rank ${dst} cannot send to itself.`, { hint: "Give another rank as `dst`." });
   await start(group, "send", [], [tensor], { peer, tag: options.tag }, () => undefined).wait();
 }
 
 /** Receives into `tensor` what rank `src` (null: any rank) sends. Returns the rank that sent it. */
-export async function recv(tensor: Tensor, src: number | null = null, options: PointToPointOptions = {}): Promise<number> {
+export async function recv(
+  tensor: Tensor,
+  src: number | null = null,
+  options: PointToPointOptions = {},
+): Promise<number> {
   checkTensor("tensor", tensor);
   const group = resolveGroup(options.group, "recv");
   const peer = src === null ? -1 : memberOf(group, src, "src");
-  if (peer === group.rank) throw new UsageError(`Rank ${src} cannot receive from itself.`, { hint: "Give another rank as `src`." });
+  if (peer === group.rank)
+    throw new UsageError(`Rank ${src} cannot receive from itself.`, { hint: "Give another rank as `src`." });
   const work = start(group, "recv", [tensor], [], { peer, tag: options.tag }, () => undefined);
   await work.wait();
   return group.ranks[work.source] ?? -1;

@@ -1,6 +1,7 @@
 // Collectives on values of any kind that can be copied, with tensors inside. See object-codec.ts for what that is.
-import { operator } from "../ops.js";
+
 import { native } from "../native.js";
+import { operator } from "../ops.js";
 import { handleOf, type Tensor, wrapHandle } from "../tensor.js";
 import { allGather, broadcast, type CollectiveOptions, type SourceOptions } from "./collectives.js";
 import { decodeObject, encodeObject } from "./object-codec.js";
@@ -21,7 +22,9 @@ export async function broadcastObject<T>(value: T, options: SourceOptions = {}):
     if (bytes.length > firstBytes - lengthBytes) await broadcast(toTensor(bytes, group), { group, src });
     return value;
   }
-  return decodeObject(await complete(toBytes(first), (length) => broadcast(emptyBytes(length, group), { group, src }))) as T;
+  return decodeObject(
+    await complete(toBytes(first), (length) => broadcast(emptyBytes(length, group), { group, src })),
+  ) as T;
 }
 
 /** The values of all ranks, in the order of ranks, on every rank. */

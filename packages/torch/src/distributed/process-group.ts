@@ -120,7 +120,8 @@ export async function initProcessGroup(options: InitOptions): Promise<ProcessGro
       hint: "Call `initProcessGroup()` once, or `destroyProcessGroup()` before calling it again.",
     });
   }
-  if (!(options.store instanceof Store)) throw typeError("store", "a Store, such as new FileStore(path, worldSize)", options.store);
+  if (!(options.store instanceof Store))
+    throw typeError("store", "a Store, such as new FileStore(path, worldSize)", options.store);
   const worldSize = checkWorldSize(options.worldSize);
   const rank = options.rank;
   if (!Number.isInteger(rank) || rank < 0 || rank >= worldSize) {
@@ -141,7 +142,10 @@ export async function initProcessGroup(options: InitOptions): Promise<ProcessGro
  * Makes a group of some processes. All processes of the default group call it, in the same order, members or not; those
  * that are not get null. `ranks` default to all.
  */
-export async function newGroup(ranks?: readonly number[] | null, options: GroupOptions = {}): Promise<ProcessGroup | null> {
+export async function newGroup(
+  ranks?: readonly number[] | null,
+  options: GroupOptions = {},
+): Promise<ProcessGroup | null> {
   const current = requireWorld();
   const { size, rank: own } = current.group;
   const members = [...(ranks ?? current.group.ranks)].sort((a, b) => a - b);
@@ -174,10 +178,12 @@ async function connect(
 ): Promise<ProcessGroup> {
   const backend = options.backend ?? "gloo";
   if (backend !== "gloo" && backend !== "nccl") {
-    throw new ConfigurationError(`\`backend\` is ${describe(backend)}.`, { hint: 'Choose "gloo" (CPU) or "nccl" (CUDA).' });
+    throw new ConfigurationError(`\`backend\` is ${describe(backend)}.`, {
+      hint: 'Choose "gloo" (CPU) or "nccl" (CUDA).',
+    });
   }
   const timeoutMs = checkTimeout(options.timeoutMs ?? defaultTimeoutMs);
-  const peerHost = process.env["MASTER_ADDR"] ?? "";
+  const peerHost = process.env.MASTER_ADDR ?? "";
   const made = await distributedNative().createProcessGroup(
     await store.handle(),
     backend,

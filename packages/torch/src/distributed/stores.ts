@@ -98,7 +98,9 @@ export class TCPStore extends Store {
   constructor(host: string, port: number, worldSize: number, isMaster: boolean, options: StoreWaitOptions = {}) {
     if (typeof host !== "string" || host === "") throw typeError("host", "a host name or an address", host);
     if (!Number.isInteger(port) || port < 0 || port > 65535) {
-      throw new ConfigurationError(`\`port\` is ${port}.`, { hint: "Ports are whole numbers from 1 to 65535; 0 lets the system choose." });
+      throw new ConfigurationError(`\`port\` is ${port}.`, {
+        hint: "Ports are whole numbers from 1 to 65535; 0 lets the system choose.",
+      });
     }
     const timeoutMs = checkTimeout(options.timeoutMs ?? defaultTimeoutMs);
     const connected = distributedNative().tcpStore(host, port, checkWorldSize(worldSize), isMaster, timeoutMs, false);
@@ -156,7 +158,8 @@ export class PrefixStore extends Store {
 /** internal: a number of milliseconds above zero. */
 export function checkTimeout(timeoutMs: number): number {
   if (typeof timeoutMs !== "number") throw typeError("timeoutMs", "a number of milliseconds", timeoutMs);
-  if (!(timeoutMs > 0)) throw new ConfigurationError(`\`timeoutMs\` is ${timeoutMs}.`, { hint: "Give a number of milliseconds above 0." });
+  if (!(timeoutMs > 0))
+    throw new ConfigurationError(`\`timeoutMs\` is ${timeoutMs}.`, { hint: "Give a number of milliseconds above 0." });
   // More than a native duration holds safely stands for "for ever".
   return Math.min(Math.ceil(timeoutMs), 1e12);
 }
@@ -164,7 +167,9 @@ export function checkTimeout(timeoutMs: number): number {
 /** internal: a number of processes. */
 export function checkWorldSize(worldSize: number): number {
   if (!Number.isInteger(worldSize) || worldSize < 1) {
-    throw new ConfigurationError(`\`worldSize\` is ${worldSize}.`, { hint: "Give the number of processes, 1 or more." });
+    throw new ConfigurationError(`\`worldSize\` is ${worldSize}.`, {
+      hint: "Give the number of processes, 1 or more.",
+    });
   }
   return worldSize;
 }

@@ -14,14 +14,15 @@ export function listOperator(name: string): ListOperator {
   };
 }
 
-const alphaName = ["alpha"];
+let alphaName = -1;
 
 /** internal: the same for `self + alpha * other`, whose `alpha` goes by name. */
 function scaledOperator(name: string): (self: Handle[], other: Handle[], alpha: number) => Handle[] {
   let packet = -1;
   return (self, other, alpha) => {
     if (packet < 0) packet = native().resolve("aten", name);
-    return native().callNamed(packet, [self, other], alphaName, [alpha]) as Handle[];
+    if (alphaName < 0) alphaName = native().internNames(["alpha"]);
+    return native().callNamed(packet, alphaName, self, other, alpha) as Handle[];
   };
 }
 

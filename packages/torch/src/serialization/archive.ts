@@ -4,9 +4,9 @@ import type { ByteSource } from "./byte-source.js";
 import { damaged, foreign, refused } from "./damaged.js";
 import { finishGraph, readPickle } from "./pickle-reader.js";
 import { writePickle } from "./pickle-writer.js";
-import { type MapLocation, makeViews, planStorages, type StorageUse, StorageTable } from "./tensor-records.js";
-import { archiveBound, type Sink, ZipWriter } from "./zip-writer.js";
+import { type MapLocation, makeViews, planStorages, StorageTable, type StorageUse } from "./tensor-records.js";
 import { ZipReader } from "./zip-reader.js";
+import { archiveBound, type Sink, ZipWriter } from "./zip-writer.js";
 
 // The same for every file, so that equal values give equal bytes.
 const prefix = "archive";
@@ -38,7 +38,8 @@ export class ArchiveWriter {
     const zip = new ZipWriter(sink);
     zip.add(`${prefix}/data.pkl`, this.#pickle.length, [this.#pickle]);
     zip.add(`${prefix}/byteorder`, 6, [Buffer.from("little")]);
-    for (const { key, nbytes } of this.#storages.records) zip.add(`${prefix}/data/${key}`, nbytes, this.#storages.chunks(key));
+    for (const { key, nbytes } of this.#storages.records)
+      zip.add(`${prefix}/data/${key}`, nbytes, this.#storages.chunks(key));
     zip.add(`${prefix}/version`, 2, [Buffer.from("3\n")]);
     zip.finish();
   }
@@ -59,17 +60,31 @@ export interface OpenArchive {
 export function openArchive(source: ByteSource): OpenArchive {
   const zip = new ZipReader(source);
   const file = source.name;
-  if (!zip.has("data.pkl")) throw foreign(file, "it is a zip archive without the record data.pkl.", "Name a file that was written by `save` or torch.save.");
-  if (zip.has("constants.pkl")) throw foreign(file, "it is a TorchScript model.", "Save its `state_dict()` with torch.save in Python.");
+  if (!zip.has("data.pkl"))
+    throw foreign(
+      file,
+      "it is a zip archive without the record data.pkl.",
+      "Name a file that was written by `save` or torch.save.",
+    );
+  if (zip.has("constants.pkl"))
+    throw foreign(file, "it is a TorchScript model.", "Save its `state_dict()` with torch.save in Python.");
   const version = small(zip, "version", file);
   const number = /^(\d{1,4})\n?$/.exec(version ?? "")?.[1];
   if (number === undefined) throw damaged(file, 'its record "version" is missing or not a number.');
   if (Number(number) < 1 || Number(number) > newestVersion) {
-    throw foreign(file, `it has version ${number} of the format; versions 1 to ${newestVersion} are known.`, "Update this package.");
+    throw foreign(
+      file,
+      `it has version ${number} of the format; versions 1 to ${newestVersion} are known.`,
+      "Update this package.",
+    );
   }
   const order = small(zip, "byteorder", file);
   if (order !== null && order !== "little") {
-    throw refused(file, `its numbers are in ${order === "big" ? "big-endian" : "an unknown"} byte order.`, "Save it again on a little-endian machine.");
+    throw refused(
+      file,
+      `its numbers are in ${order === "big" ? "big-endian" : "an unknown"} byte order.`,
+      "Save it again on a little-endian machine.",
+    );
   }
   const where = `${file}: the record "${zip.prefix}/data.pkl"`;
   const { root, tensors } = readPickle(zip.readSync("data.pkl"), where);
@@ -91,13 +106,13 @@ function finish({ root, where }: OpenArchive): unknown {
 /** internal: the value in an archive. */
 export function readArchiveSync(source: ByteSource, mapLocation: MapLocation): unknown {
   const opened = openArchive(source);
-  for (const [key, use] of opened.uses) makeViews(use, opened.zip.readSync(`data/${key}`), mapLocation);
+  for (const [key, use] of opened.uses) makeViews(use, opened.zip.readSync(`data/${key}`), mapLocation, opened.where);
   return finish(opened);
 }
 
 /** internal: the same; reading elements does not block the thread. */
 export async function readArchive(source: ByteSource, mapLocation: MapLocation): Promise<unknown> {
   const opened = openArchive(source);
-  for (const [key, use] of opened.uses) makeViews(use, await opened.zip.read(`data/${key}`), mapLocation);
+  for (const [key, use] of opened.uses) makeViews(use, await opened.zip.read(`data/${key}`), mapLocation, opened.where);
   return finish(opened);
 }

@@ -192,9 +192,13 @@ function resolveTarget(path: string): { target: string; mode: number | null } {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return { target: path, mode: null };
     throw fileError("write", path, error);
   }
-  if (stat.isDirectory()) throw fileError("write", path, Object.assign(new Error("it is a folder"), { code: "EISDIR" }));
+  if (stat.isDirectory())
+    throw fileError("write", path, Object.assign(new Error("it is a folder"), { code: "EISDIR" }));
   if (!stat.isFile()) {
-    throw new CheckpointError(`Could not write ${path}: it exists and is not a regular file.`, { code: "EINVAL", hint: "Choose another name." });
+    throw new CheckpointError(`Could not write ${path}: it exists and is not a regular file.`, {
+      code: "EINVAL",
+      hint: "Choose another name.",
+    });
   }
   return { target, mode: stat.mode & 0o7777 };
 }
@@ -210,7 +214,9 @@ function machineId(): string {
     } catch {
       // No such thing on this system.
     }
-    machine = crc32(Buffer.from(`${hostname()} ${namespace}`)).toString(16).padStart(8, "0");
+    machine = crc32(Buffer.from(`${hostname()} ${namespace}`))
+      .toString(16)
+      .padStart(8, "0");
   }
   return machine;
 }

@@ -1,6 +1,6 @@
 // Where an archive is read from: a file or memory. Reads are by position and never short.
 import { close, closeSync, fstatSync, openSync, read, readSync } from "node:fs";
-import { foreign, damaged, fileError } from "./damaged.js";
+import { damaged, fileError, foreign } from "./damaged.js";
 
 /** internal: bytes that can be read by position. */
 export interface ByteSource {

@@ -21,9 +21,18 @@ function defineBuiltin(name: string, call: NonNullable<Meaning["call"]>): void {
 }
 
 const storages: Record<string, Dtype> = {
-  FloatStorage: "float32", DoubleStorage: "float64", HalfStorage: "float16", BFloat16Storage: "bfloat16",
-  LongStorage: "int64", IntStorage: "int32", ShortStorage: "int16", CharStorage: "int8", ByteStorage: "uint8",
-  BoolStorage: "bool", ComplexFloatStorage: "complex64", ComplexDoubleStorage: "complex128",
+  FloatStorage: "float32",
+  DoubleStorage: "float64",
+  HalfStorage: "float16",
+  BFloat16Storage: "bfloat16",
+  LongStorage: "int64",
+  IntStorage: "int32",
+  ShortStorage: "int16",
+  CharStorage: "int8",
+  ByteStorage: "uint8",
+  BoolStorage: "bool",
+  ComplexFloatStorage: "complex64",
+  ComplexDoubleStorage: "complex128",
 };
 
 /** internal: the storage class that PyTorch pickles for an element type. */
@@ -32,7 +41,7 @@ export function storageClass(dtype: Dtype): string {
   throw new Error(`internal: no storage class for ${dtype}`);
 }
 
-for (const name in storages) define(`torch.${name}`, { storage: storages[name]! });
+for (const name in storages) define(`torch.${name}`, { storage: storages[name] });
 define("torch.storage.UntypedStorage", { storage: "untyped" });
 define("torch.UntypedStorage", { storage: "untyped" });
 // As values they become the strings that are used here.
@@ -70,7 +79,8 @@ defineBuiltin("frozenset", makeSet);
 // How protocol 2 spells bytes: text whose characters stand for one byte each.
 function bytesOf(args: readonly unknown[], context: CallContext): Uint8Array {
   const [text, encoding] = args;
-  if (args.length !== 2 || typeof text !== "string" || encoding !== "latin1") throw context.bad('takes text and "latin1"');
+  if (args.length !== 2 || typeof text !== "string" || encoding !== "latin1")
+    throw context.bad('takes text and "latin1"');
   context.charge(text.length);
   const bytes = Buffer.from(text, "latin1");
   if (bytes.toString("latin1") !== text) throw context.bad("got text that is not latin1");
@@ -96,7 +106,8 @@ define("torch.Size", {
 define("torch.device", {
   call(args, context) {
     const [type, index] = args;
-    if (typeof type !== "string" || args.length > 2 || (args.length === 2 && !isCount(index))) throw context.bad("takes a name and a number");
+    if (typeof type !== "string" || args.length > 2 || (args.length === 2 && !isCount(index)))
+      throw context.bad("takes a name and a number");
     return args.length === 2 ? `${type}:${String(index)}` : type;
   },
 });
@@ -107,7 +118,8 @@ function isCount(value: unknown): value is number {
 
 // Tuples do not change once they are made, so they can be kept without a copy.
 function sizesOf(value: unknown, context: CallContext): Tuple<number> {
-  if (!(value instanceof Tuple) || value.length > 64 || !value.every(isCount)) throw context.bad("got a shape or strides that no tensor has");
+  if (!(value instanceof Tuple) || value.length > 64 || !value.every(isCount))
+    throw context.bad("got a shape or strides that no tensor has");
   return value as Tuple<number>;
 }
 
@@ -117,13 +129,16 @@ function rebuildTensor(args: readonly unknown[], context: CallContext, dtype: Dt
   if (!isCount(offset)) throw context.bad("got an offset that no tensor has");
   if (typeof requiresGrad !== "boolean") throw context.bad("got a gradient flag that is no boolean");
   if (dtype === null && storage.dtype === "untyped") throw context.bad("got a storage without an element type");
-  if (dtype !== null && storage.dtype !== "untyped" && storage.dtype !== dtype) throw context.bad("got two element types");
+  if (dtype !== null && storage.dtype !== "untyped" && storage.dtype !== dtype)
+    throw context.bad("got two element types");
   const shape = sizesOf(size, context);
   const strides = sizesOf(stride, context);
   if (shape.length !== strides.length) throw context.bad("got a shape and strides of different lengths");
   // The shortest description that PyTorch writes is longer than this.
   context.charge(16);
-  return context.addTensor(new PyTensor(storage, dtype ?? (storage.dtype as Dtype), offset, shape, strides, requiresGrad));
+  return context.addTensor(
+    new PyTensor(storage, dtype ?? (storage.dtype as Dtype), offset, shape, strides, requiresGrad),
+  );
 }
 
 // The mathematical views that a tensor is saved with: {"conj": True, "neg": True}.
@@ -137,7 +152,8 @@ function setBits(tensor: PyTensor, metadata: unknown, context: CallContext): PyT
     else if (name === "neg") tensor.isNeg = value;
     else throw context.bad("got metadata that is not understood");
   }
-  if (tensor.isConj && !tensor.dtype.startsWith("complex")) throw context.bad("got a conjugate of numbers that are not complex");
+  if (tensor.isConj && !tensor.dtype.startsWith("complex"))
+    throw context.bad("got a conjugate of numbers that are not complex");
   return tensor;
 }
 
@@ -164,7 +180,8 @@ define("torch._utils._rebuild_tensor_v3", {
 
 function rebuildParameter(args: readonly unknown[], context: CallContext): PyTensor {
   const [data, requiresGrad] = args;
-  if (!(data instanceof PyTensor) || typeof requiresGrad !== "boolean") throw context.bad("takes a tensor and a gradient flag");
+  if (!(data instanceof PyTensor) || typeof requiresGrad !== "boolean")
+    throw context.bad("takes a tensor and a gradient flag");
   const parameter = new PyTensor(data.storage, data.dtype, data.offset, data.shape, data.strides, requiresGrad);
   parameter.isParameter = true;
   parameter.isConj = data.isConj;
@@ -187,9 +204,13 @@ define("torch._utils._rebuild_parameter_with_state", {
 define("torch._tensor._rebuild_from_type_v2", {
   call(args, context) {
     const [rebuild, type, inner] = args;
-    const call = rebuild instanceof PyGlobal && rebuild.name.startsWith("torch._utils._rebuild_") ? rebuild.meaning.call : undefined;
+    const call =
+      rebuild instanceof PyGlobal && rebuild.name.startsWith("torch._utils._rebuild_")
+        ? rebuild.meaning.call
+        : undefined;
     const plain = type instanceof PyGlobal && type.meaning.tensorClass === true;
-    if (args.length !== 4 || !call || !plain || !(inner instanceof Tuple)) throw context.bad("rebuilds only plain tensors and parameters");
+    if (args.length !== 4 || !call || !plain || !(inner instanceof Tuple))
+      throw context.bad("rebuilds only plain tensors and parameters");
     return call(inner, context);
   },
 });
@@ -199,14 +220,14 @@ export function viewFault(tensor: PyTensor, storageBytes: number): string | null
   const available = Math.floor(storageBytes / itemSize(tensor.dtype));
   let numel = 1;
   let last = tensor.offset;
-  for (let i = 0; i < tensor.shape.length; i++) numel *= tensor.shape[i]!;
+  for (let i = 0; i < tensor.shape.length; i++) numel *= tensor.shape[i];
   if (!Number.isSafeInteger(numel * itemSize(tensor.dtype))) return "more elements than memory can have";
   // With a zero among the sizes the others do not matter to the product, but LibTorch multiplies them all the same.
   const sizes = tensor.shape.reduce((product, size) => product * Math.max(size, 1), 1);
   if (!Number.isSafeInteger(sizes * itemSize(tensor.dtype))) return "a shape whose product overflows";
   if (numel === 0) return tensor.offset <= available ? null : "an offset behind the end of its storage";
   for (let i = 0; i < tensor.shape.length; i++) {
-    last += (tensor.shape[i]! - 1) * tensor.strides[i]!;
+    last += (tensor.shape[i] - 1) * tensor.strides[i];
     if (!Number.isSafeInteger(last)) return "strides that overflow";
   }
   return last < available ? null : "elements behind the end of its storage";

@@ -45,12 +45,13 @@ class Machine {
 
   run(): unknown {
     for (;;) {
-      const opcode = this.#bytes[this.#take(1)]!;
+      const opcode = this.#bytes[this.#take(1)];
       switch (opcode) {
         case 0x80: // PROTO
           if (this.#byte() > 5) throw this.#fault("it has a protocol newer than 5");
           break;
-        case 0x95: { // FRAME
+        case 0x95: {
+          // FRAME
           const length = this.#length8();
           if (length > this.#bytes.length - this.#at) throw this.#fault("a frame is longer than the data");
           break;
@@ -117,12 +118,14 @@ class Machine {
         case 0x5d: // EMPTY_LIST
           this.#stack.push([]);
           break;
-        case 0x61: { // APPEND
+        case 0x61: {
+          // APPEND
           const item = this.#pop();
           this.#list().push(item);
           break;
         }
-        case 0x65: { // APPENDS
+        case 0x65: {
+          // APPENDS
           const items = this.#popMark();
           const list = this.#list();
           for (const item of items) list.push(item);
@@ -142,7 +145,8 @@ class Machine {
         case 0x7d: // EMPTY_DICT
           this.#stack.push(new PyDict());
           break;
-        case 0x73: { // SETITEM
+        case 0x73: {
+          // SETITEM
           const value = this.#pop();
           const key = this.#pop();
           this.#setItems([key, value]);
@@ -154,14 +158,16 @@ class Machine {
         case 0x8f: // EMPTY_SET
           this.#stack.push(new PySet());
           break;
-        case 0x90: { // ADDITEMS
+        case 0x90: {
+          // ADDITEMS
           const items = this.#popMark();
           const set = this.#stack.at(-1);
           if (!(set instanceof PySet)) throw this.#fault("it adds an item to something that is not a set");
           for (const item of items) set.items.push(item);
           break;
         }
-        case 0x91: { // FROZENSET
+        case 0x91: {
+          // FROZENSET
           const set = new PySet();
           set.items = this.#popMark();
           this.#push(set);
@@ -182,15 +188,18 @@ class Machine {
         case 0x6a: // LONG_BINGET
           this.#get(this.#length4());
           break;
-        case 0x63: { // GLOBAL
+        case 0x63: {
+          // GLOBAL
           const module = this.#line();
           this.#stack.push(this.#global(module, this.#line()));
           break;
         }
-        case 0x93: { // STACK_GLOBAL
+        case 0x93: {
+          // STACK_GLOBAL
           const name = this.#pop();
           const module = this.#pop();
-          if (typeof module !== "string" || typeof name !== "string") throw this.#fault("it imports something without a name");
+          if (typeof module !== "string" || typeof name !== "string")
+            throw this.#fault("it imports something without a name");
           this.#stack.push(this.#global(module, name));
           break;
         }
@@ -220,7 +229,11 @@ class Machine {
       return refused(this.#where, `it makes an instance of a class (at byte ${this.#at}).`, onlyData);
     }
     const code = opcode.toString(16).padStart(2, "0");
-    return refused(this.#where, `it uses the pickle opcode 0x${code} (at byte ${this.#at}), which torch.save does not write.`, onlyData);
+    return refused(
+      this.#where,
+      `it uses the pickle opcode 0x${code} (at byte ${this.#at}), which torch.save does not write.`,
+      onlyData,
+    );
   }
 
   /** Moves over `count` bytes and returns where they start. */
@@ -231,7 +244,7 @@ class Machine {
     return start;
   }
   #byte(): number {
-    return this.#bytes[this.#take(1)]!;
+    return this.#bytes[this.#take(1)];
   }
   #length4(): number {
     return this.#view.getUint32(this.#take(4), true);
@@ -245,7 +258,8 @@ class Machine {
   }
 
   #text(length: number): string {
-    if (length > most.text) throw refused(this.#where, `it holds a text of ${length} bytes; the most is ${most.text}.`, onlyData);
+    if (length > most.text)
+      throw refused(this.#where, `it holds a text of ${length} bytes; the most is ${most.text}.`, onlyData);
     const bytes = this.#slice(length);
     // Keys repeat in thousands ("step", "exp_avg"): the same short text shares one string.
     const hash = length <= 4 ? -1 : hashOf(bytes);
@@ -320,7 +334,8 @@ class Machine {
 
   #put(index: number): void {
     if (this.#stack.length === 0) throw this.#fault("it notes a value that is not there");
-    if (index > this.#bytes.length || index >= most.memo) throw this.#fault(`it notes a value under the number ${index}`);
+    if (index > this.#bytes.length || index >= most.memo)
+      throw this.#fault(`it notes a value under the number ${index}`);
     this.#memo[index] = this.#stack.at(-1);
   }
   #get(index: number): void {
@@ -332,7 +347,11 @@ class Machine {
   #global(module: string, name: string): PyGlobal {
     const found = findGlobal(module, name);
     if (found) return found;
-    throw refused(this.#where, `it refers to ${shown(`${module}.${name}`)}, which is not on the list of safe names.`, hintFor(module));
+    throw refused(
+      this.#where,
+      `it refers to ${shown(`${module}.${name}`)}, which is not on the list of safe names.`,
+      hintFor(module),
+    );
   }
 
   #reduce(): void {
@@ -349,7 +368,8 @@ class Machine {
       bad: (what) => damaged(this.#where, `${name} ${what} (at byte ${this.#at}).`),
       charge: (count) => {
         this.#charged += count;
-        if (this.#charged > this.#bytes.length) throw refused(this.#where, "it repeats parts of itself beyond its size.", onlyData);
+        if (this.#charged > this.#bytes.length)
+          throw refused(this.#where, "it repeats parts of itself beyond its size.", onlyData);
       },
       addTensor: (tensor) => {
         this.tensors.push(tensor);
@@ -373,20 +393,24 @@ class Machine {
     if (tag !== "storage" || !(type instanceof PyGlobal) || type.meaning.storage === undefined) {
       throw this.#fault("a storage has a strange type");
     }
-    if (typeof key !== "string" || !/^[0-9A-Za-z_.-]{1,100}$/.test(key)) throw this.#fault("a storage has a strange name");
+    if (typeof key !== "string" || !/^[0-9A-Za-z_.-]{1,100}$/.test(key))
+      throw this.#fault("a storage has a strange name");
     if (typeof location !== "string" || location.length > 100) throw this.#fault("a storage has a strange place");
-    if (typeof numel !== "number" || !Number.isSafeInteger(numel) || numel < 0) throw this.#fault("a storage has a strange size");
+    if (typeof numel !== "number" || !Number.isSafeInteger(numel) || numel < 0)
+      throw this.#fault("a storage has a strange size");
     this.#stack.push(new PyStorage(type.meaning.storage, key, location, numel));
   }
 
   #stop(): unknown {
-    if (this.#marks.length > 0 || this.#stack.length !== 1) throw this.#fault("it ends with a number of values other than one");
+    if (this.#marks.length > 0 || this.#stack.length !== 1)
+      throw this.#fault("it ends with a number of values other than one");
     if (this.#at !== this.#bytes.length) throw this.#fault("it goes on behind its end");
     return this.#stack[0];
   }
 }
 
-const onlyData = "Only tensors, numbers, text, lists, tuples, dicts and sets are loaded; save just those with torch.save.";
+const onlyData =
+  "Only tensors, numbers, text, lists, tuples, dicts and sets are loaded; save just those with torch.save.";
 
 function hintFor(module: string): string {
   if (module.startsWith("numpy")) {
@@ -404,13 +428,13 @@ function shown(name: string): string {
 
 function hashOf(bytes: Uint8Array): number {
   let hash = bytes.length;
-  for (let i = 0; i < bytes.length && i < 64; i++) hash = (Math.imul(hash, 31) + bytes[i]!) & 0x3fffffff;
+  for (let i = 0; i < bytes.length && i < 64; i++) hash = (Math.imul(hash, 31) + bytes[i]) & 0x3fffffff;
   return hash;
 }
 
 function sameText(text: string, bytes: Uint8Array): boolean {
   if (text.length !== bytes.length) return false;
-  for (let i = 0; i < bytes.length; i++) if (text.charCodeAt(i) !== bytes[i] || bytes[i]! >= 0x80) return false;
+  for (let i = 0; i < bytes.length; i++) if (text.charCodeAt(i) !== bytes[i] || bytes[i] >= 0x80) return false;
   return true;
 }
 
@@ -440,7 +464,8 @@ function checkGraph(root: unknown, where: string): void {
       if (inner !== null && inner.height >= measure.height) measure.height = inner.height + 1;
     }
     open.delete(value);
-    if (measure.size > mostExpanded) throw refused(where, "it repeats parts of itself until they are too many to walk.", onlyData);
+    if (measure.size > mostExpanded)
+      throw refused(where, "it repeats parts of itself until they are too many to walk.", onlyData);
     known.set(value, measure);
     return measure;
   };
@@ -463,15 +488,25 @@ export function finishGraph(root: unknown, where: string, makeTensor: (tensor: P
       for (let i = 0; i < value.length; i++) value[i] = finish(value[i]);
       return value;
     }
-    if (value instanceof PyDict) return (value.made ??= finishDict(value));
-    if (value instanceof PySet) return (value.made ??= new Set(value.items.map(keyOf)));
-    if (value instanceof PyTensor) return (value.made ??= makeTensor(value));
+    if (value instanceof PyDict) {
+      value.made ??= finishDict(value);
+      return value.made;
+    }
+    if (value instanceof PySet) {
+      value.made ??= new Set(value.items.map(keyOf));
+      return value.made;
+    }
+    if (value instanceof PyTensor) {
+      value.made ??= makeTensor(value);
+      return value.made;
+    }
     if (value instanceof Uint8Array) return value;
     if (value instanceof PyGlobal) {
       if (value.meaning.value !== undefined) return value.meaning.value;
       throw refused(where, `it holds ${value.name} itself as a value.`, onlyData);
     }
-    if (value instanceof PyStorage) throw refused(where, "it holds a storage outside of a tensor.", "Save tensors instead of storages.");
+    if (value instanceof PyStorage)
+      throw refused(where, "it holds a storage outside of a tensor.", "Save tensors instead of storages.");
     throw new Error("internal: unknown value in a pickle graph");
   };
   const finishDict = (dict: PyDict): object => {

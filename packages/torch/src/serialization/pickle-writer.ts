@@ -94,15 +94,21 @@ class Writer {
   #value(value: unknown): void {
     switch (typeof value) {
       case "string":
-        return this.#string(value);
+        this.#string(value);
+        return;
       case "number":
-        return this.#number(value);
+        this.#number(value);
+        return;
       case "bigint":
-        return this.#integer(value);
+        this.#integer(value);
+        return;
       case "boolean":
-        return this.#op(value ? 0x88 : 0x89);
+        this.#op(value ? 0x88 : 0x89);
+        return;
       case "object":
-        return value === null ? this.#op(0x4e) : this.#object(value);
+        if (value === null) this.#op(0x4e);
+        else this.#object(value);
+        return;
       default:
         throw this.#cannot(value);
     }
@@ -110,7 +116,10 @@ class Writer {
 
   #string(text: string): void {
     const known = this.#strings.get(text);
-    if (known !== undefined) return this.#refer(known);
+    if (known !== undefined) {
+      this.#refer(known);
+      return;
+    }
     this.#raw(text);
     this.#strings.set(text, this.#note());
   }
@@ -122,7 +131,10 @@ class Writer {
   }
 
   #number(value: number): void {
-    if (!Number.isSafeInteger(value) || Object.is(value, -0)) return this.#float(value);
+    if (!Number.isSafeInteger(value) || Object.is(value, -0)) {
+      this.#float(value);
+      return;
+    }
     if (value >= 0 && value < 256) {
       this.#op(0x4b);
       this.#op(value);
@@ -140,7 +152,10 @@ class Writer {
     this.#bytes.writeDoubleBE(value, at + 1);
   }
   #integer(value: bigint): void {
-    if (value >= -0x80000000n && value <= 0x7fffffffn) return this.#number(Number(value));
+    if (value >= -0x80000000n && value <= 0x7fffffffn) {
+      this.#number(Number(value));
+      return;
+    }
     // The shortest two's complement form: one bit more than the magnitude, for the sign.
     const bits = (value < 0n ? ~value : value).toString(2).length + 1;
     const length = Math.ceil(bits / 8);
@@ -148,7 +163,9 @@ class Writer {
       this.#op(0x8a);
       this.#op(length);
     } else this.#op32(0x8b, length);
-    const hex = BigInt.asUintN(8 * length, value).toString(16).padStart(2 * length, "0");
+    const hex = BigInt.asUintN(8 * length, value)
+      .toString(16)
+      .padStart(2 * length, "0");
     const at = this.#room(length);
     Buffer.from(hex, "hex").reverse().copy(this.#bytes, at);
   }
@@ -158,8 +175,14 @@ class Writer {
       throw new TypeError(`${this.#where()} contains itself, which cannot be saved.\nSave data without cycles.`);
     }
     const known = this.#objects.get(value);
-    if (known !== undefined) return this.#refer(known);
-    if (value instanceof PyFloat) return this.#float(value.value);
+    if (known !== undefined) {
+      this.#refer(known);
+      return;
+    }
+    if (value instanceof PyFloat) {
+      this.#float(value.value);
+      return;
+    }
     const tensor = this.#describe(value, () => this.#where());
     if (tensor !== null) {
       this.#tensor(tensor);
@@ -167,7 +190,9 @@ class Writer {
       return;
     }
     if (this.#open.size >= mostNesting) {
-      throw new TypeError(`${this.#where()} is nested more than ${mostNesting} deep, which cannot be saved.\nSave a flatter structure.`);
+      throw new TypeError(
+        `${this.#where()} is nested more than ${mostNesting} deep, which cannot be saved.\nSave a flatter structure.`,
+      );
     }
     this.#open.add(value);
     this.#container(value);
@@ -175,10 +200,22 @@ class Writer {
   }
 
   #container(value: object): void {
-    if (value instanceof Tuple) return this.#tuple(value);
-    if (Array.isArray(value)) return this.#list(value);
-    if (value instanceof Map) return this.#map(value);
-    if (value instanceof Set) return this.#set(value);
+    if (value instanceof Tuple) {
+      this.#tuple(value);
+      return;
+    }
+    if (Array.isArray(value)) {
+      this.#list(value);
+      return;
+    }
+    if (value instanceof Map) {
+      this.#map(value);
+      return;
+    }
+    if (value instanceof Set) {
+      this.#set(value);
+      return;
+    }
     const prototype = Object.getPrototypeOf(value) as object | null;
     if (prototype !== null && prototype !== Object.prototype) throw this.#cannot(value);
     if (typeof (value as { stateDict?: unknown }).stateDict === "function") throw this.#cannot(value);
@@ -187,7 +224,10 @@ class Writer {
 
   #tuple(items: Tuple): void {
     const { length } = items;
-    if (length === 0) return this.#op(0x29);
+    if (length === 0) {
+      this.#op(0x29);
+      return;
+    }
     if (length > 3) this.#op(0x28);
     this.#items(items, 0, length);
     this.#op(length > 3 ? 0x74 : 0x84 + length);
@@ -216,13 +256,31 @@ class Writer {
       throw new TypeError(`${this.#where()} has a symbol as a key, which cannot be saved.\nUse strings as keys.`);
     }
     const keys = Object.keys(value);
-    this.#dict(value, keys.length, keys, (key) => this.#path.push(key as string), (key) => value[key as string]);
+    this.#dict(
+      value,
+      keys.length,
+      keys,
+      (key) => this.#path.push(key as string),
+      (key) => value[key as string],
+    );
   }
   #map(value: Map<unknown, unknown>): void {
     for (const key of value.keys()) this.#checkKey(key);
-    this.#dict(value, value.size, value.keys(), (key) => this.#path.push(new Key(key)), (key) => value.get(key));
+    this.#dict(
+      value,
+      value.size,
+      value.keys(),
+      (key) => this.#path.push(new Key(key)),
+      (key) => value.get(key),
+    );
   }
-  #dict(owner: object, size: number, keys: Iterable<unknown>, enter: (key: unknown) => void, get: (key: unknown) => unknown): void {
+  #dict(
+    owner: object,
+    size: number,
+    keys: Iterable<unknown>,
+    enter: (key: unknown) => void,
+    get: (key: unknown) => unknown,
+  ): void {
     this.#op(0x7d);
     this.#objects.set(owner, this.#note());
     let left = size;
@@ -254,7 +312,11 @@ class Writer {
   /** Python needs keys of dicts and items of sets that never change. */
   #checkKey(key: unknown): void {
     const fits =
-      key === null || typeof key === "string" || typeof key === "number" || typeof key === "bigint" || typeof key === "boolean";
+      key === null ||
+      typeof key === "string" ||
+      typeof key === "number" ||
+      typeof key === "bigint" ||
+      typeof key === "boolean";
     if (fits || key instanceof PyFloat) return;
     if (key instanceof Tuple) for (const item of key) this.#checkKey(item);
     else {
@@ -268,7 +330,10 @@ class Writer {
   #global(module: string, name: string): void {
     const lines = `${module}\n${name}\n`;
     const known = this.#globals.get(lines);
-    if (known !== undefined) return this.#refer(known);
+    if (known !== undefined) {
+      this.#refer(known);
+      return;
+    }
     this.#op(0x63);
     const at = this.#room(lines.length);
     this.#bytes.write(lines, at, "latin1");
@@ -307,7 +372,10 @@ class Writer {
     }
   }
   #sizes(sizes: readonly number[]): void {
-    if (sizes.length === 0) return this.#op(0x29);
+    if (sizes.length === 0) {
+      this.#op(0x29);
+      return;
+    }
     if (sizes.length > 3) this.#op(0x28);
     for (const size of sizes) this.#number(size);
     this.#op(sizes.length > 3 ? 0x74 : 0x84 + sizes.length);
@@ -325,11 +393,16 @@ class Writer {
   #cannot(value: unknown): TypeError {
     const where = this.#where();
     if ((typeof value === "object" || typeof value === "function") && value !== null && "stateDict" in value) {
-      return new TypeError(`${where} is ${kindOf(value)}, which cannot be saved itself.\nSave its values: ${where}.stateDict().`);
+      return new TypeError(
+        `${where} is ${kindOf(value)}, which cannot be saved itself.\nSave its values: ${where}.stateDict().`,
+      );
     }
-    if (value === undefined) return new TypeError(`${where} is undefined, which cannot be saved.\nUse null, or leave it out.`);
+    if (value === undefined)
+      return new TypeError(`${where} is undefined, which cannot be saved.\nUse null, or leave it out.`);
     if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) {
-      return new TypeError(`${where} is ${kindOf(value)}, which cannot be saved.\nMake it a tensor with torch.fromTypedArray(array).`);
+      return new TypeError(
+        `${where} is ${kindOf(value)}, which cannot be saved.\nMake it a tensor with torch.fromTypedArray(array).`,
+      );
     }
     return new TypeError(
       `${where} is ${kindOf(value)}, which cannot be saved.\n` +
@@ -346,7 +419,8 @@ function pathText(path: readonly (string | number | Key)[]): string {
   let text = "value";
   for (const step of path) {
     if (typeof step === "number") text += `[${step}]`;
-    else if (step instanceof Key) text += `.get(${typeof step.key === "string" ? JSON.stringify(step.key) : String(step.key)})`;
+    else if (step instanceof Key)
+      text += `.get(${typeof step.key === "string" ? JSON.stringify(step.key) : String(step.key)})`;
     else text += /^[A-Za-z_$][\w$]*$/.test(step) ? `.${step}` : `[${JSON.stringify(step)}]`;
   }
   return text;

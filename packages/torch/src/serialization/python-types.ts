@@ -20,7 +20,10 @@ export class Tuple<T = unknown> extends Array<T> {
   /** A tuple of the items of an array or another iterable. */
   static override from<T>(items: Iterable<T> | ArrayLike<T>): Tuple<T>;
   static override from<T, U>(items: Iterable<T> | ArrayLike<T>, map: (item: T, index: number) => U): Tuple<U>;
-  static override from(items: Iterable<unknown> | ArrayLike<unknown>, map?: (item: unknown, index: number) => unknown): Tuple {
+  static override from(
+    items: Iterable<unknown> | ArrayLike<unknown>,
+    map?: (item: unknown, index: number) => unknown,
+  ): Tuple {
     const list = map ? Array.from(items, map) : Array.isArray(items) ? items : Array.from(items);
     const tuple = new Tuple();
     // Not `new Tuple(...list)`: one number would be taken for a length.

@@ -46,10 +46,14 @@ export class StorageTable {
     const tensor = withoutLazyBits(value);
     const { dtype, device } = tensor;
     if (!dtypes.includes(dtype)) {
-      throw new TypeError(`${path()} is a tensor of ${dtype}, which cannot be saved.\nConvert it first: .to("float32").`);
+      throw new TypeError(
+        `${path()} is a tensor of ${dtype}, which cannot be saved.\nConvert it first: .to("float32").`,
+      );
     }
     if (device === "meta") {
-      throw new TypeError(`${path()} is a tensor on the meta device, which has no elements to save.\nGive it memory first: .to("cpu").`);
+      throw new TypeError(
+        `${path()} is a tensor on the meta device, which has no elements to save.\nGive it memory first: .to("cpu").`,
+      );
     }
     const storage = this.#storage(tensor, dtype, path);
     return {
@@ -84,7 +88,7 @@ export class StorageTable {
 
   /** The bytes of a storage, in pieces that are valid until the next one. */
   *chunks(key: string): Generator<Uint8Array> {
-    const { tensor, nbytes } = this.#storages[Number(key)]!;
+    const { tensor, nbytes } = this.#storages[Number(key)];
     const handle = handleOf(tensor);
     // A copy from another device costs the same whether it is large or small.
     const step = tensor.device === "cpu" ? chunkBytes : 64 * chunkBytes;
@@ -97,7 +101,8 @@ export class StorageTable {
 // A conjugate or negative view holds the elements of another tensor; what is saved are its own.
 function withoutLazyBits(tensor: Tensor): Tensor {
   let result = tensor;
-  if (tensor.isComplex() && operator("aten", "is_conj")(result)) result = operator("aten", "resolve_conj")(result) as Tensor;
+  if (tensor.isComplex() && operator("aten", "is_conj")(result))
+    result = operator("aten", "resolve_conj")(result) as Tensor;
   if (operator("aten", "is_neg")(result)) result = operator("aten", "resolve_neg")(result) as Tensor;
   return result;
 }
@@ -125,7 +130,11 @@ export interface StorageUse {
  * internal: groups the tensors of a file by storage. `sizeOf` tells the bytes of a record in the file, null when it is
  * missing. All sizes, offsets and strides are checked against it.
  */
-export function planStorages(tensors: readonly PyTensor[], sizeOf: (key: string) => number | null, where: string): Map<string, StorageUse> {
+export function planStorages(
+  tensors: readonly PyTensor[],
+  sizeOf: (key: string) => number | null,
+  where: string,
+): Map<string, StorageUse> {
   const uses = new Map<string, StorageUse>();
   for (const tensor of tensors) {
     const { storage, dtype } = tensor;
@@ -135,15 +144,25 @@ export function planStorages(tensors: readonly PyTensor[], sizeOf: (key: string)
       if (bytes === null) throw damaged(where, `the record "data/${storage.key}" of a tensor is missing.`);
       const declared = storage.numel * (storage.dtype === "untyped" ? 1 : itemSize(storage.dtype));
       if (declared !== bytes) {
-        throw damaged(where, `a tensor's storage should have ${declared} bytes, but the record "data/${storage.key}" has ${bytes}.`);
+        throw damaged(
+          where,
+          `a tensor's storage should have ${declared} bytes, but the record "data/${storage.key}" has ${bytes}.`,
+        );
       }
       use = { storage, dtype, views: [] };
       uses.set(storage.key, use);
     }
-    const same = use.storage.dtype === storage.dtype && use.storage.numel === storage.numel && use.storage.location === storage.location;
+    const same =
+      use.storage.dtype === storage.dtype &&
+      use.storage.numel === storage.numel &&
+      use.storage.location === storage.location;
     if (!same) throw damaged(where, `the record "data/${storage.key}" is described in two ways.`);
     if (use.dtype !== dtype) {
-      throw refused(where, `the record "data/${storage.key}" is used as ${use.dtype} and as ${dtype}.`, "Save copies of such tensors: .clone().");
+      throw refused(
+        where,
+        `the record "data/${storage.key}" is used as ${use.dtype} and as ${dtype}.`,
+        "Save copies of such tensors: .clone().",
+      );
     }
     const fault = viewFault(tensor, storage.dtype === "untyped" ? storage.numel : storage.numel * itemSize(dtype));
     if (fault !== null) throw damaged(where, `a tensor in the record "data/${storage.key}" has ${fault}.`);
@@ -153,12 +172,20 @@ export function planStorages(tensors: readonly PyTensor[], sizeOf: (key: string)
 }
 
 /** internal: makes the tensors of one storage from its bytes and puts them into their descriptions. */
-export function makeViews(use: StorageUse, bytes: Uint8Array, mapLocation: MapLocation): void {
-  const device = mapLocation === "saved" ? (use.storage.location as Device) : mapLocation;
+export function makeViews(use: StorageUse, bytes: Uint8Array, mapLocation: MapLocation, where: string): void {
+  const { location } = use.storage;
+  if (mapLocation === "saved" && !/^(cpu|(cuda|mps)(:\d{1,4})?)$/.test(location)) {
+    throw refused(
+      where,
+      `a tensor was saved from the device ${describeValue(location)}, which is not known.`,
+      'Name a device: { mapLocation: "cpu" }.',
+    );
+  }
+  const device = mapLocation === "saved" ? (location as Device) : mapLocation;
   const { dtype } = use;
   const count = Math.floor(bytes.length / itemSize(dtype));
   const whole = bytes.subarray(0, count * itemSize(dtype));
-  const lone = use.views.length === 1 && coversAll(use.views[0]!, count) ? use.views[0]! : null;
+  const lone = use.views.length === 1 && coversAll(use.views[0], count) ? use.views[0] : null;
   let base = wrapHandle(native().fromBytes(whole, dtype, lone ? [...lone.shape] : [count]));
   if (device !== "cpu") base = operator("aten", "to.dtype_layout")(base, { device }) as Tensor;
   for (const view of use.views) view.made = finishTensor(lone ? base : asView(base, view), view);
@@ -170,7 +197,7 @@ function coversAll(view: PyTensor, count: number): boolean {
   let step = 1;
   for (let i = view.shape.length - 1; i >= 0; i--) {
     if (view.shape[i] !== 1 && view.strides[i] !== step) return false;
-    step *= view.shape[i]!;
+    step *= view.shape[i];
   }
   return step === count && count > 0;
 }

@@ -8,7 +8,7 @@ export function encodeUtf8(text: string): Buffer {
   if (!loneSurrogate.test(text)) return Buffer.from(text, "utf8");
   const bytes: number[] = [];
   for (const symbol of text) {
-    const code = symbol.codePointAt(0)!;
+    const code = symbol.codePointAt(0) as number;
     if (code < 0xd800 || code > 0xdfff) bytes.push(...Buffer.from(symbol, "utf8"));
     else bytes.push(0xe0 | (code >> 12), 0x80 | ((code >> 6) & 0x3f), 0x80 | (code & 0x3f));
   }
@@ -21,7 +21,7 @@ export function decodeUtf8(bytes: Uint8Array): string | null {
   if (bytes.length <= 24) {
     let text = "";
     let i = 0;
-    for (; i < bytes.length && bytes[i]! < 0x80; i++) text += String.fromCharCode(bytes[i]!);
+    for (; i < bytes.length && bytes[i] < 0x80; i++) text += String.fromCharCode(bytes[i]);
     if (i === bytes.length) return text;
   }
   try {
@@ -39,7 +39,7 @@ function decodeSurrogates(bytes: Uint8Array): string | null {
   };
   try {
     for (let i = 0; i + 2 < bytes.length; i++) {
-      const [a, b, c] = [bytes[i]!, bytes[i + 1]!, bytes[i + 2]!];
+      const [a, b, c] = [bytes[i], bytes[i + 1], bytes[i + 2]];
       if (a !== 0xed || b < 0xa0 || b > 0xbf || (c & 0xc0) !== 0x80) continue;
       flush(i);
       parts.push(String.fromCharCode(0xd000 | ((b & 0x3f) << 6) | (c & 0x3f)));

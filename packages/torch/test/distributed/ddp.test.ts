@@ -20,7 +20,10 @@ function assertClose(actual: Weights, expected: Weights, tolerance = 1e-6): void
   for (const [i, list] of expected.entries()) {
     for (const [j, value] of list.entries()) {
       const found = actual[i]?.[j] ?? Number.NaN;
-      assert.ok(Math.abs(found - value) <= tolerance * (1 + Math.abs(value)), `parameter ${i}, element ${j}: ${found}, not ${value}`);
+      assert.ok(
+        Math.abs(found - value) <= tolerance * (1 + Math.abs(value)),
+        `parameter ${i}, element ${j}: ${found}, not ${value}`,
+      );
     }
   }
 }
@@ -52,10 +55,18 @@ for (const [title, options] of Object.entries(variants)) {
     assert.ok(a && b);
     assert.deepEqual(a.start, b.start, "rank 0's weights are not everywhere");
     assert.deepEqual(a.end, b.end, "the ranks' weights differ");
-    assert.deepEqual(a.names, ["module.first.weight", "module.first.bias", "module.second.weight", "module.second.bias"]);
+    assert.deepEqual(a.names, [
+      "module.first.weight",
+      "module.first.bias",
+      "module.second.weight",
+      "module.second.bias",
+    ]);
     torch.manualSeed(1);
     const net = new Net().double();
-    assert.deepEqual(net.parameters().map((p) => p.detach().flatten().tolist()), a.start);
+    assert.deepEqual(
+      net.parameters().map((p) => p.detach().flatten().tolist()),
+      a.start,
+    );
     const optimizer = new optim.SGD(net.parameters(), { lr: 0.05 });
     for (let step = 0; step < 6; step++) {
       optimizer.zeroGrad();
@@ -130,24 +141,32 @@ test("unused parameters are a named error, and found when asked for", async () =
 
 test("what cannot work is said on every rank", async () => {
   for (const result of await run<Record<string, { name: string; message: string }>>("mistakes")) {
-    assert.match(result["none"]?.message ?? "", /^Net has no parameter that requires a gradient/);
-    assert.match(result["notModule"]?.message ?? "", /^Expected `module` to be a Module/);
-    assert.match(result["devices"]?.message ?? "", /^`deviceIds` is \[0\], but the parameters are on cpu\./);
+    assert.match(result.none?.message ?? "", /^Net has no parameter that requires a gradient/);
+    assert.match(result.notModule?.message ?? "", /^Expected `module` to be a Module/);
+    assert.match(result.devices?.message ?? "", /^`deviceIds` is \[0\], but the parameters are on cpu\./);
     assert.match(
-      result["shapes"]?.message ?? "",
+      result.shapes?.message ?? "",
       /^The ranks have different models: parameter 0 is `weight: float32 \[4, 8\]` on rank 0 and `weight: float32 \[5, 8\]` on rank 1/,
     );
-    assert.match(result["counts"]?.message ?? "", /^The ranks have different models: .*\(4 and 2 parameters in all\)\./);
-    assert.match(result["destroyed"]?.message ?? "", /^The process group of this DistributedDataParallel module has been destroyed\./);
+    assert.match(result.counts?.message ?? "", /^The ranks have different models: .*\(4 and 2 parameters in all\)\./);
+    assert.match(
+      result.destroyed?.message ?? "",
+      /^The process group of this DistributedDataParallel module has been destroyed\./,
+    );
   }
 });
 
 test("a module whose forward is replaced for one call runs the replacement", async () => {
   for (const result of await run<Record<string, unknown>>("nested")) {
-    assert.equal(result["first"], null);
-    assert.equal(result["restored"], true);
-    assert.equal(result["isModule"], true);
-    assert.deepEqual(result["keys"], ["module.first.weight", "module.first.bias", "module.second.weight", "module.second.bias"]);
+    assert.equal(result.first, null);
+    assert.equal(result.restored, true);
+    assert.equal(result.isModule, true);
+    assert.deepEqual(result.keys, [
+      "module.first.weight",
+      "module.first.bias",
+      "module.second.weight",
+      "module.second.bias",
+    ]);
   }
 });
 

@@ -12,7 +12,8 @@ interface Failure {
   ms: number;
 }
 
-const run = <T>(name: string, options: GroupRun = {}) => runGroup<T>(import.meta.url, "./ranks/failures.js", name, options);
+const run = <T>(name: string, options: GroupRun = {}) =>
+  runGroup<T>(import.meta.url, "./ranks/failures.js", name, options);
 
 /** Kills rank 1 a little after all ranks have said that they run. */
 function killer(ranks: number, times: { killed: number }): GroupRun {
@@ -38,7 +39,10 @@ test("when a rank is killed inside an all-reduce, the others get a named error w
     assert.ok(value, outcomes[rank]?.output);
     assert.equal(value.first.name, "DistributedError");
     assert.equal(value.first.code, "ERR_PEER_LOST");
-    assert.match(value.first.message, new RegExp(`^allReduce of float32 \\[1048576\\] failed on rank ${rank} of 3: another process`));
+    assert.match(
+      value.first.message,
+      new RegExp(`^allReduce of float32 \\[1048576\\] failed on rank ${rank} of 3: another process`),
+    );
     assert.ok(value.first.at - times.killed < 1000, `${value.first.at - times.killed} ms`);
     assert.equal(value.second.name, "DistributedError");
     assert.equal(outcomes[rank]?.code, 0);
@@ -59,7 +63,10 @@ test("when a rank is killed during backward, the other gets a DistributedError f
 test("a late rank is a timeout that names the collective", async () => {
   const failure = (await run<Failure>("late"))[0]?.value;
   assert.equal(failure?.code, "ERR_TIMEOUT");
-  assert.match(failure?.message ?? "", /^allReduce of float32 \[2, 3\] failed on rank 0 of 2: .* did not answer within 700 ms\./);
+  assert.match(
+    failure?.message ?? "",
+    /^allReduce of float32 \[2, 3\] failed on rank 0 of 2: .* did not answer within 700 ms\./,
+  );
   assert.ok((failure?.ms ?? 0) < 1700, `${failure?.ms} ms`);
 });
 
@@ -99,7 +106,9 @@ test("a group can be destroyed and made again on the same store", async () => {
   ]);
 });
 
-test("on one host nothing listens outside of loopback", { skip: process.platform !== "linux" && "needs ss" }, async () => {
+test("on one host nothing listens outside of loopback", {
+  skip: process.platform !== "linux" && "needs ss",
+}, async () => {
   const listeners: string[] = [];
   await groupValues(import.meta.url, "./ranks/failures.js", "listen", {
     onSignal(_rank, _text, processes) {

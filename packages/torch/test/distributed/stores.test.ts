@@ -70,7 +70,10 @@ test("a master that nobody runs is an error that names the address", async () =>
   const master = new distributed.TCPStore("127.0.0.1", 0, 1, true);
   const { port } = await master.connected();
   const taken = new distributed.TCPStore("127.0.0.1", port, 1, true, { timeoutMs: 1000 });
-  await assert.rejects(taken.connected(), { name: "DistributedError", message: new RegExp(`could not listen on 127.0.0.1:${port}`) });
+  await assert.rejects(taken.connected(), {
+    name: "DistributedError",
+    message: new RegExp(`could not listen on 127.0.0.1:${port}`),
+  });
 });
 
 test("groups are needed before collectives, and bad options are named", async () => {

@@ -2,7 +2,16 @@
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import {
-  chmodSync, existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, truncateSync, writeFileSync,
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -28,19 +37,37 @@ class Failing {
     };
     const real = realFileSystem;
     this.system = {
-      open: (path, flags, mode) => (step("open"), real.open(path, flags, mode)),
+      open: (path, flags, mode) => {
+        step("open");
+        return real.open(path, flags, mode);
+      },
       // Half of what is asked for, as a system may.
-      write: (fd, bytes, offset, length) => (step("write"), real.write(fd, bytes, offset, Math.ceil(length / 2))),
-      fsync: (fd) => (step("fsync"), real.fsync(fd)),
-      fsyncAsync: async (fd) => (step("fsync"), await real.fsyncAsync(fd)),
+      write: (fd, bytes, offset, length) => {
+        step("write");
+        return real.write(fd, bytes, offset, Math.ceil(length / 2));
+      },
+      fsync: (fd) => {
+        step("fsync");
+        return real.fsync(fd);
+      },
+      fsyncAsync: async (fd) => {
+        step("fsync");
+        await real.fsyncAsync(fd);
+      },
       close: (fd) => {
         // A failing close has closed all the same.
         real.close(fd);
         step("close");
       },
-      rename: (from, to) => (step("rename"), real.rename(from, to)),
+      rename: (from, to) => {
+        step("rename");
+        return real.rename(from, to);
+      },
       unlink: (path) => real.unlink(path),
-      list: (folder) => (step("list"), real.list(folder)),
+      list: (folder) => {
+        step("list");
+        return real.list(folder);
+      },
     };
   }
 }
@@ -108,7 +135,9 @@ test("a missing folder, a folder as target and a device give errors with their c
   assert.throws(() => loadSync(folder.path), { name: "CheckpointError", code: "EISDIR" });
 });
 
-test("a folder without write permission gives EACCES", { skip: process.getuid?.() === 0 ? "root may write everywhere" : false }, () => {
+test("a folder without write permission gives EACCES", {
+  skip: process.getuid?.() === 0 ? "root may write everywhere" : false,
+}, () => {
   using folder = new TemporaryFolder();
   mkdirSync(folder.file("locked"), { mode: 0o500 });
   assert.throws(() => saveSync(1, folder.file("locked/state.pt")), { name: "CheckpointError", code: "EACCES" });
@@ -131,7 +160,12 @@ test("temporary files of dead processes are swept, those of living ones and of o
   const path = folder.file("state.pt");
   const dead = spawnSync(process.execPath, ["-e", ""]).pid;
   const prefix = prefixOf(path);
-  const keep = [`${prefix}${process.ppid}-0`, `${prefixOf(folder.file("other.pt"))}${dead}-0`, `.state.pt.tmp-00000000-${dead}-0`, `${prefix}notes`];
+  const keep = [
+    `${prefix}${process.ppid}-0`,
+    `${prefixOf(folder.file("other.pt"))}${dead}-0`,
+    `.state.pt.tmp-00000000-${dead}-0`,
+    `${prefix}notes`,
+  ];
   for (const name of [`${prefix}${dead}-0`, `${prefix}${dead}-17`, ...keep]) writeFileSync(folder.file(name), "");
   saveSync(1, path);
   assert.deepEqual(readdirSync(folder.path).sort(), [...keep, "state.pt"].sort());
@@ -147,7 +181,9 @@ test("a process that is killed while saving leaves the old file; the next save s
     process.stdout.write("ready");
     for (let round = 0; ; round++) saveSync({ round, text, end: round }, ${JSON.stringify(path)});`;
   for (let i = 0; i < 8; i++) {
-    const child = spawn(process.execPath, ["--input-type=module", "-e", program], { stdio: ["ignore", "pipe", "inherit"] });
+    const child = spawn(process.execPath, ["--input-type=module", "-e", program], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
     await new Promise((resolve) => child.stdout.once("data", resolve));
     await new Promise((resolve) => setTimeout(resolve, 5 + 13 * i));
     const gone = new Promise((resolve) => child.once("exit", resolve));
@@ -212,7 +248,11 @@ test("a full disk is an ordinary error: ENOSPC, the old file whole, no rest", { 
     console.log(loadSync(path).text);`;
   const script = folder.file("program.mjs");
   writeFileSync(script, program);
-  const run = spawnSync("unshare", ["-m", "sh", "-c", `mount -t tmpfs -o size=8m tmpfs "$1" && exec "$2" "$3"`, "sh", mount, process.execPath, script], { encoding: "utf8" });
+  const run = spawnSync(
+    "unshare",
+    ["-m", "sh", "-c", `mount -t tmpfs -o size=8m tmpfs "$1" && exec "$2" "$3"`, "sh", mount, process.execPath, script],
+    { encoding: "utf8" },
+  );
   assert.equal(run.stdout, "CheckpointError ENOSPC\nCheckpointError ENOSPC\ntrue state.pt\nsmall\n", run.stderr);
 });
 

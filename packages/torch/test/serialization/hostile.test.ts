@@ -4,8 +4,29 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { CheckpointError } from "../../dist/errors.js";
 import {
-  bytes, call, checkpoint, directoryEntry, directoryStart, emptyTuple, global, int, no, noHooks, none, type Part, patched, pickle,
-  type Records, storage, tensor, text, tuple, u32, u64, yes, zip,
+  bytes,
+  call,
+  checkpoint,
+  directoryEntry,
+  directoryStart,
+  emptyTuple,
+  global,
+  int,
+  no,
+  noHooks,
+  none,
+  type Part,
+  patched,
+  pickle,
+  type Records,
+  storage,
+  tensor,
+  text,
+  tuple,
+  u32,
+  u64,
+  yes,
+  zip,
 } from "./support/assemble.js";
 import { readWithoutEngine } from "./support/read.js";
 
@@ -30,14 +51,26 @@ const pickles: [string, Buffer, RegExp][] = [
   ["posix.system", pickle(call(global("posix", "system"), text("id"))), /refers to posix\.system/],
   ["builtins.eval", pickle(call(global("builtins", "eval"), text("1"))), /refers to builtins\.eval/],
   ["__builtin__.exec", pickle(call(global("__builtin__", "exec"), text("1"))), /refers to __builtin__\.exec/],
-  ["builtins.getattr", pickle(call(global("builtins", "getattr"), text("a"), text("b"))), /refers to builtins\.getattr/],
+  [
+    "builtins.getattr",
+    pickle(call(global("builtins", "getattr"), text("a"), text("b"))),
+    /refers to builtins\.getattr/,
+  ],
   ["subprocess.Popen", pickle(call(global("subprocess", "Popen"), text("id"))), /refers to subprocess\.Popen/],
   ["torch.load", pickle(call(global("torch", "load"), text("x"))), /refers to torch\.load/],
   ["torch.jit.load", pickle(call(global("torch.jit", "load"), text("x"))), /refers to torch\.jit\.load/],
-  ["os.system through STACK_GLOBAL", pickle(text("os"), text("system"), 0x93, tuple(text("id")), "R"), /refers to os\.system/],
+  [
+    "os.system through STACK_GLOBAL",
+    pickle(text("os"), text("system"), 0x93, tuple(text("id")), "R"),
+    /refers to os\.system/,
+  ],
   ["constructor", pickle(global("constructor", "constructor")), /refers to constructor\.constructor/],
   ["__proto__", pickle(global("__proto__", "call")), /refers to __proto__\.call/],
-  ["a NumPy scalar", pickle(call(global("numpy.core.multiarray", "scalar"), int(1))), /numpy\.core\.multiarray\.scalar.*\n.*\.item\(\)/],
+  [
+    "a NumPy scalar",
+    pickle(call(global("numpy.core.multiarray", "scalar"), int(1))),
+    /numpy\.core\.multiarray\.scalar.*\n.*\.item\(\)/,
+  ],
   ["a sparse tensor", pickle(call(global("torch._utils", "_rebuild_sparse_tensor"), int(1))), /_rebuild_sparse_tensor/],
   ["control characters in a name", pickle(global("os\x1b[2J", "x")), /refers to os\?\[2J\.x/],
   ["a class instance (INST)", pickle("(ios\nsystem\n"), /instance of a class/],
@@ -51,7 +84,11 @@ const pickles: [string, Buffer, RegExp][] = [
   ["a buffer outside of the file", pickle(0x97), /opcode 0x97/],
   ["a call of text", pickle(text("print"), emptyTuple, "R"), /calls something that is not a function/],
   ["a call of a dict", pickle("}", emptyTuple, "R"), /calls something that is not a function/],
-  ["a call of a storage class", pickle(call(global("torch", "FloatStorage"), int(1_000_000_000))), /calls torch\.FloatStorage/],
+  [
+    "a call of a storage class",
+    pickle(call(global("torch", "FloatStorage"), int(1_000_000_000))),
+    /calls torch\.FloatStorage/,
+  ],
   ["a call of torch.Tensor", pickle(call(global("torch", "Tensor"), int(1_000_000_000))), /calls torch\.Tensor/],
   ["arguments that are no tuple", pickle(global("collections", "OrderedDict"), "]R"), /arguments that are not a tuple/],
   ["an item set on a list", pickle("]", int(0), int(1), "s"), /not a dict/],
@@ -84,12 +121,34 @@ const pickles: [string, Buffer, RegExp][] = [
   ["20,000 nested lists", pickle(repeat("]", 20_000), repeat("a", 19_999)), /nested more than 1000 deep/],
   ["20,000 nested tuples", pickle(none, repeat(0x85, 20_000)), /nested more than 1000 deep/],
   ["100,000 groups", pickle(repeat("(", 100_000)), /nested more than 1000 deep/],
-  ["chains of shared parts", pickle("(", none, repeat(0x85, 900), "q\0", "h\0", repeat(0x85, 900), "t"), /nested more than 1000 deep/],
+  [
+    "chains of shared parts",
+    pickle("(", none, repeat(0x85, 900), "q\0", "h\0", repeat(0x85, 900), "t"),
+    /nested more than 1000 deep/,
+  ],
   ["a list in itself", pickle("]q\0h\0a"), /contains itself/],
   ["a dict in itself", pickle("}q\0", text("a"), tuple("h\0"), "s"), /contains itself/],
   ["a billion laughs", pickle(laughs(12)), /too many to walk/],
-  ["a thousand copies of a set", pickle("(", shared(["](", repeat([int(1)], 2000), "e"]), repeat([global("__builtin__", "frozenset"), "h\0", 0x85, "R"], 1000), "t"), /beyond its size/],
-  ["a thousand copies of a dict", pickle("(", shared(["](", repeat(sizes(1, 2), 2000), "e"]), repeat([global("collections", "OrderedDict"), "h\0", 0x85, "R"], 5000), "t"), /beyond its size/],
+  [
+    "a thousand copies of a set",
+    pickle(
+      "(",
+      shared(["](", repeat([int(1)], 2000), "e"]),
+      repeat([global("__builtin__", "frozenset"), "h\0", 0x85, "R"], 1000),
+      "t",
+    ),
+    /beyond its size/,
+  ],
+  [
+    "a thousand copies of a dict",
+    pickle(
+      "(",
+      shared(["](", repeat(sizes(1, 2), 2000), "e"]),
+      repeat([global("collections", "OrderedDict"), "h\0", 0x85, "R"], 5000),
+      "t",
+    ),
+    /beyond its size/,
+  ],
   ["text that is not UTF-8", pickle("X", u32(2), "\xff\xfe"), /not UTF-8/],
   ["a name without end", pickle(`c${"a".repeat(100_000)}`), /name does not end/],
   ["a name that is not text", pickle(global("\xff", "\xfe")), /name is not text/],
@@ -102,44 +161,134 @@ const pickles: [string, Buffer, RegExp][] = [
   ["a list in a set", pickle(0x8f, "(", "]", 0x90), /key that Python does not allow/],
   ["a function as a value", pickle(rebuild), /_rebuild_tensor_v2 itself/],
   ["a storage as a value", pickle(storage()), /storage outside of a tensor/],
-  ["bytes in an unknown encoding", pickle(call(global("_codecs", "encode"), text("a"), text("zip"))), /_codecs\.encode takes/],
-  ["bytes that are not latin1", pickle(call(global("_codecs", "encode"), text("\u1234"), text("latin1"))), /not latin1/],
+  [
+    "bytes in an unknown encoding",
+    pickle(call(global("_codecs", "encode"), text("a"), text("zip"))),
+    /_codecs\.encode takes/,
+  ],
+  [
+    "bytes that are not latin1",
+    pickle(call(global("_codecs", "encode"), text("\u1234"), text("latin1"))),
+    /not latin1/,
+  ],
   ["a TorchScript class", pickle(global("__torch__", "Model")), /__torch__\.Model.*\n.*TorchScript/],
   ["another kind of persistent id", pickle(tensor({ storage: storage({ tag: "module" }) })), /strange type/],
   ["an unknown storage class", pickle(storage({ type: global("torch", "QInt8Storage") })), /torch\.QInt8Storage/],
   ["a function as a storage class", pickle(storage({ type: rebuild })), /strange type/],
-  ["a storage with a path as its name", pickle(tensor({ storage: storage({ key: "../../../etc/passwd" }) })), /strange name/],
-  ["a storage without a record", pickle(tensor({ storage: storage({ key: "9" }) })), /record "data\/9" of a tensor is missing/],
-  ["a storage larger than its record", pickle(tensor({ storage: storage({ numel: int(1_000_000) }) })), /should have 4000000 bytes, but the record "data\/0" has 16/],
-  ["a storage smaller than its record", pickle(tensor({ storage: storage({ numel: int(3) }), shape: [3] })), /should have 12 bytes/],
+  [
+    "a storage with a path as its name",
+    pickle(tensor({ storage: storage({ key: "../../../etc/passwd" }) })),
+    /strange name/,
+  ],
+  [
+    "a storage without a record",
+    pickle(tensor({ storage: storage({ key: "9" }) })),
+    /record "data\/9" of a tensor is missing/,
+  ],
+  [
+    "a storage larger than its record",
+    pickle(tensor({ storage: storage({ numel: int(1_000_000) }) })),
+    /should have 4000000 bytes, but the record "data\/0" has 16/,
+  ],
+  [
+    "a storage smaller than its record",
+    pickle(tensor({ storage: storage({ numel: int(3) }), shape: [3] })),
+    /should have 12 bytes/,
+  ],
   ["a storage of 2^62 elements", pickle(tensor({ storage: storage({ numel: int(2n ** 62n) }) })), /strange size/],
   ["a storage of -4 elements", pickle(tensor({ storage: storage({ numel: int(-4) }) })), /strange size/],
-  ["a storage of 4.5 elements", pickle(tensor({ storage: storage({ numel: ["G", Buffer.from("4012000000000000", "hex")] }) })), /strange size/],
+  [
+    "a storage of 4.5 elements",
+    pickle(tensor({ storage: storage({ numel: ["G", Buffer.from("4012000000000000", "hex")] }) })),
+    /strange size/,
+  ],
   ["an offset behind the storage", pickle(tensor({ offset: int(1) })), /elements behind the end/],
   ["a negative offset", pickle(tensor({ offset: int(-1) })), /offset that no tensor has/],
   ["a huge offset", pickle(tensor({ offset: int(2n ** 62n) })), /offset that no tensor has/],
   ["strides that leave the storage", pickle(tensor({ shape: [2, 2], strides: [3, 1] })), /elements behind the end/],
   ["negative strides", pickle(tensor({ strides: [-1] })), /shape or strides that no tensor has/],
   ["strides that overflow", pickle(tensor({ shape: [3], strides: [2 ** 53 - 1] })), /strides that overflow/],
-  ["a shape that overflows", pickle(tensor({ shape: [2 ** 32, 2 ** 32], strides: [0, 0] })), /more elements than memory/],
-  ["a shape whose product wraps around to 4", pickle(tensor({ shape: [2n ** 52n, 2n ** 12n, 4], strides: [0, 0, 0] })), /more elements than memory/],
-  ["an empty tensor with overflowing sizes", pickle(tensor({ shape: [0, 2 ** 52, 2 ** 52], strides: [0, 0, 0] })), /product overflows/],
+  [
+    "a shape that overflows",
+    pickle(tensor({ shape: [2 ** 32, 2 ** 32], strides: [0, 0] })),
+    /more elements than memory/,
+  ],
+  [
+    "a shape whose product wraps around to 4",
+    pickle(tensor({ shape: [2n ** 52n, 2n ** 12n, 4], strides: [0, 0, 0] })),
+    /more elements than memory/,
+  ],
+  [
+    "an empty tensor with overflowing sizes",
+    pickle(tensor({ shape: [0, 2 ** 52, 2 ** 52], strides: [0, 0, 0] })),
+    /product overflows/,
+  ],
   ["an empty tensor behind the end", pickle(tensor({ shape: [0], offset: int(1000) })), /offset behind the end/],
   ["a shape and strides that do not match", pickle(tensor({ shape: [4], strides: [] })), /different lengths/],
-  ["65 dimensions", pickle(tensor({ shape: Array(65).fill(1), strides: Array(65).fill(1) })), /shape or strides that no tensor has/],
-  ["a boolean as a size", pickle(call(rebuild, storage(), int(0), tuple(yes), tuple(yes), no, noHooks)), /shape or strides that no tensor has/],
-  ["a tensor without a storage", pickle(call(rebuild, none, int(0), sizes(4), sizes(1), no, noHooks)), /got no storage/],
+  [
+    "65 dimensions",
+    pickle(tensor({ shape: Array(65).fill(1), strides: Array(65).fill(1) })),
+    /shape or strides that no tensor has/,
+  ],
+  [
+    "a boolean as a size",
+    pickle(call(rebuild, storage(), int(0), tuple(yes), tuple(yes), no, noHooks)),
+    /shape or strides that no tensor has/,
+  ],
+  [
+    "a tensor without a storage",
+    pickle(call(rebuild, none, int(0), sizes(4), sizes(1), no, noHooks)),
+    /got no storage/,
+  ],
   ["a tensor in place of its storage", pickle(tensor({ storage: tensor() })), /got no storage/],
   ["too many arguments", pickle(tensor({ rest: [noHooks, none, none] })), /takes 6 or 7 arguments/],
   ["a gradient flag that is a number", pickle(tensor({ grad: int(1) })), /no boolean/],
-  ["unknown metadata", pickle(tensor({ rest: [noHooks, ["}", text("x"), yes, "s"]] })), /metadata that is not understood/],
+  [
+    "unknown metadata",
+    pickle(tensor({ rest: [noHooks, ["}", text("x"), yes, "s"]] })),
+    /metadata that is not understood/,
+  ],
   ["a conjugate of floats", pickle(tensor({ rest: [noHooks, ["}", text("conj"), yes, "s"]] })), /not complex/],
-  ["one record with two element types", pickle(tuple(tensor(), tensor({ storage: storage({ type: global("torch", "IntStorage") }) }))), /described in two ways/],
-  ["one record in two places", pickle(tuple(tensor(), tensor({ storage: storage({ location: "cuda:0" }) }))), /described in two ways/],
-  ["a storage in place of an element type", pickle(call(global("torch._utils", "_rebuild_tensor_v3"), storage(), int(0), sizes(4), sizes(1), no, noHooks, storage())), /element type that is not supported/],
-  ["a parameter of nothing", pickle(call(global("torch._utils", "_rebuild_parameter"), none, yes, noHooks)), /takes a tensor/],
-  ["another function behind a rebuild", pickle(call(global("torch._tensor", "_rebuild_from_type_v2"), global("torch", "device"), global("torch", "Tensor"), emptyTuple, none)), /rebuilds only plain tensors/],
-  ["another class behind a rebuild", pickle(call(global("torch._tensor", "_rebuild_from_type_v2"), rebuild, global("torch", "Size"), emptyTuple, none)), /rebuilds only plain tensors/],
+  [
+    "one record with two element types",
+    pickle(tuple(tensor(), tensor({ storage: storage({ type: global("torch", "IntStorage") }) }))),
+    /described in two ways/,
+  ],
+  [
+    "one record in two places",
+    pickle(tuple(tensor(), tensor({ storage: storage({ location: "cuda:0" }) }))),
+    /described in two ways/,
+  ],
+  [
+    "a storage in place of an element type",
+    pickle(
+      call(global("torch._utils", "_rebuild_tensor_v3"), storage(), int(0), sizes(4), sizes(1), no, noHooks, storage()),
+    ),
+    /element type that is not supported/,
+  ],
+  [
+    "a parameter of nothing",
+    pickle(call(global("torch._utils", "_rebuild_parameter"), none, yes, noHooks)),
+    /takes a tensor/,
+  ],
+  [
+    "another function behind a rebuild",
+    pickle(
+      call(
+        global("torch._tensor", "_rebuild_from_type_v2"),
+        global("torch", "device"),
+        global("torch", "Tensor"),
+        emptyTuple,
+        none,
+      ),
+    ),
+    /rebuilds only plain tensors/,
+  ],
+  [
+    "another class behind a rebuild",
+    pickle(call(global("torch._tensor", "_rebuild_from_type_v2"), rebuild, global("torch", "Size"), emptyTuple, none)),
+    /rebuilds only plain tensors/,
+  ],
 ];
 
 const first = directoryEntry(good, 0);
@@ -163,12 +312,24 @@ const archives: [string, Buffer, RegExp][] = [
   ["data behind the end", bytes(good, "x"), /its end is missing/],
   ["a comment", patched(bytes(good, "abc"), good.length - 2, "\x03\0"), /its end is missing/],
   ["a split archive", patched(good, good.length - 18, u32(1)), /split archive/],
-  ["more records than the directory holds", patched(patched(good, good.length - 14, "\xff\xff\xff\xff"), good.length - 42 - 32, [u64(65535n), u64(65535n)]), /cannot hold 65535/],
+  [
+    "more records than the directory holds",
+    patched(patched(good, good.length - 14, "\xff\xff\xff\xff"), good.length - 42 - 32, [u64(65535n), u64(65535n)]),
+    /cannot hold 65535/,
+  ],
   ["two ends that disagree", patched(good, good.length - 14, "\x03\0\x03\0"), /end records disagree/],
   ["a zip64 end elsewhere", patched(good, good.length - 42 + 8, u64(0n)), /zip64/],
   ["a directory elsewhere", patched(good, good.length - 6, u32(0)), /disagree|not where/],
-  ["a zip64 directory at 2^60", patched(patched(good, good.length - 6, u32(0xffffffff)), good.length - 42 - 8, u64(2n ** 60n)), /not where its end says/],
-  ["the same name twice", renamed("byteordes", "byteorder", withRecords({ "archive/byteordes": Buffer.from("little") })), /appears twice/],
+  [
+    "a zip64 directory at 2^60",
+    patched(patched(good, good.length - 6, u32(0xffffffff)), good.length - 42 - 8, u64(2n ** 60n)),
+    /not where its end says/,
+  ],
+  [
+    "the same name twice",
+    renamed("byteordes", "byteorder", withRecords({ "archive/byteordes": Buffer.from("little") })),
+    /appears twice/,
+  ],
   ["two folders", renamed("archive/version", "arcHive/version"), /several folders/],
   ["no folder", zip({ "data.pkl": pickle(none) }), /do not lie in a folder/],
   ["a name that leaves the folder", renamed("archive/version", "archive/.././x1"), /unsafe name/],
@@ -181,7 +342,11 @@ const archives: [string, Buffer, RegExp][] = [
   ["strange flags", patched(good, first + 8, "\x48\x08"), /zip features/],
   ["a record of 2^40 bytes", bigRecord(2n ** 40n), /beyond the end|make no sense/],
   ["a record of 2^64 - 1 bytes", bigRecord(2n ** 64n - 1n), /beyond the end|make no sense/],
-  ["a record larger than the file", patched(patched(good, first + 20, u32(0x10000000)), first + 24, u32(0x10000000)), /beyond the end/],
+  [
+    "a record larger than the file",
+    patched(patched(good, first + 20, u32(0x10000000)), first + 24, u32(0x10000000)),
+    /beyond the end/,
+  ],
   ["two sizes that differ", patched(good, first + 20, u32(1)), /make no sense/],
   ["a missing zip64 field", patched(good, first + 42, u32(0xffffffff)), /make no sense/],
   ["overlapping records", patched(good, directoryEntry(good, 1) + 42, u32(10)), /overlap/],
@@ -190,13 +355,21 @@ const archives: [string, Buffer, RegExp][] = [
   ["a directory that names another record", patched(good, 30, "archive/DATA.pkl"), /differs from the directory/],
   ["a record without a header", patched(good, good.readUInt32LE(directoryEntry(good, 2) + 42), u32(0)), /no header/],
   ["a broken directory entry", patched(good, directoryEntry(good, 1), "XX"), /entry 1 of its directory/],
-  ["a directory entry longer than the directory", patched(good, directoryEntry(good, 3) + 30, "\xff\xff"), /entry 3 of its directory/],
+  [
+    "a directory entry longer than the directory",
+    patched(good, directoryEntry(good, 3) + 30, "\xff\xff"),
+    /entry 3 of its directory/,
+  ],
   ["a changed byte in a tensor", changedByte(), /checksum of the record "archive\/data\/0"/],
   ["no pickle", zip({ "archive/version": Buffer.from("3\n") }), /without the record data\.pkl/],
   ["no version", zip({ "archive/data.pkl": pickle(none) }), /"version" is missing/],
   ["a version from the future", withRecords({ "archive/version": Buffer.from("99\n") }), /version 99/],
   ["a version that is no number", withRecords({ "archive/version": Buffer.from("three") }), /"version"/],
-  ["a version of a megabyte", withRecords({ "archive/version": Buffer.alloc(1 << 20, "1") }), /"version" has 1048576 bytes/],
+  [
+    "a version of a megabyte",
+    withRecords({ "archive/version": Buffer.alloc(1 << 20, "1") }),
+    /"version" has 1048576 bytes/,
+  ],
   ["big-endian numbers", withRecords({ "archive/byteorder": Buffer.from("big") }), /big-endian/],
   ["a TorchScript model", withRecords({ "archive/constants.pkl": pickle(emptyTuple) }), /TorchScript/],
 ];
@@ -220,7 +393,7 @@ function bigRecord(size: bigint): Buffer {
 function changedByte(): Buffer {
   const copy = Buffer.from(good);
   const at = copy.indexOf(Buffer.from(new Float32Array([1, 2, 3, 4]).buffer));
-  copy[at + 9]! ^= 0x10;
+  copy[at + 9] ^= 0x10;
   return copy;
 }
 
@@ -250,7 +423,12 @@ function check(file: Buffer, expected: RegExp): void {
 
 test("the file that the hostile ones are made of is good", () => {
   assert.deepEqual(readWithoutEngine(good), {
-    dtype: "float32", shape: [4], strides: [1], offset: 0, requiresGrad: false, bytes: "0000803f000000400000404000008040",
+    dtype: "float32",
+    shape: [4],
+    strides: [1],
+    offset: 0,
+    requiresGrad: false,
+    bytes: "0000803f000000400000404000008040",
   });
 });
 for (const [title, data, expected] of pickles) test(`pickle: ${title}`, () => check(checkpoint(data), expected));

@@ -18,11 +18,31 @@ function roundTrip<T>(value: T): unknown {
 
 test("numbers keep their value and sign; whole ones beyond 2^53 are bigints", () => {
   const numbers = [
-    0, 1, 255, 256, 65535, 65536, 2 ** 31 - 1, 2 ** 31, 2 ** 53 - 1, -1, -128, -129, -(2 ** 31), -(2 ** 31) - 1, -(2 ** 53) + 1,
-    0.5, -0, 1e300, 5e-324, Number.POSITIVE_INFINITY, Number.NaN,
+    0,
+    1,
+    255,
+    256,
+    65535,
+    65536,
+    2 ** 31 - 1,
+    2 ** 31,
+    2 ** 53 - 1,
+    -1,
+    -128,
+    -129,
+    -(2 ** 31),
+    -(2 ** 31) - 1,
+    -(2 ** 53) + 1,
+    0.5,
+    -0,
+    1e300,
+    5e-324,
+    Number.POSITIVE_INFINITY,
+    Number.NaN,
   ];
   for (const number of numbers) assert.ok(Object.is(roundTrip(number), number), String(number));
-  for (const big of [2n ** 53n, -(2n ** 53n), 2n ** 63n, -(2n ** 63n), 2n ** 64n, -(2n ** 3000n), 255n ** 300n]) assert.equal(roundTrip(big), big);
+  for (const big of [2n ** 53n, -(2n ** 53n), 2n ** 63n, -(2n ** 63n), 2n ** 64n, -(2n ** 3000n), 255n ** 300n])
+    assert.equal(roundTrip(big), big);
   assert.equal(roundTrip(5n), 5);
   assert.equal(roundTrip(new PyFloat(2)), 2);
 });
@@ -33,7 +53,17 @@ test("whole numbers are ints in Python and PyFloat makes floats", () => {
 });
 
 test("text of every kind comes back", () => {
-  const texts = ["", "a", "\u00e9", "\u{1f600}", "\0", "x".repeat(100_000), "\ud800", "a\udfffb", "\ud800\ud800 \u{1f600}"];
+  const texts = [
+    "",
+    "a",
+    "\u00e9",
+    "\u{1f600}",
+    "\0",
+    "x".repeat(100_000),
+    "\ud800",
+    "a\udfffb",
+    "\ud800\ud800 \u{1f600}",
+  ];
   for (const value of texts) assert.equal(roundTrip(value), value);
   assert.deepEqual(roundTrip(texts), texts);
 });
@@ -46,7 +76,20 @@ test("containers come back as what they were", () => {
     assert.ok(back instanceof Tuple);
     assert.deepEqual(back, tuple);
   }
-  assert.deepEqual(roundTrip(new Map<unknown, unknown>([[1, "a"], ["b", null], [Tuple.of(1, 2), true]])), new Map<unknown, unknown>([[1, "a"], ["b", null], [Tuple.of(1, 2), true]]));
+  assert.deepEqual(
+    roundTrip(
+      new Map<unknown, unknown>([
+        [1, "a"],
+        ["b", null],
+        [Tuple.of(1, 2), true],
+      ]),
+    ),
+    new Map<unknown, unknown>([
+      [1, "a"],
+      ["b", null],
+      [Tuple.of(1, 2), true],
+    ]),
+  );
   assert.deepEqual({ ...(roundTrip({ a: 1, b: [2] }) as object) }, { a: 1, b: [2] });
   assert.deepEqual({ ...(roundTrip(new Map([["a", 1]])) as object) }, { a: 1 });
 });
@@ -71,8 +114,7 @@ test("what is shared stays shared", () => {
 
 test("__proto__ and constructor are keys like any other", () => {
   const value = Object.create(null) as Record<string, unknown>;
-  value.__proto__ = { polluted: true };
-  Object.assign(value, { constructor: 1 });
+  for (const key of ["__proto__", "constructor"]) value[key] = { polluted: true };
   const back = roundTrip(value) as Record<string, unknown>;
   assert.equal(Object.getPrototypeOf(back), null);
   assert.deepEqual(Object.keys(back), ["__proto__", "constructor"]);
@@ -98,14 +140,22 @@ let deep: unknown[] = [];
 for (let i = 0; i < 1100; i++) deep = [deep];
 
 for (const [title, value, expected] of [
-  ["a function", { model: { foo: [0, 1, 2, () => 1] } }, /^value\.model\.foo\[3\] is a function, which cannot be saved/],
+  [
+    "a function",
+    { model: { foo: [0, 1, 2, () => 1] } },
+    /^value\.model\.foo\[3\] is a function, which cannot be saved/,
+  ],
   ["a class instance", { "a b": new Map([[3, new Linear()]]) }, /^value\["a b"\]\.get\(3\) is a Linear/],
   ["a date", [new Date()], /^value\[0\] is a Date/],
   ["undefined", { a: undefined }, /^value\.a is undefined/],
   ["a symbol", { a: Symbol("s") }, /^value\.a is a symbol/],
   ["a promise", { a: Promise.resolve(1) }, /^value\.a is a Promise/],
   ["a symbol key", { a: { [Symbol("s")]: 1 } }, /^value\.a has a symbol as a key/],
-  ["an object with state", { model: new Stateful() }, /^value\.model is a Stateful.*\nSave its values: value\.model\.stateDict\(\)/],
+  [
+    "an object with state",
+    { model: new Stateful() },
+    /^value\.model is a Stateful.*\nSave its values: value\.model\.stateDict\(\)/,
+  ],
   ["a typed array", { a: new Float32Array(2) }, /^value\.a is a Float32Array.*\n.*torch\.fromTypedArray/],
   ["a cycle", { list: cycle }, /^value\.list\[0\]\.inner\[0\] contains itself/],
   ["deep nesting", deep, /is nested more than 1000 deep/],
@@ -113,7 +163,10 @@ for (const [title, value, expected] of [
   ["an array in a set", new Set([[1]]), /^value has a key or item that is an Array/],
 ] as const) {
   test(`${title} cannot be saved, and the error names the place`, () => {
-    assert.throws(() => write(value), (error) => error instanceof TypeError && expected.test(error.message));
+    assert.throws(
+      () => write(value),
+      (error) => error instanceof TypeError && expected.test(error.message),
+    );
   });
 }
 
@@ -124,12 +177,18 @@ test("the containers of newer protocols can be read", () => {
   assert.deepEqual(read(pickle(0x95, "\x05\0\0\0\0\0\0\0", short("abc"))), "abc");
   assert.deepEqual(read(pickle("C\x02\x01\xff")), new Uint8Array([1, 255]));
   assert.deepEqual(read(pickle("(", short("a"), 0x94, "h\0", "t")), Tuple.of("a", "a"));
-  assert.deepEqual({ ...(read(pickle(short("collections"), short("OrderedDict"), 0x93, emptyTuple, "R")) as object) }, {});
+  assert.deepEqual(
+    { ...(read(pickle(short("collections"), short("OrderedDict"), 0x93, emptyTuple, "R")) as object) },
+    {},
+  );
 });
 
 test("calls on the list of safe names give data", () => {
   assert.deepEqual(read(pickle(call(global("__builtin__", "frozenset"), ["](", int(1), "e"]))), new Set([1]));
-  assert.deepEqual(read(pickle(call(global("_codecs", "encode"), text("a\u00ff"), text("latin1")))), new Uint8Array([97, 255]));
+  assert.deepEqual(
+    read(pickle(call(global("_codecs", "encode"), text("a\u00ff"), text("latin1")))),
+    new Uint8Array([97, 255]),
+  );
   assert.deepEqual(read(pickle(call(global("torch", "Size"), tuple(int(2), int(3))))), Tuple.of(2, 3));
   assert.equal(read(pickle(call(global("torch", "device"), text("cuda"), int(1)))), "cuda:1");
   assert.equal(read(pickle(global("torch", "bfloat16"))), "bfloat16");

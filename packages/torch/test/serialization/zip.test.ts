@@ -1,18 +1,17 @@
 // The zip container: checksums, layout, what Python's zipfile says about it, and every possible damage of a small file.
 import assert from "node:assert/strict";
-import { closeSync, ftruncateSync, openSync, writeSync } from "node:fs";
+import { closeSync, ftruncateSync, openSync, writeFileSync, writeSync } from "node:fs";
 import { test } from "node:test";
 import * as zlib from "node:zlib";
+import { CheckpointError } from "../../dist/errors.js";
 import { FileSource, MemorySource } from "../../dist/serialization/byte-source.js";
 import { crc32, crc32Tables } from "../../dist/serialization/crc32.js";
-import { archiveBound, ZipWriter } from "../../dist/serialization/zip-writer.js";
 import { ZipReader } from "../../dist/serialization/zip-reader.js";
-import { CheckpointError } from "../../dist/errors.js";
+import { archiveBound, ZipWriter } from "../../dist/serialization/zip-writer.js";
 import { checkpoint, emptyTuple, pickle, tensor, text, tuple, zip } from "./support/assemble.js";
 import { noPython, runPython } from "./support/python.js";
 import { readWithoutEngine } from "./support/read.js";
 import { TemporaryFolder } from "./support/temporary.js";
-import { writeFileSync } from "node:fs";
 
 test("the checksum of plain JavaScript is the published one, also in pieces", () => {
   assert.equal(crc32Tables(Buffer.from("123456789")), 0xcbf43926);
@@ -26,7 +25,11 @@ test("the checksum of plain JavaScript is the published one, also in pieces", ()
 });
 
 test("data starts at multiples of 64 and comes back by name", () => {
-  const records = { "archive/a": Buffer.from("one"), "archive/data/0": Buffer.alloc(100, 7), "archive/empty": Buffer.alloc(0) };
+  const records = {
+    "archive/a": Buffer.from("one"),
+    "archive/data/0": Buffer.alloc(100, 7),
+    "archive/empty": Buffer.alloc(0),
+  };
   const file = zip(records);
   assert.equal(file.indexOf("one") % 64, 0);
   assert.equal(file.indexOf(Buffer.alloc(100, 7)) % 64, 0);
@@ -44,8 +47,12 @@ test("data starts at multiples of 64 and comes back by name", () => {
 test("Python's zipfile finds no fault in what is written", { skip: noPython }, () => {
   using folder = new TemporaryFolder();
   const path = folder.file("a.zip");
-  writeFileSync(path, zip({ "archive/a": Buffer.from("one"), "archive/\u00e9": Buffer.alloc(1000, 1), "archive/empty": Buffer.alloc(0) }));
-  const program = "import sys, zipfile; z = zipfile.ZipFile(sys.argv[1]); print(z.testzip(), ascii(z.namelist()), z.read('archive/a'))";
+  writeFileSync(
+    path,
+    zip({ "archive/a": Buffer.from("one"), "archive/\u00e9": Buffer.alloc(1000, 1), "archive/empty": Buffer.alloc(0) }),
+  );
+  const program =
+    "import sys, zipfile; z = zipfile.ZipFile(sys.argv[1]); print(z.testzip(), ascii(z.namelist()), z.read('archive/a'))";
   assert.equal(runPython(program, path).trim(), "None ['archive/a', 'archive/\\xe9', 'archive/empty'] b'one'");
 });
 
@@ -73,9 +80,13 @@ test("records and archives beyond 4 GiB use zip64 fields", { skip: noPython }, a
     position += chunk.length;
   });
   const count = 257;
-  writer.add("archive/large", count * zeros.length, (function* () {
-    for (let i = 0; i < count; i++) yield zeros;
-  })());
+  writer.add(
+    "archive/large",
+    count * zeros.length,
+    (function* () {
+      for (let i = 0; i < count; i++) yield zeros;
+    })(),
+  );
   writer.add("archive/last", 3, [Buffer.from("end")]);
   writer.finish();
   ftruncateSync(fd, position);
@@ -85,7 +96,8 @@ test("records and archives beyond 4 GiB use zip64 fields", { skip: noPython }, a
   assert.equal(reader.size("large"), count * zeros.length);
   assert.equal(Buffer.from(reader.readSync("last")).toString(), "end");
   await source.close();
-  const program = "import sys, zipfile; z = zipfile.ZipFile(sys.argv[1]); print(z.read('archive/last'), z.getinfo('archive/large').file_size); z.open('archive/large').read(9)";
+  const program =
+    "import sys, zipfile; z = zipfile.ZipFile(sys.argv[1]); print(z.read('archive/last'), z.getinfo('archive/large').file_size); z.open('archive/large').read(9)";
   assert.equal(runPython(program, path).trim(), `b'end' ${count * zeros.length}`);
 });
 
@@ -105,16 +117,19 @@ test("a flipped bit is noticed or harmless, wherever it is; in data and pickle i
   let noticed = 0;
   for (let bit = 0; bit < 8 * small.length; bit++) {
     const at = bit >> 3;
-    small[at]! ^= 1 << (bit & 7);
+    small[at] ^= 1 << (bit & 7);
     try {
       const result = JSON.stringify(readWithoutEngine(small));
       assert.equal(result, expected, `bit ${bit}`);
-      assert.ok(!(at >= data && at < data + 16) && !(at >= start && at < end), `bit ${bit} of the contents went unnoticed`);
+      assert.ok(
+        !(at >= data && at < data + 16) && !(at >= start && at < end),
+        `bit ${bit} of the contents went unnoticed`,
+      );
     } catch (error) {
       if (!(error instanceof CheckpointError)) throw error;
       noticed++;
     } finally {
-      small[at]! ^= 1 << (bit & 7);
+      small[at] ^= 1 << (bit & 7);
     }
   }
   assert.ok(noticed > 8 * (16 + end - start));

@@ -5,8 +5,8 @@ import { randomUUID } from "node:crypto";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 
 /** How a group is run. */
 export interface GroupRun {
@@ -33,7 +33,12 @@ export interface RankOutcome<T> {
 }
 
 /** Runs case `name` of a compiled script (relative to the caller's `import.meta.url`) on every rank. */
-export async function runGroup<T>(caller: string, script: string, name: string, run: GroupRun = {}): Promise<RankOutcome<T>[]> {
+export async function runGroup<T>(
+  caller: string,
+  script: string,
+  name: string,
+  run: GroupRun = {},
+): Promise<RankOutcome<T>[]> {
   const { ranks = 2, timeoutMs = 60_000 } = run;
   const folder = mkdtempSync(join(tmpdir(), "fabric-group-"));
   const marker = randomUUID();
@@ -62,7 +67,8 @@ export async function runGroup<T>(caller: string, script: string, name: string, 
       for (const child of processes) child.kill("SIGKILL");
     });
     const done = await Promise.all(outcomes);
-    if (late.aborted) throw new Error(`The group was not done after ${timeoutMs} ms.\n${done.map((one) => one.output).join("\n")}`);
+    if (late.aborted)
+      throw new Error(`The group was not done after ${timeoutMs} ms.\n${done.map((one) => one.output).join("\n")}`);
     const left = await leftOver(marker);
     if (left.length > 0) throw new Error(`Processes ${left.join(", ")} were left over.`);
     return done;
@@ -72,13 +78,18 @@ export async function runGroup<T>(caller: string, script: string, name: string, 
   }
 }
 
-/** The values of all ranks; throws with a rank's output when one of them failed. */
+/** The values of all ranks; throws with the output of those that failed. */
 export async function groupValues<T>(caller: string, script: string, name: string, run: GroupRun = {}): Promise<T[]> {
   const outcomes = await runGroup<T>(caller, script, name, run);
-  return outcomes.map(({ rank, code, signal, value, output }) => {
-    if (code !== 0 || value === undefined) throw new Error(`Rank ${rank} ended with ${signal ?? code}:\n${output}`);
-    return value;
-  });
+  const failed = outcomes.filter(({ code, value }) => code !== 0 || value === undefined);
+  if (failed.length > 0) {
+    throw new Error(
+      failed
+        .map(({ rank, code, signal, output }) => `Rank ${rank} ended with ${signal ?? code}:\n${output}`)
+        .join("\n"),
+    );
+  }
+  return outcomes.map(({ value }) => value as T);
 }
 
 function outcomeOf<T>(child: ChildProcess, rank: number, onSignal: (text: string) => void): Promise<RankOutcome<T>> {

@@ -14,20 +14,21 @@ export type Case = (place: Place<never>) => unknown;
 /** Runs the case named on the command line. The group is set up before and torn down after, unless `bare` cases do that. */
 export async function runCase(cases: Record<string, Case>, bare: Record<string, Case> = {}): Promise<void> {
   const name = process.argv[2] ?? "";
-  const rank = Number(process.env["RANK"]);
-  const worldSize = Number(process.env["WORLD_SIZE"]);
-  const args = JSON.parse(process.env["TEST_ARGS"] ?? "null") as never;
+  const rank = Number(process.env.RANK);
+  const worldSize = Number(process.env.WORLD_SIZE);
+  const args = JSON.parse(process.env.TEST_ARGS ?? "null") as never;
   const body = cases[name] ?? bare[name];
   if (!body) throw new Error(`there is no case ${name}`);
-  if (cases[name]) await distributed.initProcessGroup({ rank, worldSize, store: groupStore(worldSize), timeoutMs: 30_000 });
+  if (cases[name])
+    await distributed.initProcessGroup({ rank, worldSize, store: groupStore(worldSize), timeoutMs: 30_000 });
   const value = await body({ rank, worldSize, args });
   process.stdout.write(`=${JSON.stringify(value ?? null)}\n`);
-  if (cases[name]) distributed.destroyProcessGroup();
+  if (distributed.isInitialized()) distributed.destroyProcessGroup();
 }
 
 /** The store of the group under test. */
 export function groupStore(worldSize: number): distributed.FileStore {
-  return new distributed.FileStore(process.env["TEST_STORE"] ?? "", worldSize);
+  return new distributed.FileStore(process.env.TEST_STORE ?? "", worldSize);
 }
 
 /** Tells the test something while the case runs. */

@@ -9,7 +9,8 @@ const launcher = new ScriptLauncher(environment, count, 1);
 await launcher.launch(() => {});
 // Once more does no harm.
 const rank = await launcher.launch(() => environment.localRank());
-const { LOCAL_RANK, NODE_RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT, OMP_NUM_THREADS, FABRIC_RANK_CHANNEL } = process.env;
+const { LOCAL_RANK, NODE_RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT, OMP_NUM_THREADS, FABRIC_RANK_CHANNEL } =
+  process.env;
 console.log(
   JSON.stringify({
     rank,

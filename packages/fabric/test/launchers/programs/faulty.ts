@@ -12,32 +12,36 @@ const worldSize = 2;
 const environment = new LightningEnvironment();
 const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
-function failAt(place: string): void {
-  if (isVictim && place === where) fail();
+async function failAt(place: string): Promise<void> {
+  if (isVictim && place === where) await fail();
 }
 
-function fail(): void {
+async function fail(): Promise<void> {
   writeSync(2, `FAULT at ${Date.now()}\n`);
   if (what === "throw") throw new Error("boom on purpose");
-  if (what === "reject") void Promise.reject(new Error("boom on purpose"));
+  if (what === "reject") {
+    void Promise.reject(new Error("boom on purpose"));
+    // Node looks for rejections when the program waits; loading the engine would come first otherwise.
+    await pause(1000);
+  }
   if (what === "exit-3") process.exit(3);
   if (what === "exit-0") process.exit(0);
   if (what === "SIGKILL" || what === "SIGSEGV") process.kill(process.pid, what);
 }
 
-failAt("before launch");
+await failAt("before launch");
 const rank = await new ScriptLauncher(environment, worldSize, 1).launch(() => environment.localRank());
-failAt("after launch");
+await failAt("after launch");
 const store = await createStore({ environment, worldSize, rank, timeoutMs: 30_000 });
 await distributed.initProcessGroup({ backend: "gloo", rank, worldSize, store, timeoutMs: 30_000 });
 reportPhase("joined");
 await distributed.barrier();
-failAt("between collectives");
+await failAt("between collectives");
 await distributed.allReduce(ones([4]));
 if (where === "while the other waits in a barrier" && isVictim) await pause(150).then(fail);
 if (where === "inside of an all-reduce") {
   // The victim is in the collective, the other rank is not.
-  if (isVictim) setTimeout(fail, 150);
+  if (isVictim) void pause(150).then(fail);
   else await pause(10_000);
   await distributed.allReduce(ones([1000]));
 }

@@ -12,7 +12,8 @@ const rank = await new ScriptLauncher(environment, worldSize, 1).launch(() => en
 const store = await createStore({ environment, worldSize, rank, timeoutMs: 30_000 });
 await distributed.initProcessGroup({ backend: "gloo", rank, worldSize, store, timeoutMs: 30_000 });
 reportPhase("joined");
-if (how === "ignoring") for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => console.log(`got ${signal}`));
+if (how === "ignoring")
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => console.log(`got ${signal}`));
 if (how === "graceful") {
   process.on("SIGTERM", () => {
     console.log("saved");

@@ -46,9 +46,13 @@ const broadcastBytes = 250 * 1024 * 1024;
  *     const model = new nn.parallel.DistributedDataParallel(new MyModel());
  *     lossOf(model(x)).backward();
  */
-export class DistributedDataParallel<A extends unknown[] = [Tensor], R = Tensor> extends Module<A, R> {
+export class DistributedDataParallel<
+  A extends unknown[] = [Tensor],
+  R = Tensor,
+  M extends Module<A, R> = Module<A, R>,
+> extends Module<A, R> {
   /** The wrapped module. */
-  readonly module: Module<A, R>;
+  readonly module: M;
   readonly #group: GroupHandle;
   readonly #reducer: ReducerHandle;
   readonly #broadcastBuffers: boolean;
@@ -58,7 +62,7 @@ export class DistributedDataParallel<A extends unknown[] = [Tensor], R = Tensor>
   #averages = true;
   #syncsBuffers = true;
 
-  constructor(module: Module<A, R>, options: DistributedDataParallelOptions = {}) {
+  constructor(module: M & Module<A, R>, options: DistributedDataParallelOptions = {}) {
     super();
     if (!isModule(module)) throw typeError("module", "a Module", module);
     const group = groupOf(options.processGroup);
@@ -180,9 +184,12 @@ function trainedParameters(module: AnyModule): TrainedParameter[] {
     }
   }
   if (found.length === 0) {
-    throw new UsageError(`${module.constructor.name} has no parameter that requires a gradient, so there is nothing to average.`, {
-      hint: "Use the module as it is, or set `requiresGrad` on what is to be trained before wrapping.",
-    });
+    throw new UsageError(
+      `${module.constructor.name} has no parameter that requires a gradient, so there is nothing to average.`,
+      {
+        hint: "Use the module as it is, or set `requiresGrad` on what is to be trained before wrapping.",
+      },
+    );
   }
   return found;
 }
@@ -191,27 +198,35 @@ function checkDevices(module: AnyModule, deviceIds: readonly number[] | null | u
   const devices = new Set(module.parameters().map((parameter) => parameter.device as string));
   const types = new Set([...devices].map((device) => device.split(":")[0]));
   if (types.has("meta")) {
-    throw new UsageError("The module has parameters on the device \"meta\", which hold no values.", {
+    throw new UsageError('The module has parameters on the device "meta", which hold no values.', {
       hint: "Give them memory with `toEmpty({ device })` and initialize them before wrapping.",
     });
   }
   if (types.size > 1) {
-    throw new ConfigurationError(`The module's parameters are on devices of several types: ${[...devices].join(", ")}.`, {
-      hint: "Move the whole module to devices of one type with `to(device)`.",
-    });
+    throw new ConfigurationError(
+      `The module's parameters are on devices of several types: ${[...devices].join(", ")}.`,
+      {
+        hint: "Move the whole module to devices of one type with `to(device)`.",
+      },
+    );
   }
   if (!deviceIds?.length) return;
   if (types.has("cpu") || devices.size > 1) {
-    throw new ConfigurationError(`\`deviceIds\` is [${deviceIds.join(", ")}], but the parameters are on ${[...devices].join(", ")}.`, {
-      hint: "Leave `deviceIds` out unless the module is on a single CUDA device.",
-    });
+    throw new ConfigurationError(
+      `\`deviceIds\` is [${deviceIds.join(", ")}], but the parameters are on ${[...devices].join(", ")}.`,
+      {
+        hint: "Leave `deviceIds` out unless the module is on a single CUDA device.",
+      },
+    );
   }
 }
 
 function bucketBytes(megabytes: number): number {
   if (typeof megabytes !== "number") throw typeError("bucketCapMb", "a number of MiB", megabytes);
   if (!(megabytes > 0)) {
-    throw new ConfigurationError(`\`bucketCapMb\` is ${megabytes}.`, { hint: "Give a size in MiB above 0; the default is 25." });
+    throw new ConfigurationError(`\`bucketCapMb\` is ${megabytes}.`, {
+      hint: "Give a size in MiB above 0; the default is 25.",
+    });
   }
   return Math.floor(Math.min(megabytes, 2 ** 40) * 1024 * 1024);
 }

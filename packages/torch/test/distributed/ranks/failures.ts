@@ -27,7 +27,10 @@ await runCase(
 
     async trainForEver({ rank }: Place<never>) {
       const model = new nn.parallel.DistributedDataParallel(new nn.Linear(512, 512));
-      const step = () => model(torch.ones([4, 512])).sum().backward();
+      const step = () =>
+        model(torch.ones([4, 512]))
+          .sum()
+          .backward();
       step();
       signal(`running ${rank}`);
       return { first: await untilItFails(step) };
@@ -64,9 +67,12 @@ await runCase(
     // Rank 1 of 3 never comes.
     async missing({ rank }: Place<never>) {
       if (rank === 1) return null;
-      const started = Date.now();
       const options = { rank, worldSize: 3, store: groupStore(3), timeoutMs: 1000 };
-      return { ...((await untilItFails(() => distributed.initProcessGroup(options))) as object), ms: Date.now() - started };
+      const started = Date.now();
+      return {
+        ...((await untilItFails(() => distributed.initProcessGroup(options))) as object),
+        ms: Date.now() - started,
+      };
     },
 
     async twins() {
@@ -94,7 +100,10 @@ await runCase(
         return null;
       }
       const started = Date.now();
-      return { ...((await untilItFails(() => distributed.allReduce(torch.ones([2, 3])))) as object), ms: Date.now() - started };
+      return {
+        ...((await untilItFails(() => distributed.allReduce(torch.ones([2, 3])))) as object),
+        ms: Date.now() - started,
+      };
     },
   },
 );

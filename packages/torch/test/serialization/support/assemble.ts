@@ -58,13 +58,28 @@ export function call(callee: Part, ...args: Part[]): Buffer {
 export const noHooks = bytes(global("collections", "OrderedDict"), emptyTuple, "R");
 
 /** A storage by persistent id. */
-export function storage(options: { tag?: string; type?: Part; key?: string; location?: string; numel?: Part } = {}): Buffer {
-  const { tag = "storage", type = global("torch", "FloatStorage"), key = "0", location = "cpu", numel = int(4) } = options;
+export function storage(
+  options: { tag?: string; type?: Part; key?: string; location?: string; numel?: Part } = {},
+): Buffer {
+  const {
+    tag = "storage",
+    type = global("torch", "FloatStorage"),
+    key = "0",
+    location = "cpu",
+    numel = int(4),
+  } = options;
   return bytes(tuple(text(tag), type, text(key), text(location), numel), "Q");
 }
 /** A tensor, by default the 4 floats of the record data/0. */
 export function tensor(
-  options: { storage?: Part; offset?: Part; shape?: (number | bigint)[]; strides?: (number | bigint)[]; grad?: Part; rest?: Part[] } = {},
+  options: {
+    storage?: Part;
+    offset?: Part;
+    shape?: (number | bigint)[];
+    strides?: (number | bigint)[];
+    grad?: Part;
+    rest?: Part[];
+  } = {},
 ): Buffer {
   const { shape = [4], strides = [1], offset = int(0), grad = no, rest = [noHooks] } = options;
   return call(

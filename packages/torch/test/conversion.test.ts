@@ -1,0 +1,109 @@
+// Conversions to other dtypes and devices, and to JavaScript values.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import * as torch from "@fabric-ts/torch";
+
+test("to() gives the same object when nothing changes", () => {
+  const x = torch.tensor([1.5]);
+  assert.equal(x.to("float32"), x);
+  assert.equal(x.to("cpu"), x);
+  assert.equal(x.to("cpu", "float32"), x);
+  assert.equal(x.to({ dtype: "float32", device: null }), x);
+  assert.equal(x.to(torch.zeros(1)), x);
+  assert.equal(x.float(), x);
+  assert.equal(x.cpu(), x);
+  assert.equal(x.typeAs(torch.zeros(1)), x);
+  assert.notEqual(x.to("float32", { copy: true }), x);
+});
+
+test("to() takes a dtype, a device, both, a tensor or an object", () => {
+  const x = torch.tensor([1.5]);
+  assert.equal(x.to("float64").dtype, "float64");
+  assert.equal(x.to("meta").device, "meta");
+  assert.equal(x.to("cpu", "int64").dtype, "int64");
+  assert.equal(x.to(torch.tensor([true])).dtype, "bool");
+  assert.equal(x.to({ device: "meta", dtype: "int32" }).dtype, "int32");
+  assert.deepEqual(torch.zeros(1, 2, 2, 2).to({ memoryFormat: "channels_last" }).stride(), [8, 1, 4, 2]);
+});
+
+test("each dtype has its method", () => {
+  const x = torch.tensor([1, 0]);
+  const dtypes = ["float", "double", "half", "bfloat16", "long", "int", "short", "char", "byte", "bool"] as const;
+  assert.deepEqual(
+    dtypes.map((name) => x[name]().dtype),
+    ["float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool"],
+  );
+  assert.equal(x.type("int8").dtype, "int8");
+});
+
+test("conversions are differentiable", () => {
+  const x = torch.tensor([1.5], { requiresGrad: true });
+  x.double().sum().backward();
+  assert.deepEqual(x.grad?.tolist(), [1]);
+});
+
+test("wrong arguments of to() are refused", () => {
+  const x = torch.tensor([1.5]);
+  assert.throws(() => x.to(3 as never), /takes a dtype, a device or a tensor, but got 3/);
+  assert.throws(() => x.to("cpu", "float31" as never), /Expected `dtype`/);
+  assert.throws(() => x.to({ dype: "float32" } as never), /no option named `dype`/);
+  assert.throws(() => x.to("float31" as never), /Expected `dtype or device`/);
+});
+
+test("tolist() gives nested arrays, and a value for no dimensions", () => {
+  assert.equal(torch.tensor(2.5).tolist(), 2.5);
+  assert.deepEqual(
+    torch
+      .tensor([
+        [1, 2],
+        [3, 4],
+      ])
+      .T.tolist(),
+    [
+      [1, 3],
+      [2, 4],
+    ],
+  );
+  assert.deepEqual(torch.tensor([true, false]).tolist(), [true, false]);
+  assert.deepEqual(torch.tensor([1n, 2n ** 60n]).tolist(), [1, 2n ** 60n]);
+  assert.deepEqual(torch.zeros(2, 0).tolist(), [[], []]);
+  assert.deepEqual(torch.tensor([{ re: 1, im: -2 }]).tolist(), [{ re: 1, im: -2 }]);
+  assert.deepEqual(torch.tensor([1.5], { dtype: "bfloat16" }).tolist(), [1.5]);
+});
+
+test("toTypedArray() gives the array that fits the dtype", () => {
+  const kinds = {
+    float32: Float32Array,
+    float64: Float64Array,
+    float16: Float32Array,
+    bfloat16: Float32Array,
+    int64: BigInt64Array,
+    int32: Int32Array,
+    int16: Int16Array,
+    int8: Int8Array,
+    uint8: Uint8Array,
+    bool: Uint8Array,
+  } as const;
+  for (const [dtype, kind] of Object.entries(kinds)) {
+    const array = torch.ones(2, { dtype: dtype as torch.Dtype }).toTypedArray();
+    assert.ok(array instanceof kind, dtype);
+    assert.deepEqual([...array].map(Number), [1, 1], dtype);
+  }
+});
+
+test("iterating gives the rows", () => {
+  const rows = [
+    ...torch.tensor([
+      [1, 2],
+      [3, 4],
+    ]),
+  ];
+  assert.deepEqual(
+    rows.map((row) => row.tolist()),
+    [
+      [1, 2],
+      [3, 4],
+    ],
+  );
+  assert.throws(() => [...torch.tensor(1)], /cannot be iterated over/);
+});

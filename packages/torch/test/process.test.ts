@@ -1,0 +1,70 @@
+// The addon for launched processes: a child dies with its parent, and a deadline holds while JavaScript is blocked.
+import assert from "node:assert/strict";
+import { spawn, spawnSync } from "node:child_process";
+import { it } from "node:test";
+import { processControl } from "@fabric-ts/torch";
+
+const addon = JSON.stringify(processControl.processAddonPath());
+const block = "Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20000);";
+
+function run(code: string): { status: number | null; stdout: string } {
+  return spawnSync(process.execPath, ["-e", `const addon = require(${addon}); ${code}`], { encoding: "utf8" });
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+it("exitNow skips exit handlers and keeps the code", () => {
+  const { status, stdout } = run('process.on("exit", () => console.log("handler")); addon.exitNow(7);');
+  assert.deepEqual([status, stdout], [7, ""]);
+});
+
+it("the exit timer ends a blocked process, and can be taken back", () => {
+  const started = Date.now();
+  assert.equal(run(`addon.startExitTimer(100, 9); ${block}`).status, 9);
+  assert.ok(Date.now() - started < 10_000);
+  assert.equal(run("addon.startExitTimer(300, 9); addon.cancelExitTimer(); setTimeout(() => {}, 600);").status, 0);
+});
+
+it("a process whose parent is another one ends at once", () => {
+  assert.equal(run(`addon.dieWithParent(1); ${block}`).status, 137);
+});
+
+it("a blocked child dies with its parent", async () => {
+  const child = `require(${addon}).dieWithParent(process.ppid); console.log(process.pid); ${block}`;
+  const parent = spawn(process.execPath, [
+    "-e",
+    `require("node:child_process").spawn(process.execPath, ["-e", ${JSON.stringify(child)}], { stdio: "inherit", detached: true }); ${block}`,
+  ]);
+  const pid = Number(
+    await new Promise<string>((resolve) => parent.stdout.once("data", (data) => resolve(String(data)))),
+  );
+  assert.ok(isAlive(pid));
+  parent.kill("SIGKILL");
+  const deadline = Date.now() + 2000;
+  while (isAlive(pid) && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 10));
+  assert.ok(!isAlive(pid));
+});
+
+it("limitSignal gives a blocked handler the grace period, then ends the process", () => {
+  const kill = `require("node:child_process").spawn("sh", ["-c", "sleep 0.1; kill -TERM " + process.pid], { detached: true });`;
+  const handled = run(
+    `process.on("SIGTERM", () => process.exit(5)); addon.limitSignal(15, 10000); setTimeout(() => {}, 20000); ${kill}`,
+  );
+  assert.equal(handled.status, 5);
+  const blocked = run(`process.on("SIGTERM", () => process.exit(5)); addon.limitSignal(15, 200); ${kill} ${block}`);
+  assert.equal(blocked.status, 143);
+});
+
+it("wrong arguments are TypeErrors", () => {
+  const { stdout } = run(
+    'for (const f of Object.values(addon)) if (f.length === 0) try { f("x") } catch (e) { console.log(e.name, e.message) }',
+  );
+  assert.match(stdout, /TypeError dieWithParent expects the process id of the parent\./);
+});
