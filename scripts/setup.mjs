@@ -6,7 +6,17 @@
 //   FABRIC_NO_INSTALL=1                    never installs system packages, only says which are missing
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { createRequire } from "node:module";
 import { availableParallelism, freemem } from "node:os";
 import { basename, dirname, join, relative } from "node:path";
@@ -18,6 +28,7 @@ export const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const BUILD = join(ROOT, "packages/torch/build");
 const NATIVE = join(ROOT, "packages/torch/native");
 const STAMP = join(BUILD, "setup.json");
+const COMMAND_LINE = join(ROOT, "packages/fabric/dist/cli/main.js");
 const PROJECTS = [
   "packages/torch/src",
   "packages/torch/test",
@@ -205,6 +216,8 @@ function compileTypeScript(say, sayAll) {
   const started = Date.now();
   const before = PROJECTS.map(outputTime).join();
   run(process.execPath, [join(ROOT, "node_modules/typescript/bin/tsc"), "-b"], "The TypeScript does not compile");
+  // npm linked the command line before it existed, so it could not make it executable.
+  if (existsSync(COMMAND_LINE)) chmodSync(COMMAND_LINE, 0o755);
   if (PROJECTS.map(outputTime).join() === before) return sayAll("typescript: up to date");
   say(`typescript: compiled in ${((Date.now() - started) / 1000).toFixed(1)} s`);
 }

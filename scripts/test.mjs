@@ -37,6 +37,7 @@ const cores = availableParallelism();
 const atOnce = Math.max(2, Math.floor(cores / 2));
 const env = { ...process.env };
 env.OMP_NUM_THREADS ??= String(Math.max(1, Math.floor(cores / atOnce)));
+if (!options.some((option) => option.startsWith("--test-reporter"))) options.push("--test-reporter=spec");
 const child = spawn(
   process.execPath,
   ["--enable-source-maps", "--test", `--test-concurrency=${atOnce}`, "--test-timeout=900000", ...options, ...files],

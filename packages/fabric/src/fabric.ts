@@ -225,7 +225,11 @@ export class Fabric {
 
   /** Runs the backward pass of a loss: use it in place of `loss.backward()`. `model` names the model where a strategy needs it. */
   backward(loss: Tensor, options: BackwardOptions & { model?: FabricModule } = {}): void {
-    if (!(loss instanceof Tensor)) throw new TypeError(`Expected the loss to be a Tensor, but got ${describe(loss)}.`);
+    if (!(loss instanceof Tensor)) {
+      throw new TypeError(
+        `Expected the loss to be a Tensor, but got ${describe(loss)}.\nPass the tensor itself, \`fabric.backward(loss)\`, rather than \`loss.item()\`.`,
+      );
+    }
     checkOptions("backward", options, ["gradient", "retainGraph", "createGraph", "inputs", "model"]);
     const { model, ...rest } = options;
     const module = model === undefined ? null : unwrapObjects<nn.AnyModule>(model);
@@ -393,6 +397,11 @@ export class Fabric {
   async save(path: CheckpointPath, state: object, options: { filter?: CheckpointFilter } = {}): Promise<void> {
     checkOptions("save", options, ["filter"]);
     const { filter } = options;
+    if (typeof state !== "object" || state === null) {
+      throw new TypeError(
+        `Expected the state of \`save\` to be an object, but got ${describe(state)}.\nType \`await fabric.save(path, { model, optimizer })\`.`,
+      );
+    }
     if (filter !== undefined) checkFilter(filter, state);
     this.#validateLaunched();
     await this.strategy.saveCheckpoint(path, unwrapObjects(state), filter);
@@ -509,8 +518,12 @@ export class Fabric {
         hint: "It is set up already: use it as it is.",
       });
     }
-    if (!(module instanceof nn.Module))
-      throw new TypeError(`Expected the first argument of \`${method}\` to be a Module, but got ${describe(module)}.`);
+    if (!(module instanceof nn.Module)) {
+      const example = method === "setup" ? "setup(model, optimizer)" : `${method}(model)`;
+      throw new TypeError(
+        `Expected the first argument of \`${method}\` to be a Module, but got ${describe(module)}.\nType \`fabric.${example}\`.`,
+      );
+    }
   }
 
   #prepareModule(module: nn.AnyModule, moveToDevice: boolean): void {

@@ -1,5 +1,6 @@
-// Collectives over a process group. Each starts at once and returns a work to wait for. What a transport cannot do itself
-// (averages, reduce-scatter, some element types) is done here around what it can, the same way on every LibTorch.
+// Collectives over a process group. Each starts at once and returns a work to wait for. What a transport cannot do
+// itself (averages, reduce-scatter, some element types) is done here around what it can, the same way on every
+// LibTorch.
 #include <ATen/ops/bitwise_and.h>
 #include <ATen/ops/bitwise_or.h>
 #include <ATen/ops/bitwise_xor.h>
@@ -101,9 +102,9 @@ struct Reduction {
 
 Reduction reductionOf(const std::string& name, at::ScalarType type, const std::string& what) {
   static const std::pair<const char*, ReduceKind> kinds[] = {
-      {"sum", ReduceKind::SUM}, {"avg", ReduceKind::SUM},   {"mean", ReduceKind::SUM}, {"product", ReduceKind::PRODUCT},
-      {"min", ReduceKind::MIN}, {"max", ReduceKind::MAX},   {"band", ReduceKind::BAND}, {"bor", ReduceKind::BOR},
-      {"bxor", ReduceKind::BXOR}};
+      {"sum", ReduceKind::SUM},         {"avg", ReduceKind::SUM}, {"mean", ReduceKind::SUM},
+      {"product", ReduceKind::PRODUCT}, {"min", ReduceKind::MIN}, {"max", ReduceKind::MAX},
+      {"band", ReduceKind::BAND},       {"bor", ReduceKind::BOR}, {"bxor", ReduceKind::BXOR}};
   for (const auto& [known, kind] : kinds) {
     if (name != known) continue;
     const bool bitwise = kind == ReduceKind::BAND || kind == ReduceKind::BOR || kind == ReduceKind::BXOR;
@@ -143,8 +144,10 @@ ReduceKind kindForBytes(ReduceKind kind) {
 
 // Integers: the quotient is computed in floating point and truncated toward zero, as PyTorch's in-place copy does.
 void divideInPlace(const at::Tensor& sum, int size) {
-  if (at::isIntegralType(sum.scalar_type(), false)) sum.copy_(at::div(sum.to(at::kDouble), size));
-  else sum.div_(size);
+  if (at::isIntegralType(sum.scalar_type(), false))
+    sum.copy_(at::div(sum.to(at::kDouble), size));
+  else
+    sum.div_(size);
 }
 
 struct Staged {
@@ -175,13 +178,27 @@ at::Tensor reduceRows(const at::Tensor& rows, ReduceKind kind) {
   for (int64_t i = 1; i < rows.size(0); i++) {
     const at::Tensor row = rows[i];
     switch (kind) {
-      case ReduceKind::SUM: result.add_(row); break;
-      case ReduceKind::PRODUCT: result.mul_(row); break;
-      case ReduceKind::MIN: result = at::minimum(result, row); break;
-      case ReduceKind::MAX: result = at::maximum(result, row); break;
-      case ReduceKind::BAND: result = at::bitwise_and(result, row); break;
-      case ReduceKind::BOR: result = at::bitwise_or(result, row); break;
-      default: result = at::bitwise_xor(result, row); break;
+      case ReduceKind::SUM:
+        result.add_(row);
+        break;
+      case ReduceKind::PRODUCT:
+        result.mul_(row);
+        break;
+      case ReduceKind::MIN:
+        result = at::minimum(result, row);
+        break;
+      case ReduceKind::MAX:
+        result = at::maximum(result, row);
+        break;
+      case ReduceKind::BAND:
+        result = at::bitwise_and(result, row);
+        break;
+      case ReduceKind::BOR:
+        result = at::bitwise_or(result, row);
+        break;
+      default:
+        result = at::bitwise_xor(result, row);
+        break;
     }
   }
   return result;
@@ -202,15 +219,16 @@ using Tensors = std::vector<at::Tensor>;
 
 void needCount(const Operation& operation, const char* what, size_t have, size_t want) {
   if (have == want) return;
-  throw JsError("TypeError", operation.what + " needs " + std::to_string(want) + " " + what + ", one for each rank, but got " +
-                                 std::to_string(have) + ".");
+  throw JsError("TypeError", operation.what + " needs " + std::to_string(want) + " " + what +
+                                 ", one for each rank, but got " + std::to_string(have) + ".");
 }
 
 void needSame(const Operation& operation, const at::Tensor& tensor, const at::Tensor& like) {
   if (tensor.sizes() == like.sizes() && tensor.scalar_type() == like.scalar_type()) return;
-  throw JsError("TypeError",
-                operation.what + " got a tensor of " + describeTensor(tensor) + " next to one of " + describeTensor(like) + ".",
-                "All of them must have the same shape and dtype.");
+  throw JsError(
+      "TypeError",
+      operation.what + " got a tensor of " + describeTensor(tensor) + " next to one of " + describeTensor(like) + ".",
+      "All of them must have the same shape and dtype.");
 }
 
 void broadcast(Operation& operation, const Call& call) {
@@ -367,18 +385,25 @@ void barrier(Operation& operation, const Call& call) {
 using Start = void (*)(Operation&, const Call&);
 
 Start startOf(const std::string& name) {
-  static const std::pair<const char*, Start> all[] = {
-      {"broadcast", broadcast}, {"allReduce", allReduce}, {"reduce", reduce},
-      {"allGather", allGather}, {"gather", gather},       {"scatter", scatter},
-      {"reduceScatter", reduceScatter}, {"allToAll", allToAll}, {"send", send},
-      {"recv", recv},           {"barrier", barrier}};
+  static const std::pair<const char*, Start> all[] = {{"broadcast", broadcast},
+                                                      {"allReduce", allReduce},
+                                                      {"reduce", reduce},
+                                                      {"allGather", allGather},
+                                                      {"gather", gather},
+                                                      {"scatter", scatter},
+                                                      {"reduceScatter", reduceScatter},
+                                                      {"allToAll", allToAll},
+                                                      {"send", send},
+                                                      {"recv", recv},
+                                                      {"barrier", barrier}};
   for (const auto& [known, start] : all) {
     if (name == known) return start;
   }
   throw JsError("TypeError", "internal: there is no collective \"" + name + "\".");
 }
 
-std::shared_ptr<Operation> startCollective(const std::shared_ptr<Group>& group, const std::string& name, const Call& call) {
+std::shared_ptr<Operation> startCollective(const std::shared_ptr<Group>& group, const std::string& name,
+                                           const Call& call) {
   at::NoGradGuard noGrad;
   auto operation = std::make_shared<Operation>();
   operation->group = group;
@@ -431,9 +456,9 @@ napi_value waitAsync(napi_env env, const std::shared_ptr<Operation>& operation) 
     done(nullptr);
   } else if (operation->hasFuture) {
     operation->work->getFuture()->addCallback([operation, done](c10::ivalue::Future& future) {
-      done(future.hasError() ? std::make_exception_ptr(
-                                   communicationError(future.exception_ptr(), operation->what, *operation->group))
-                             : nullptr);
+      done(future.hasError()
+               ? std::make_exception_ptr(communicationError(future.exception_ptr(), operation->what, *operation->group))
+               : nullptr);
     });
   } else {
     waitElsewhere(operation, std::move(done));
@@ -522,7 +547,8 @@ napi_value attachGather(napi_env env, napi_callback_info info) {
 
 void allReduceBlocking(const std::shared_ptr<Group>& group, const at::Tensor& tensor, const std::string& op) {
   if (!group->transport) {
-    throw JsError("UsageError", "The process group \"" + group->name + "\" has been destroyed.", "", "ERR_GROUP_DESTROYED");
+    throw JsError("UsageError", "The process group \"" + group->name + "\" has been destroyed.", "",
+                  "ERR_GROUP_DESTROYED");
   }
   Call call;
   call.outputs = {tensor};

@@ -1,4 +1,5 @@
-// The part of compat.h that needs c10d's headers, kept apart because they are large: process groups, stores, the reducer.
+// The part of compat.h that needs c10d's headers, kept apart because they are large: process groups, stores, the
+// reducer.
 #pragma once
 
 #include <torch/csrc/distributed/c10d/ProcessGroup.hpp>

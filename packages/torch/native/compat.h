@@ -17,6 +17,7 @@
 
 #include <ATen/autocast_mode.h>
 #include <ATen/core/function_schema.h>
+#include <c10/core/Allocator.h>
 #include <c10/core/Device.h>
 
 #include <string>
@@ -25,6 +26,25 @@ namespace fabric::compat {
 
 // The declared type of an argument: SymInt and ScalarType are told apart from int.
 inline c10::TypePtr declaredType(const c10::Argument& argument) { return argument.real_type(); }
+
+// ---- allocators: `allocate` lost its const in 2.3, `copy_data` came with 2.2 --------------------------------
+
+class CpuAllocator : public c10::Allocator {
+ public:
+#if FABRIC_TORCH_AT_LEAST(2, 3)
+  c10::DataPtr allocate(size_t bytes) override { return allocateBytes(bytes); }
+#else
+  c10::DataPtr allocate(size_t bytes) const override { return allocateBytes(bytes); }
+#endif
+#if FABRIC_TORCH_AT_LEAST(2, 2)
+  void copy_data(void* target, const void* source, std::size_t count) const override {
+    default_copy_data(target, source, count);
+  }
+#endif
+
+ protected:
+  virtual c10::DataPtr allocateBytes(size_t bytes) const = 0;
+};
 
 // ---- autocast: one pair of functions per device until 2.4, one for all after ---------------------------------
 

@@ -13,6 +13,10 @@
 
 namespace fabric {
 
+struct OperandStack {
+  torch::jit::Stack values;
+};
+
 namespace {
 
 struct Overload {
@@ -274,26 +278,28 @@ napi_value results(napi_env env, const Overload& overload, const Slots& slots, t
   return array;
 }
 
-// The operand stack of a call, kept for the next one: an operator may call back into JavaScript and from there another.
+// The operand stack of the last call, kept for the next one: an operator may call back into JavaScript and from there another.
 class BorrowedStack {
  public:
-  BorrowedStack() { std::swap(stack, spare); }
+  explicit BorrowedStack(EnvData& data) : data_(data) {
+    if (!data.spareStack) data.spareStack = std::make_shared<OperandStack>();
+    std::swap(stack, data.spareStack->values);
+  }
   ~BorrowedStack() {
     stack.clear();
-    std::swap(stack, spare);
+    std::swap(stack, data_.spareStack->values);
   }
   torch::jit::Stack stack;
 
  private:
-  static thread_local torch::jit::Stack spare;
+  EnvData& data_;
 };
-thread_local torch::jit::Stack BorrowedStack::spare;
 
 napi_value invoke(napi_env env, const Packet& packet, const Arguments& args, size_t positional, const Named& named) {
   Slots slots;
   Arguments gathered;
   const Overload& overload = choose(env, packet, args, positional, named, &gathered, &slots);
-  BorrowedStack borrowed;
+  BorrowedStack borrowed(envData(env));
   torch::jit::Stack& stack = borrowed.stack;
   for (size_t i = 0; i < slots.size(); i++) {
     if (slots[i]) {

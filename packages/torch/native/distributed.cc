@@ -45,11 +45,13 @@ bool saysGone(const std::string& text) {
 bool saysLate(const std::string& text) { return contains(text, {"imed out", "timeout", "Timeout"}); }
 
 constexpr const char* kGone =
-    "It was killed, ran out of memory, crashed or ended early: look at the output of the other ranks. The process group "
+    "It was killed, ran out of memory, crashed or ended early: look at the output of the other ranks. The process "
+    "group "
     "cannot be used any more; start all processes again, from the last checkpoint.";
 constexpr const char* kLate =
     "A rank is stuck, stopped, cut off or slower than the others by more than the timeout, or it did not make the same "
-    "call. The process group cannot be used any more; start all processes again, with a longer `timeoutMs` if they were "
+    "call. The process group cannot be used any more; start all processes again, with a longer `timeoutMs` if they "
+    "were "
     "only slow.";
 
 }  // namespace
@@ -75,8 +77,8 @@ JsError communicationError(const std::exception_ptr& error, const std::string& w
   }
   if (saysLate(text)) {
     return JsError("DistributedError",
-                   who + "another process of the group did not answer within " + durationText(group.timeout) + ".", kLate,
-                   "ERR_TIMEOUT");
+                   who + "another process of the group did not answer within " + durationText(group.timeout) + ".",
+                   kLate, "ERR_TIMEOUT");
   }
   return JsError("DistributedError", who + text);
 }

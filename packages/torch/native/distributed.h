@@ -1,15 +1,14 @@
-// What the files about several processes share: stores, process groups and works behind JavaScript externals, and errors
-// that say which collective failed, on which rank, and what that means.
+// What the files about several processes share: stores, process groups and works behind JavaScript externals, and
+// errors that say which collective failed, on which rank, and what that means.
 #pragma once
-
-#include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
-#include <torch/csrc/distributed/c10d/Store.hpp>
 
 #include <atomic>
 #include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
+#include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
+#include <torch/csrc/distributed/c10d/Store.hpp>
 #include <vector>
 
 #include "compat-c10d.h"
@@ -39,8 +38,8 @@ std::string durationText(Milliseconds duration);
 
 // The processes that take part in collectives. Used from the JavaScript thread only, but for `inFlight`.
 struct Group {
-  c10::intrusive_ptr<c10d::ProcessGroup> group;      // what the reducer takes; null once destroyed
-  c10::intrusive_ptr<compat::Transport> transport;   // what runs collectives; null once destroyed
+  c10::intrusive_ptr<c10d::ProcessGroup> group;     // what the reducer takes; null once destroyed
+  c10::intrusive_ptr<compat::Transport> transport;  // what runs collectives; null once destroyed
   std::string name;
   std::string backend;
   int rank = 0;
@@ -64,20 +63,21 @@ std::shared_ptr<Group> groupOf(napi_env env, napi_value value);
 
 // ---- collectives --------------------------------------------------------------------------------------------
 
-// One collective on its way. What `after` holds runs on the JavaScript thread when it has succeeded: casts back, divisions, copies.
+// One collective on its way. What `after` holds runs on the JavaScript thread when it has succeeded: casts back,
+// divisions, copies.
 struct Operation {
   std::shared_ptr<Group> group;
   c10::intrusive_ptr<c10d::Work> work;  // null when nothing has to be sent, or when it is done
   std::string what;                     // "allReduce of float32 [2, 3]"
   std::vector<std::function<void()>> after;
-  std::vector<at::Tensor> buffers;      // kept alive until done
+  std::vector<at::Tensor> buffers;  // kept alive until done
   bool hasFuture = true;
-  bool waited = false;                  // sends and receives may be waited for only once
-  int source = -1;                      // of recv: the sender
-  bool fromAny = false;                 // of recv: the sender is known only when it is done
+  bool waited = false;   // sends and receives may be waited for only once
+  int source = -1;       // of recv: the sender
+  bool fromAny = false;  // of recv: the sender is known only when it is done
 
-  void complete();   // after the work has ended well
-  void waitHere();   // blocks, then completes
+  void complete();  // after the work has ended well
+  void waitHere();  // blocks, then completes
 };
 
 // Sums (or else) a tensor over the ranks in place, blocking. For code that runs inside a backward pass.

@@ -27,8 +27,8 @@ struct GroupOptions {
   int rank;
   int size;
   Milliseconds timeout;
-  std::string interface;   // network interface for Gloo, "" to choose
-  std::string peerHost;    // a host of the job, to find the interface that leads there
+  std::string interface;  // network interface for Gloo, "" to choose
+  std::string peerHost;   // a host of the job, to find the interface that leads there
 };
 
 // Every group of this thread's environment that is not destroyed.
@@ -57,12 +57,13 @@ std::string listOf(const std::vector<int>& ranks) {
   for (int rank = 0; rank < options.size; rank++) {
     (store.check({"present/" + std::to_string(rank)}) ? present : missing).push_back(rank);
   }
-  throw JsError("DistributedError",
-                (missing.size() == 1 ? "Rank " : "Ranks ") + listOf(missing) + " of " + std::to_string(options.size) +
-                    " did not arrive within " + durationText(options.timeout) + "; present: " + listOf(present) + ".",
-                "Look at the output of the missing ranks, and check that every process was started with the same world size "
-                "and the same rendezvous.",
-                "ERR_RANK_MISSING");
+  throw JsError(
+      "DistributedError",
+      (missing.size() == 1 ? "Rank " : "Ranks ") + listOf(missing) + " of " + std::to_string(options.size) +
+          " did not arrive within " + durationText(options.timeout) + "; present: " + listOf(present) + ".",
+      "Look at the output of the missing ranks, and check that every process was started with the same world size "
+      "and the same rendezvous.",
+      "ERR_RANK_MISSING");
 }
 
 // Announces this rank and waits for the others. True when all of them share this host.
@@ -70,7 +71,8 @@ bool meet(c10d::Store& store, const GroupOptions& options) {
   const std::string own = hostIdentity();
   const std::string key = "present/" + std::to_string(options.rank);
   if (store.add("taken/" + std::to_string(options.rank), 1) > 1) {
-    throw JsError("ConfigurationError", "Two processes came to the rendezvous as rank " + std::to_string(options.rank) + ".",
+    throw JsError("ConfigurationError",
+                  "Two processes came to the rendezvous as rank " + std::to_string(options.rank) + ".",
                   "Give every process a rank of its own, and every job a rendezvous of its own.");
   }
   store.set(key, std::vector<uint8_t>(own.begin(), own.end()));
@@ -99,10 +101,10 @@ std::string addressTowards(const std::string& host) {
     sockaddr_storage own{};
     socklen_t length = sizeof own;
     char text[NI_MAXHOST] = "";
-    const bool known = connect(fd, at->ai_addr, at->ai_addrlen) == 0 &&
-                       getsockname(fd, reinterpret_cast<sockaddr*>(&own), &length) == 0 &&
-                       getnameinfo(reinterpret_cast<sockaddr*>(&own), length, text, sizeof text, nullptr, 0,
-                                   NI_NUMERICHOST) == 0;
+    const bool known =
+        connect(fd, at->ai_addr, at->ai_addrlen) == 0 &&
+        getsockname(fd, reinterpret_cast<sockaddr*>(&own), &length) == 0 &&
+        getnameinfo(reinterpret_cast<sockaddr*>(&own), length, text, sizeof text, nullptr, 0, NI_NUMERICHOST) == 0;
     close(fd);
     if (known) return text;
   }
@@ -139,7 +141,8 @@ c10::intrusive_ptr<compat::Transport> makeTransport(const c10::intrusive_ptr<c10
     nccl->timeout = options.timeout;
     return c10::make_intrusive<c10d::ProcessGroupNCCL>(store, options.rank, options.size, nccl);
 #else
-    throw JsError("NotSupportedError", "The addon was built without NCCL, the backend for several processes on CUDA devices.",
+    throw JsError("NotSupportedError",
+                  "The addon was built without NCCL, the backend for several processes on CUDA devices.",
                   "Use a LibTorch with CUDA and NCCL and run `npm run setup`, or choose the backend \"gloo\".");
 #endif
   }
@@ -170,8 +173,10 @@ void leaveGroups() {
   for (const auto& weak : openGroups) {
     const auto group = weak.lock();
     if (!group) continue;
-    if (*group->inFlight > 0) new std::shared_ptr<Group>(group);
-    else group->destroy();
+    if (*group->inFlight > 0)
+      new std::shared_ptr<Group>(group);
+    else
+      group->destroy();
   }
   openGroups.clear();
   exitQuickly();
@@ -224,7 +229,8 @@ napi_value monitoredBarrier(napi_env env, napi_callback_info info) {
     c10d::BarrierOptions options;
     options.timeout = Milliseconds(intOf(env, a[1], "timeoutMs"));
     const bool waitAll = boolOf(env, a[2], "waitAllRanks");
-    if (group->nccl()) throw JsError("NotSupportedError", "`monitoredBarrier` needs a group with the backend \"gloo\".");
+    if (group->nccl())
+      throw JsError("NotSupportedError", "`monitoredBarrier` needs a group with the backend \"gloo\".");
     ++*group->inFlight;
     return settle(
         env, false,

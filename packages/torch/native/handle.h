@@ -12,6 +12,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <atomic>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -43,19 +44,25 @@ inline void check(napi_status status) {
 
 // ---- per-environment data -----------------------------------------------------------------------------------
 
+struct Accounts;      // memory.cc: live tensors and what V8 was told of them
+struct OperandStack;  // dispatch.cc: the stack of the last call, kept for the next
+
 struct EnvData {
+  std::shared_ptr<Accounts> accounts;
+  std::shared_ptr<OperandStack> spareStack;
   napi_env env = nullptr;
   napi_ref makeError = nullptr;    // (kind, message, hint, code) => Error, set from TypeScript
   napi_ref collect = nullptr;      // (full: boolean) => void: a garbage collection
   napi_ref hookEntry = nullptr;    // (fn, handle) => handle | undefined: runs a JavaScript tensor hook
   std::thread::id thread;          // the JavaScript thread
-  int64_t freshBytes = 0;          // of storages, since the last collection that was asked for
-  int64_t freshHandles = 0;        // likewise
-  int64_t pendingExternal = 0;     // bytes not yet told to V8 (told in batches)
 };
 
 EnvData& envData(napi_env env);
 
+// Fills in what memory.cc keeps for an environment.
+void setUpMemory(EnvData& data);
+// Puts a cache of small blocks in front of the engine's CPU allocator.
+void installAllocator();
 // Runs V8's collector: the minor one, or a full one. Only on the JavaScript thread, inside a call from JavaScript.
 void collect(EnvData& data, bool full);
 

@@ -28,26 +28,34 @@ struct Charge {
   int64_t bytes = 0;
 };
 
+}  // namespace
+
 // Handles live and die on the JavaScript thread of their environment (also inside its collections).
 struct Accounts {
   ska::flat_hash_map<void*, Charge> storages;
   int64_t live = 0;
   int64_t charged = 0;
   int64_t peak = 0;
+  int64_t untold = 0;  // of `charged`, what V8 does not know yet
   int64_t collections = 0;
   int64_t collectEvery = 20 * 1024 * 1024;
+  int64_t freshBytes = 0;    // since the last collection that was asked for
+  int64_t freshHandles = 0;  // likewise
 };
 
-thread_local Accounts accounts;
+void setUpMemory(EnvData& data) { data.accounts = std::make_shared<Accounts>(); }
+
+namespace {
 
 void tell(EnvData* data, int64_t change) {
+  Accounts& accounts = *data->accounts;
   accounts.charged += change;
   if (accounts.charged > accounts.peak) accounts.peak = accounts.charged;
-  data->pendingExternal += change;
-  if (data->pendingExternal < kTellEvery && data->pendingExternal > -kTellEvery) return;
+  accounts.untold += change;
+  if (accounts.untold < kTellEvery && accounts.untold > -kTellEvery) return;
   int64_t ignored = 0;
-  napi_adjust_external_memory(data->env, data->pendingExternal, &ignored);
-  data->pendingExternal = 0;
+  napi_adjust_external_memory(data->env, accounts.untold, &ignored);
+  accounts.untold = 0;
 }
 
 // Takes a share of the tensor's storage; returns the bytes that this added.
@@ -57,7 +65,7 @@ int64_t chargeStorage(TensorHandle* handle) {
   c10::StorageImpl* storage = tensor.unsafeGetTensorImpl()->unsafe_storage().unsafeGetStorageImpl();
   // Device memory does not press on the host's heap; the engine asks for a collection when it runs out.
   if (!storage || storage->device_type() != c10::kCPU || storage->nbytes() < kSmallStorage) return 0;
-  Charge& charge = accounts.storages[storage];
+  Charge& charge = handle->env->accounts->storages[storage];
   handle->chargedStorage = storage;
   if (charge.handles++ > 0) return 0;
   charge.bytes = static_cast<int64_t>(storage->nbytes());
@@ -66,18 +74,19 @@ int64_t chargeStorage(TensorHandle* handle) {
 
 int64_t dischargeStorage(TensorHandle* handle) {
   if (!handle->chargedStorage) return 0;
-  auto found = accounts.storages.find(handle->chargedStorage);
+  auto& storages = handle->env->accounts->storages;
+  auto found = storages.find(handle->chargedStorage);
   handle->chargedStorage = nullptr;
-  if (found == accounts.storages.end() || --found->second.handles > 0) return 0;
+  if (found == storages.end() || --found->second.handles > 0) return 0;
   const int64_t bytes = found->second.bytes;
-  accounts.storages.erase(found);
+  storages.erase(found);
   return bytes;
 }
 
 void releaseHandle(TensorHandle* handle) {
   if (handle->released) return;
   handle->released = true;
-  accounts.live--;
+  handle->env->accounts->live--;
   const int64_t bytes = handle->charged + dischargeStorage(handle);
   handle->charged = 0;
   handle->tensor.reset();
@@ -91,7 +100,7 @@ void finalize(napi_env, void* object, void*) { delete static_cast<Object*>(objec
 void collect(EnvData& data, bool full) {
   napi_value function = nullptr, receiver, ignored;
   if (!data.collect || napi_get_reference_value(data.env, data.collect, &function) != napi_ok) return;
-  accounts.collections++;
+  data.accounts->collections++;
   napi_value argument = jsBool(data.env, full);
   check(napi_get_undefined(data.env, &receiver));
   check(napi_call_function(data.env, receiver, function, 1, &argument, &ignored));
@@ -111,16 +120,17 @@ napi_value makeExternal(napi_env env, Object* object) {
 napi_value wrapTensor(napi_env env, at::Tensor tensor) {
   if (!tensor.defined()) return jsNull(env);
   EnvData& data = envData(env);
+  Accounts& accounts = *data.accounts;
   auto* handle = new TensorHandle(std::move(tensor), &data);
   accounts.live++;
   handle->charged = kHandleBytes;
   const int64_t fresh = chargeStorage(handle);
   tell(&data, kHandleBytes + fresh);
   napi_value result = makeExternal(env, handle);
-  data.freshBytes += fresh;
+  accounts.freshBytes += fresh;
   if (accounts.collectEvery > 0 &&
-      (++data.freshHandles >= kCollectEveryHandles || data.freshBytes >= accounts.collectEvery)) {
-    data.freshBytes = data.freshHandles = 0;
+      (++accounts.freshHandles >= kCollectEveryHandles || accounts.freshBytes >= accounts.collectEvery)) {
+    accounts.freshBytes = accounts.freshHandles = 0;
     collect(data, false);
   }
   return result;
@@ -188,6 +198,7 @@ static napi_value memoryStats(napi_env env, napi_callback_info) {
   return guarded(env, "memoryStats", [&]() -> napi_value {
     napi_value result;
     check(napi_create_object(env, &result));
+    const Accounts& accounts = *envData(env).accounts;
     auto set = [&](const char* name, int64_t value) {
       check(napi_set_named_property(env, result, name, jsInt(env, value)));
     };
@@ -202,7 +213,7 @@ static napi_value memoryStats(napi_env env, napi_callback_info) {
 static napi_value setCollectEvery(napi_env env, napi_callback_info info) {
   return guarded(env, "setCollectEvery", [&]() -> napi_value {
     Args<1> a(env, info);
-    accounts.collectEvery = intOf(env, a[0], "bytes");
+    envData(env).accounts->collectEvery = intOf(env, a[0], "bytes");
     return jsUndefined(env);
   });
 }

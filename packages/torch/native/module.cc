@@ -23,6 +23,8 @@ static napi_value initialise(napi_env env, napi_value exports) {
   auto* data = new EnvData;
   data->env = env;
   data->thread = std::this_thread::get_id();
+  installAllocator();
+  setUpMemory(*data);
   check(napi_set_instance_data(env, data, freeEnvData, nullptr));
   for (const auto* table :
        {&errorExports(), &dispatchExports(), &tensorExports(), &memoryExports(), &autogradExports(), &autocastExports(),

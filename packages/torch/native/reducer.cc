@@ -1,16 +1,15 @@
 // Gradient averaging of DistributedDataParallel: c10d's own reducer, whose hooks run in C++ inside the backward pass.
+#include <ATen/ops/empty.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/csrc/autograd/engine.h>
-#include <torch/csrc/distributed/c10d/comm.hpp>
-#include <torch/csrc/distributed/c10d/logger.hpp>
-#include <torch/csrc/distributed/c10d/reducer.hpp>
-
-#include <ATen/ops/empty.h>
 
 #include <algorithm>
 #include <cstring>
 #include <limits>
 #include <sstream>
+#include <torch/csrc/distributed/c10d/comm.hpp>
+#include <torch/csrc/distributed/c10d/logger.hpp>
+#include <torch/csrc/distributed/c10d/reducer.hpp>
 
 #include "distributed.h"
 
@@ -119,12 +118,13 @@ std::vector<std::string> linesOf(const std::string& text) {
     for (size_t i = 0; i < std::max(first.size(), other.size()); i++) {
       const std::string a = i < first.size() ? first[i] : "nothing", b = i < other.size() ? other[i] : "nothing";
       if (a == b) continue;
-      throw JsError("UsageError",
-                    "The ranks have different models: parameter " + std::to_string(i) + " is `" + a + "` on rank 0 and `" + b +
-                        "` on rank " + std::to_string(rank) + " (" + std::to_string(first.size()) + " and " +
-                        std::to_string(other.size()) + " parameters in all).",
-                    "Build the same model on every rank; its layers must not depend on the rank or on unseeded choices.",
-                    "ERR_MODELS_DIFFER");
+      throw JsError(
+          "UsageError",
+          "The ranks have different models: parameter " + std::to_string(i) + " is `" + a + "` on rank 0 and `" + b +
+              "` on rank " + std::to_string(rank) + " (" + std::to_string(first.size()) + " and " +
+              std::to_string(other.size()) + " parameters in all).",
+          "Build the same model on every rank; its layers must not depend on the rank or on unseeded choices.",
+          "ERR_MODELS_DIFFER");
     }
   }
   throw JsError("UsageError", "internal: the models' fingerprints differ and their texts do not");
@@ -201,14 +201,15 @@ void withReducer(const Averager& averager, const std::string& what, const std::f
     const std::string text = error.what_without_backtrace();
     if (text.find("Expected to have finished reduction in the prior iteration") != std::string::npos) {
       const std::string names = unreducedNames(text, averager.names);
-      throw JsError("UsageError",
-                    "The previous backward pass did not produce gradients for all parameters, so they were never averaged over "
-                    "the processes" +
-                        (names.empty() ? std::string(".") : ": " + names + " had no part in the loss."),
-                    "Use all outputs of the model's forward in the loss, pass `findUnusedParameters: true` to "
-                    "DistributedDataParallel, or set `requiresGrad = false` on parameters that are not trained. If forward ran "
-                    "without backward, run it under `noGrad()` or `noSync()`.",
-                    "ERR_UNUSED_PARAMETERS");
+      throw JsError(
+          "UsageError",
+          "The previous backward pass did not produce gradients for all parameters, so they were never averaged over "
+          "the processes" +
+              (names.empty() ? std::string(".") : ": " + names + " had no part in the loss."),
+          "Use all outputs of the model's forward in the loss, pass `findUnusedParameters: true` to "
+          "DistributedDataParallel, or set `requiresGrad = false` on parameters that are not trained. If forward ran "
+          "without backward, run it under `noGrad()` or `noSync()`.",
+          "ERR_UNUSED_PARAMETERS");
     }
     throw JsError("TorchError", text);
   } catch (const JsError&) {
@@ -246,24 +247,27 @@ napi_value verifyModelsJs(napi_env env, napi_callback_info info) {
 napi_value broadcastTensorsJs(napi_env env, napi_callback_info info) {
   return guarded(env, "broadcastTensors", [&]() -> napi_value {
     Args<4> a(env, info);
-    broadcastTensors(groupOf(env, a[0]), tensorsOf(env, a[1], "tensors"), static_cast<size_t>(intOf(env, a[2], "bufferBytes")),
+    broadcastTensors(groupOf(env, a[0]), tensorsOf(env, a[1], "tensors"),
+                     static_cast<size_t>(intOf(env, a[2], "bufferBytes")),
                      static_cast<int>(intOf(env, a[3], "source")));
     return jsUndefined(env);
   });
 }
 
-std::shared_ptr<c10d::Reducer> makeReducer(const std::shared_ptr<Group>& group, const std::vector<at::Tensor>& parameters,
-                                           const std::vector<bool>& sparse, int64_t bucketBytes, bool findUnused,
-                                           bool gradientAsBucketView, bool staticGraph) {
+std::shared_ptr<c10d::Reducer> makeReducer(const std::shared_ptr<Group>& group,
+                                           const std::vector<at::Tensor>& parameters, const std::vector<bool>& sparse,
+                                           int64_t bucketBytes, bool findUnused, bool gradientAsBucketView,
+                                           bool staticGraph) {
   // Without unused parameters the first iteration uses one bucket; the reducer rebuilds them in the order of gradients.
   std::vector<size_t> limits{std::numeric_limits<size_t>::max() / 2};
-  if (findUnused && !staticGraph) limits = {static_cast<size_t>(c10d::kDefaultFirstBucketBytes), static_cast<size_t>(bucketBytes)};
+  if (findUnused && !staticGraph)
+    limits = {static_cast<size_t>(c10d::kDefaultFirstBucketBytes), static_cast<size_t>(bucketBytes)};
   auto [buckets, bucketLimits] = c10d::compute_bucket_assignment_by_size(parameters, limits, sparse);
   std::reverse(buckets.begin(), buckets.end());
   std::reverse(bucketLimits.begin(), bucketLimits.end());
-  auto reducer = compat::makeReducer<c10d::Reducer>({parameters, std::move(buckets), std::move(bucketLimits), group->group, sparse,
-                                                     bucketBytes, findUnused, gradientAsBucketView,
-                                                     std::unordered_map<size_t, std::string>{}, c10d::kDefaultFirstBucketBytes});
+  auto reducer = compat::makeReducer<c10d::Reducer>(
+      {parameters, std::move(buckets), std::move(bucketLimits), group->group, sparse, bucketBytes, findUnused,
+       gradientAsBucketView, std::unordered_map<size_t, std::string>{}, c10d::kDefaultFirstBucketBytes});
   if (staticGraph) reducer->set_static_graph();
   const bool widen = std::any_of(parameters.begin(), parameters.end(),
                                  [&](const at::Tensor& p) { return !canReduce(*group, p.scalar_type()); });
@@ -309,7 +313,8 @@ napi_value reducerBeforeForward(napi_env env, napi_callback_info info) {
   });
 }
 
-// reducerBeforeBackward(reducer, outputs): the next backward averages. `outputs` only when unused parameters are looked for.
+// reducerBeforeBackward(reducer, outputs): the next backward averages. `outputs` only when unused parameters are looked
+// for.
 napi_value reducerBeforeBackward(napi_env env, napi_callback_info info) {
   return guarded(env, "reducerBeforeBackward", [&]() -> napi_value {
     Args<2> a(env, info);

@@ -1,10 +1,9 @@
 // Stores: the small shared dictionaries through which processes find each other. Nothing in them is ever evaluated.
+#include <thread>
 #include <torch/csrc/distributed/c10d/FileStore.hpp>
 #include <torch/csrc/distributed/c10d/HashStore.hpp>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
-
-#include <thread>
 
 #include "distributed.h"
 
@@ -71,8 +70,8 @@ auto inStore(const std::string& description, const std::string& call, Body&& bod
   } catch (const JsError&) {
     throw;
   } catch (...) {
-    throw JsError("DistributedError", call + " failed on the " + description + ": " +
-                                          describeException(std::current_exception()).what(),
+    throw JsError("DistributedError",
+                  call + " failed on the " + description + ": " + describeException(std::current_exception()).what(),
                   "The process or the folder that holds the store is gone or cannot be reached.", "ERR_STORE");
   }
 }
@@ -145,15 +144,17 @@ napi_value tcpStore(napi_env env, napi_callback_info info) {
             const std::string address = host + ":" + std::to_string(options.port);
             const std::string text = describeException(std::current_exception()).what();
             if (options.isServer) {
-              throw JsError("DistributedError", "The store could not listen on " + address + ": " + text,
-                            "Another process uses the port or the address is not this machine's: choose another MASTER_PORT.",
-                            "ERR_STORE");
+              throw JsError(
+                  "DistributedError", "The store could not listen on " + address + ": " + text,
+                  "Another process uses the port or the address is not this machine's: choose another MASTER_PORT.",
+                  "ERR_STORE");
             }
-            throw JsError("DistributedError",
-                          "The store at " + address + " could not be reached within " + durationText(options.timeout) +
-                              ": " + text,
-                          "Check that rank 0 runs there and that MASTER_ADDR and MASTER_PORT are the same on all hosts.",
-                          "ERR_STORE_TIMEOUT");
+            throw JsError(
+                "DistributedError",
+                "The store at " + address + " could not be reached within " + durationText(options.timeout) + ": " +
+                    text,
+                "Check that rank 0 runs there and that MASTER_ADDR and MASTER_PORT are the same on all hosts.",
+                "ERR_STORE_TIMEOUT");
           }
         },
         [made, host](napi_env env) {
@@ -275,9 +276,9 @@ napi_value storeNumKeys(napi_env env, napi_callback_info info) {
 
 const std::vector<Export>& storeExports() {
   static const std::vector<Export> table = {
-      {"fileStore", fileStore},   {"tcpStore", tcpStore},     {"hashStore", hashStore},
-      {"prefixStore", prefixStore}, {"storeSet", storeSet},   {"storeGet", storeGet},
-      {"storeWait", storeWait},   {"storeAdd", storeAdd},     {"storeCheck", storeCheck},
+      {"fileStore", fileStore},           {"tcpStore", tcpStore},        {"hashStore", hashStore},
+      {"prefixStore", prefixStore},       {"storeSet", storeSet},        {"storeGet", storeGet},
+      {"storeWait", storeWait},           {"storeAdd", storeAdd},        {"storeCheck", storeCheck},
       {"storeDeleteKey", storeDeleteKey}, {"storeNumKeys", storeNumKeys}};
   return table;
 }

@@ -1,4 +1,5 @@
-// Errors of the transport between processes that come out of engine calls, such as a backward pass that averages gradients.
+// Errors of the transport between processes that come out of engine calls, such as a backward pass that averages
+// gradients.
 #pragma once
 
 #include <string>
@@ -7,7 +8,8 @@
 
 namespace fabric {
 
-// A DistributedError when the text is that of a failed connection or a timeout of the transport, otherwise a TorchError.
+// A DistributedError when the text is that of a failed connection or a timeout of the transport, otherwise a
+// TorchError.
 JsError engineOrTransportError(const std::string& text);
 
 }  // namespace fabric

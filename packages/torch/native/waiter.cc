@@ -31,7 +31,8 @@ class Waiter {
  public:
   explicit Waiter(napi_env env) : env_(env) {
     napi_value name = jsString(env, "fabric waiter");
-    check(napi_create_threadsafe_function(env, nullptr, nullptr, name, 0, 1, nullptr, nullptr, this, settleOnJs, &call_));
+    check(
+        napi_create_threadsafe_function(env, nullptr, nullptr, name, 0, 1, nullptr, nullptr, this, settleOnJs, &call_));
     check(napi_unref_threadsafe_function(env, call_));
   }
 
@@ -115,7 +116,8 @@ const std::shared_ptr<Waiter>& waiterOf(napi_env env) {
 
 // ---- threads ------------------------------------------------------------------------------------------------
 
-// Threads are reused for a while and never joined; the pool is never destroyed, so a blocked thread cannot hold up an exit.
+// Threads are reused for a while and never joined; the pool is never destroyed, so a blocked thread cannot hold up an
+// exit.
 class Threads {
  public:
   void run(std::function<void()> job) {

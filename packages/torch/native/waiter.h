@@ -1,5 +1,5 @@
-// Promises that other threads settle. Blocking calls run on threads of their own, as many as there are calls, because each
-// may wait for another; completions may also come from LibTorch's threads. JavaScript runs on its own thread only.
+// Promises that other threads settle. Blocking calls run on threads of their own, as many as there are calls, because
+// each may wait for another; completions may also come from LibTorch's threads. JavaScript runs on its own thread only.
 #pragma once
 
 #include <exception>

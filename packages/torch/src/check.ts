@@ -1,4 +1,4 @@
-// One way to say that an argument has the wrong type.
+// One way to say that an argument has the wrong type, and that an option does not exist.
 
 /** internal: describes a value for an error text: `"abc"`, `3`, `null`, `an array`, `a Linear`. */
 export function describe(value: unknown): string {
@@ -14,11 +14,12 @@ export function describe(value: unknown): string {
     case "symbol":
       return value.toString();
     default: {
-      if (Array.isArray(value)) return value.length <= 8 ? `[${value.map(describe).join(", ")}]` : `an array of ${value.length}`;
+      if (Array.isArray(value))
+        return value.length <= 8 ? `[${value.map(describe).join(", ")}]` : `an array of ${value.length}`;
       const name = (Object.getPrototypeOf(value) as { constructor?: { name?: string } } | null)?.constructor?.name;
       if (name === "Function" || name === "AsyncFunction") return `a function`;
       if (!name || name === "Object") return "an object";
-      return `${/^[AEIOU]/.test(name) ? "an" : "a"} ${name}`;
+      return `${/^([AEIOU]|[FHLMNRSX][A-Z])/.test(name) ? "an" : "a"} ${name}`;
     }
   }
 }
@@ -27,4 +28,22 @@ export function describe(value: unknown): string {
 export function typeError(name: string, expected: string, received: unknown, hint?: string): TypeError {
   const text = `Expected \`${name}\` to be ${expected}, but got ${describe(received)}.`;
   return new TypeError(hint ? `${text}\n${hint}` : text);
+}
+
+/**
+ * internal: refuses anything but an object of known options, so that `new Linear(10, 2, false)` says what to type.
+ * `example` is a complete expression such as `new nn.Linear(10, 2, { bias: false })`.
+ */
+export function checkOptions(options: unknown, allowed: readonly string[], example: string): void {
+  if (typeof options !== "object" || options === null || Array.isArray(options)) {
+    throw typeError("options", "an object of named options", options, `Options go by name: \`${example}\`.`);
+  }
+  for (const key of Object.keys(options)) {
+    if (allowed.includes(key)) continue;
+    const camel = key.replace(/_+([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
+    const meant = allowed.find((name) => name.toLowerCase() === camel.toLowerCase());
+    throw new TypeError(
+      `Unknown option \`${key}\`.\n${meant ? `It is called \`${meant}\` here.` : `Known options: ${allowed.join(", ")}. Type \`${example}\`.`}`,
+    );
+  }
 }

@@ -1,5 +1,5 @@
 // Tensors from JavaScript values. Tensors from sizes (zeros, randn, full, arange...) are ATen's own, in ops.generated.ts.
-import { describe, typeError } from "./check.js";
+import { checkOptions, describe, typeError } from "./check.js";
 import { convertTensor } from "./conversion.js";
 import { type Device, type Dtype, dtypes } from "./dtype.js";
 import { native } from "./native.js";
@@ -282,7 +282,10 @@ function finish(made: Tensor, options: TensorOptions): Tensor {
   return placed;
 }
 
-function checkOptions(options: TypedArrayOptions): void {
+const optionNames = ["dtype", "device", "requiresGrad", "shape"];
+
+function checkTensorOptions(options: TypedArrayOptions): void {
+  checkOptions(options, optionNames, 'torch.tensor([1, 2], { dtype: "float32", requiresGrad: true })');
   const { dtype, requiresGrad } = options;
   if (dtype !== undefined && dtype !== null && !dtypes.includes(dtype))
     throw typeError("dtype", `a dtype such as "float32"`, dtype);
@@ -298,7 +301,7 @@ function checkOptions(options: TypedArrayOptions): void {
  *     tensor(new Float32Array(6), { shape: [2, 3], requiresGrad: true });
  */
 export function tensor(data: TensorData, options: TypedArrayOptions = {}): Tensor {
-  checkOptions(options);
+  checkTensorOptions(options);
   if (data instanceof Tensor) {
     const copy = (data.detach() as Tensor).clone() as Tensor;
     const converted = convertTensor(copy, options.dtype ?? null, options.device ?? null);
@@ -317,7 +320,7 @@ export function tensor(data: TensorData, options: TypedArrayOptions = {}): Tenso
 
 /** A tensor that owns a copy of a typed array's elements, with its element type unless `dtype` is given. */
 export function fromTypedArray(array: TypedArray | Uint8ClampedArray, options: TypedArrayOptions = {}): Tensor {
-  checkOptions(options);
+  checkTensorOptions(options);
   if (!isTypedArray(array)) throw typeError("array", "a typed array", array);
   const dtype = dtypeOfArray(array);
   const shape = [...(options.shape ?? [array.length])];
@@ -335,7 +338,7 @@ export function fromTypedArray(array: TypedArray | Uint8ClampedArray, options: T
 
 /** `data` itself when it is a tensor of the wanted dtype and device, otherwise what `tensor()` makes of it. */
 export function asTensor(data: TensorData, options: Omit<TypedArrayOptions, "requiresGrad"> = {}): Tensor {
-  checkOptions(options);
+  checkTensorOptions(options);
   if (data instanceof Tensor) return convertTensor(data, options.dtype ?? null, options.device ?? null);
   return tensor(data, options);
 }

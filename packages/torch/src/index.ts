@@ -5,7 +5,7 @@ import "./conversion.js";
 import "./indexing.js";
 import "./printing.js";
 
-export * as autograd from "./autograd/index.js";
+export { type AutocastOptions, autocast, getAutocastDtype, isAutocastEnabled } from "./autocast.js";
 export {
   enableGrad,
   inferenceMode,
@@ -14,7 +14,7 @@ export {
   noGrad,
   setGradEnabled,
 } from "./autograd/grad-mode.js";
-export { type AutocastOptions, autocast, getAutocastDtype, isAutocastEnabled } from "./autocast.js";
+export * as autograd from "./autograd/index.js";
 export type { Context } from "./context.js";
 export * from "./creation.js";
 export * as cuda from "./cuda.js";
@@ -22,6 +22,7 @@ export * as data from "./data/index.js";
 export * as distributed from "./distributed/index.js";
 export * from "./dtype.js";
 export * from "./errors.js";
+export type { Index } from "./indexing.js";
 export * as memory from "./memory.js";
 export { scope } from "./memory.js";
 export * as nn from "./nn/index.js";
@@ -32,9 +33,8 @@ export * as optim from "./optim/index.js";
 export { setPrintOptions } from "./printing.js";
 export * as processControl from "./process.js";
 export { Generator, getRngState, initialSeed, manualSeed, seed, setRngState } from "./random.js";
-export type { Index } from "./indexing.js";
-export { load, loadSync, save, saveSync } from "./serialization/index.js";
 export * as serialization from "./serialization/index.js";
+export { load, loadSync, save, saveSync } from "./serialization/index.js";
 export {
   getDefaultDevice,
   getDefaultDtype,

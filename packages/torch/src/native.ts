@@ -3,7 +3,6 @@
 import { createRequire } from "node:module";
 import v8 from "node:v8";
 import vm from "node:vm";
-import { locateAddon } from "./native-locate.js";
 import {
   CheckpointError,
   ConfigurationError,
@@ -12,6 +11,7 @@ import {
   TorchError,
   UsageError,
 } from "./errors.js";
+import { locateAddon } from "./native-locate.js";
 
 declare const handleBrand: unique symbol;
 /** internal: an external that owns one native object. */
@@ -30,8 +30,20 @@ export interface GuardHandle {
 /** internal: what the addon exports. One member for each entry of its export tables. */
 export interface NativeBinding {
   // module.cc
-  setup(makeError: (kind: string, message: string, hint: string, code: string) => Error, collect: (full: boolean) => void, hookEntry: (fn: (grad: Handle) => Handle | null | undefined, grad: Handle) => Handle | null | undefined): void;
-  versions(): { torch: string; cxxAbi: boolean; cuda: boolean; nccl: boolean; gloo: boolean; config: string; parallelInfo: string };
+  setup(
+    makeError: (kind: string, message: string, hint: string, code: string) => Error,
+    collect: (full: boolean) => void,
+    hookEntry: (fn: (grad: Handle) => Handle | null | undefined, grad: Handle) => Handle | null | undefined,
+  ): void;
+  versions(): {
+    torch: string;
+    cxxAbi: boolean;
+    cuda: boolean;
+    nccl: boolean;
+    gloo: boolean;
+    config: string;
+    parallelInfo: string;
+  };
 
   // dispatch.cc: operators by name. A packet is all overloads of a name, or the one of "name.overload".
   resolve(namespace: string, name: string): number;
@@ -94,8 +106,21 @@ export interface NativeBinding {
   keepFreedBlocks(keep: boolean): void;
 
   // autograd.cc
-  backward(tensors: Handle[], grads: (Handle | null)[], retainGraph: boolean, createGraph: boolean, inputs: Handle[] | null): void;
-  gradOf(outputs: Handle[], inputs: Handle[], grads: (Handle | null)[], retainGraph: boolean, createGraph: boolean, allowUnused: boolean): (Handle | null)[];
+  backward(
+    tensors: Handle[],
+    grads: (Handle | null)[],
+    retainGraph: boolean,
+    createGraph: boolean,
+    inputs: Handle[] | null,
+  ): void;
+  gradOf(
+    outputs: Handle[],
+    inputs: Handle[],
+    grads: (Handle | null)[],
+    retainGraph: boolean,
+    createGraph: boolean,
+    allowUnused: boolean,
+  ): (Handle | null)[];
   registerHook(h: Handle, hook: (grad: Handle) => Handle | null | undefined): number;
   removeHook(h: Handle, id: number): void;
   retainGrad(h: Handle): void;

@@ -80,14 +80,13 @@ function callNamed(packet: number, args: readonly unknown[]): unknown {
   }
   const lowered = values.map(lower);
   const result = lift(
-    names.length === 0
-      ? native().call(packet, ...lowered)
-      : native().callNamed(packet, signatureOf(names), ...lowered),
+    names.length === 0 ? native().call(packet, ...lowered) : native().callNamed(packet, signatureOf(names), ...lowered),
     values,
     lowered,
   );
   if (requiresGrad !== undefined) {
-    if (!(result instanceof Tensor)) throw typeError("requiresGrad", "left out for an operator that makes no tensor", requiresGrad);
+    if (!(result instanceof Tensor))
+      throw typeError("requiresGrad", "left out for an operator that makes no tensor", requiresGrad);
     result.requiresGrad = requiresGrad;
   }
   return result;

@@ -1,6 +1,6 @@
 // Tensors as text, exactly as PyTorch prints them (torch/_tensor_str.py).
 import { inspect } from "node:util";
-import { typeError } from "./check.js";
+import { checkOptions, typeError } from "./check.js";
 import { narrow } from "./conversion.js";
 import { isFloatingDtype } from "./dtype.js";
 import { native } from "./native.js";
@@ -40,6 +40,7 @@ const profiles = {
 
 /** Changes how tensors are printed. PyTorch's `torch.set_printoptions`. */
 export function setPrintOptions(options: PrintOptions): void {
+  checkOptions(options, [...Object.keys(current), "profile"], "torch.setPrintOptions({ precision: 6 })");
   const { profile, sciMode = null, ...rest } = options;
   if (profile !== undefined) {
     if (!Object.hasOwn(profiles, profile)) throw typeError("profile", `"default", "short" or "full"`, profile);

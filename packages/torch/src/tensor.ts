@@ -9,8 +9,7 @@ import type { TensorMethods } from "./ops.generated.js";
 export type NestedArray<T> = T | NestedArray<T>[];
 
 /** A typed array that holds a tensor's elements. `float16` and `bfloat16` are widened to `Float32Array`. */
-export type TypedArray =
-  | Float32Array | Float64Array | BigInt64Array | Int32Array | Int16Array | Int8Array | Uint8Array;
+export type TypedArray = Float32Array | Float64Array | BigInt64Array | Int32Array | Int16Array | Int8Array | Uint8Array;
 
 let handle: (tensor: Tensor) => Handle;
 
@@ -125,7 +124,8 @@ export class Tensor {
     const shape = this.shape;
     if (dim === undefined) return shape;
     const size = shape[dim < 0 ? dim + shape.length : dim];
-    if (size === undefined) throw new RangeError(`Dimension ${dim} is out of range for a tensor with ${shape.length} dimensions.`);
+    if (size === undefined)
+      throw new RangeError(`Dimension ${dim} is out of range for a tensor with ${shape.length} dimensions.`);
     return size;
   }
   /** Steps between neighbours along each dimension, in elements. */
@@ -163,7 +163,9 @@ export class Tensor {
   [Symbol.toPrimitive](hint: string): number | string {
     if (hint === "string") return this.toString();
     if (hint === "number") return this.item();
-    throw new TypeError("JavaScript's operators do not work on tensors.\nUse the methods: `x.add(y)`, `x.sub(y)`, `x.mul(y)`, `x.div(y)`, `x.eq(y)`; to print one, `${x}` or `x.item()`.");
+    throw new TypeError(
+      "JavaScript's operators do not work on tensors.\nUse the methods: `x.add(y)`, `x.sub(y)`, `x.mul(y)`, `x.div(y)`, `x.eq(y)`; to print one, `${x}` or `x.item()`.",
+    );
   }
 
   /** Frees this handle now. Using the tensor afterwards is an error; disposing twice is harmless. What autograd or views hold stays. */

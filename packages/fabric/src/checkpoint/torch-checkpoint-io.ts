@@ -4,6 +4,7 @@ import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import * as torch from "@fabric-ts/torch";
 import { CheckpointError } from "@fabric-ts/torch";
+import { describe } from "../utilities/describe.js";
 import { CheckpointIO, type CheckpointPath } from "./checkpoint-io.js";
 
 /** Stores a checkpoint as one file that Python's `torch.load` reads. Parent directories are made; the file appears complete or not at all. */
@@ -20,7 +21,7 @@ export class TorchCheckpointIO extends CheckpointIO {
     }
     const file = filePath(path);
     try {
-      await mkdir(dirname(file), { recursive: true });
+      await makeFolder(dirname(file));
     } catch (cause) {
       const { code = "ERR_CHECKPOINT", message } = cause as NodeJS.ErrnoException;
       throw new CheckpointError(`The folder for the checkpoint cannot be made: ${message}`, {
@@ -54,11 +55,31 @@ export class TorchCheckpointIO extends CheckpointIO {
   }
 }
 
+// Not `mkdir` with `recursive`: in Node 20 that never returns where the system refuses new folders with ENOENT, as /proc does.
+async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "EEXIST" && (await stat(path)).isDirectory()) return;
+    if (code !== "ENOENT" || dirname(path) === path || (await exists(dirname(path)))) throw error;
+    await makeFolder(dirname(path));
+    await makeFolder(path);
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
 /** internal: a path of the file system for a path or file URL. */
 export function filePath(path: CheckpointPath): string {
   if (typeof path === "string" && path !== "") return path;
   if (path instanceof URL && path.protocol === "file:") return fileURLToPath(path);
   throw new TypeError(
-    `Expected a checkpoint's path to be a string or a file URL, but got ${path instanceof URL ? path.href : JSON.stringify(path)}.`,
+    `Expected a checkpoint's path to be a string or a file URL, but got ${path instanceof URL ? path.href : describe(path)}.\nFor example \`"checkpoints/last.ckpt"\`.`,
   );
 }

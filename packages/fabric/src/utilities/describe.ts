@@ -12,7 +12,7 @@ export function describe(value: unknown): string {
   if (name === "Object" || name === "") return "an object";
   if (name === "Function" || name === "AsyncFunction")
     return `the function \`${(value as { name?: string }).name || "(anonymous)"}\``;
-  return `${/^[AEIOU]/.test(name) ? "an" : "a"} ${name}`;
+  return `${/^([AEIOU]|[FHLMNRSX][A-Z])/.test(name) ? "an" : "a"} ${name}`;
 }
 
 /** internal: the name of the class that made a value. */
@@ -41,14 +41,21 @@ export function closest(name: string, known: readonly string[]): string | undefi
 /** internal: refuses options that do not exist, naming the closest one that does. */
 export function checkOptions(what: string, options: unknown, known: readonly string[]): void {
   if (typeof options !== "object" || options === null || Array.isArray(options)) {
-    throw new TypeError(`Expected the options of ${what} to be an object, but got ${describe(options)}.`);
+    const example = `{ ${known[0]}: ... }`;
+    throw new TypeError(
+      `Expected the options of ${what} to be an object, but got ${describe(options)}.\nThey go by name, such as \`${example}\`; it takes ${listed(known)}.`,
+    );
   }
   for (const name of Object.keys(options)) {
     if (known.includes(name)) continue;
     const meant = closest(name, known);
-    const hint = meant ? `Did you mean \`${meant}\`?` : `It takes ${known.map((k) => `\`${k}\``).join(", ")}.`;
+    const hint = meant ? `Did you mean \`${meant}\`?` : `It takes ${listed(known)}.`;
     throw new TypeError(`${what} has no option \`${name}\`.\n${hint}`);
   }
+}
+
+function listed(names: readonly string[]): string {
+  return names.map((name) => `\`${name}\``).join(", ");
 }
 
 function editDistance(a: string, b: string): number {

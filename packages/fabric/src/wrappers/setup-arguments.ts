@@ -27,7 +27,9 @@ export function checkOptimizers(method: string, items: readonly unknown[]): opti
     const hint =
       typeof (item as { step?: unknown } | null)?.step === "function" || className(item).endsWith("LR")
         ? "A scheduler goes by name: `fabric.setup(model, optimizer, { scheduler })`."
-        : "Type `fabric.setup(model, optimizer)`.";
+        : Array.isArray(item)
+          ? "Several go one after another, without an array: `fabric.setup(model, first, second)`."
+          : `Type \`fabric.${method === "setup" ? "setup(model, optimizer)" : `${method}(optimizer)`}\`.`;
     throw new TypeError(
       `Expected the optimizers of \`${method}\` to be Optimizers, but got ${describe(item)}.\n${hint}`,
     );

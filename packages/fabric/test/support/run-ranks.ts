@@ -50,7 +50,8 @@ export async function messageOf(fn: () => unknown): Promise<string | null> {
   }
 }
 
-function cleanEnvironment(): Record<string, string | undefined> {
+/** The environment without what would make a child a rank or part of this test run. */
+export function cleanEnvironment(): Record<string, string | undefined> {
   const env: Record<string, string | undefined> = { ...process.env };
   for (const name of Object.keys(env)) {
     if (/^(LT_|PL_|SLURM_|RANK$|LOCAL_RANK$|NODE_RANK$|WORLD_SIZE$|MASTER_|FABRIC_R|NODE_TEST)/.test(name))

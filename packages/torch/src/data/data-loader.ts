@@ -1,5 +1,5 @@
 // Reads a dataset in batches: which samples, in which order, and how they become a batch. Loads in the main thread.
-import { describe, typeError } from "../check.js";
+import { checkOptions, describe, typeError } from "../check.js";
 import { ConfigurationError, NotSupportedError, UsageError } from "../errors.js";
 import { native } from "../native.js";
 import { operator } from "../ops.js";
@@ -318,18 +318,7 @@ function samplerFor(dataset: { readonly length: number }, options: AnyOptions): 
 }
 
 function checkLoaderOptions(options: AnyOptions): void {
-  if (typeof options !== "object" || options === null || Array.isArray(options)) {
-    throw typeError(
-      "options",
-      "an object of named options",
-      options,
-      "Type `new data.DataLoader(dataset, { batchSize: 64, shuffle: true })`.",
-    );
-  }
-  for (const name of Object.keys(options)) {
-    if ((optionNames as string[]).includes(name)) continue;
-    throw new TypeError(`DataLoader has no option \`${name}\`.\nIts options are ${optionNames.join(", ")}.`);
-  }
+  checkOptions(options, optionNames, "new data.DataLoader(dataset, { batchSize: 64, shuffle: true })");
   const { batchSize, shuffle, sampler, batchSampler, dropLast, collateFn } = options;
   for (const name of ["shuffle", "dropLast", "pinMemory", "persistentWorkers"] as const) {
     if (options[name] !== undefined && typeof options[name] !== "boolean")

@@ -3,6 +3,8 @@ import { describe, typeError } from "../check.js";
 import type { Device, Dtype } from "../dtype.js";
 import { ConfigurationError } from "../errors.js";
 
+export { checkOptions } from "../check.js";
+
 /** Where a new layer's parameters live and what they are made of; both default to the current defaults. */
 export interface FactoryOptions {
   /** Element type of the parameters. */
@@ -14,24 +16,6 @@ export interface FactoryOptions {
 /** internal: `{ dtype, device }` as the last argument of a creation operator. */
 export function factory(options: FactoryOptions): { dtype?: Dtype | undefined; device?: Device | undefined } {
   return { dtype: options.dtype, device: options.device };
-}
-
-/**
- * internal: refuses anything but an object of known options, so that `new Linear(10, 2, false)` says what to type.
- * `example` is a complete expression such as `new nn.Linear(10, 2, { bias: false })`.
- */
-export function checkOptions(options: unknown, allowed: readonly string[], example: string): void {
-  if (typeof options !== "object" || options === null || Array.isArray(options)) {
-    throw typeError("options", "an object of named options", options, `Options go by name: \`${example}\`.`);
-  }
-  for (const key of Object.keys(options)) {
-    if (allowed.includes(key)) continue;
-    const camel = key.replace(/_+([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
-    const meant = allowed.find((name) => name.toLowerCase() === camel.toLowerCase());
-    throw new TypeError(
-      `Unknown option \`${key}\`.\n${meant ? `It is called \`${meant}\` here.` : `Known options: ${allowed.join(", ")}. Type \`${example}\`.`}`,
-    );
-  }
 }
 
 /** internal: a whole number of at least `minimum`. */

@@ -1,7 +1,7 @@
 // The base class of everything with parameters. An instance is a function, so that `model(x)` works without a Proxy: the
 // constructor returns a function object with the class's prototype. Walking is in members.ts, state dicts in state-dict.ts.
 import { inspect } from "node:util";
-import { describe, typeError } from "../check.js";
+import { checkOptions, describe, typeError } from "../check.js";
 import type { Device, Dtype } from "../dtype.js";
 import { UsageError } from "../errors.js";
 import { recordTensors, Tensor } from "../tensor.js";
@@ -241,6 +241,7 @@ export abstract class ModuleBase<A extends unknown[], R> {
   }
   /** Drops the gradients of all parameters, or fills them with zeros when `setToNone` is false. */
   zeroGrad(options: { setToNone?: boolean } = {}): void {
+    checkOptions(options, ["setToNone"], "model.zeroGrad({ setToNone: false })");
     const setToNone = options.setToNone ?? true;
     for (const parameter of this.parameters()) {
       const { grad } = parameter;

@@ -79,7 +79,12 @@ export function loadInto(
   options: LoadOptions,
 ): LoadResult {
   if (typeof state !== "object" || state === null || Array.isArray(state)) {
-    throw typeError("stateDict", "an object or Map of tensors by name", state);
+    throw typeError(
+      "stateDict",
+      "an object or Map of tensors by name",
+      state,
+      "Pass what `stateDict()` of such a model returned.",
+    );
   }
   const { strict = true, assign = false } = options;
   const given = new Map<string, unknown>(state instanceof Map ? state : Object.entries(state));
@@ -179,6 +184,8 @@ function hintFor(load: Loading, unexpected: string[], strict: boolean): string {
   if (prefix && load.missing.length > 0) {
     return `All unexpected names start with "${prefix}": the values were saved from a wrapped model. Take the prefix away, or save the inner module.`;
   }
+  if (load.problems.some((problem) => problem.includes("expected a Tensor")))
+    return "Pass what `stateDict()` of such a model returned: tensors by name.";
   if (load.problems.length > 0)
     return "The state dict comes from a model with other sizes: create the model with the sizes it was saved with.";
   return strict ? "Pass `{ strict: false }` to load what matches." : "";

@@ -2,7 +2,7 @@
 // What a step computes is in the subclasses.
 import { inspect } from "node:util";
 import { noGrad } from "../autograd/grad-mode.js";
-import { describe, typeError } from "../check.js";
+import { checkOptions, describe, typeError } from "../check.js";
 import { ConfigurationError, NotSupportedError, UsageError } from "../errors.js";
 import { type Handle, native } from "../native.js";
 import { addHook, type RemovableHandle } from "../nn/removable-handle.js";
@@ -128,7 +128,9 @@ export abstract class Optimizer {
    * Forgets the gradients of all parameters. They become null (as in PyTorch 2), so that a step skips parameters that the
    * next backward pass does not reach; `{ setToNone: false }` fills them with zeros instead.
    */
-  zeroGrad({ setToNone = true }: { setToNone?: boolean } = {}): void {
+  zeroGrad(options: { setToNone?: boolean } = {}): void {
+    checkOptions(options, ["setToNone"], "optimizer.zeroGrad({ setToNone: false })");
+    const { setToNone = true } = options;
     if (typeof setToNone !== "boolean") throw typeError("setToNone", "a boolean", setToNone);
     if (setToNone) {
       for (const group of this.paramGroups) for (const param of group.params) param.grad = null;

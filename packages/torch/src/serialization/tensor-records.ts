@@ -2,6 +2,7 @@
 // views, checked before any memory is taken.
 import { describe as describeValue } from "../check.js";
 import { type Device, type Dtype, dtypes, itemSize } from "../dtype.js";
+import { UsageError } from "../errors.js";
 import { native } from "../native.js";
 import { Parameter } from "../nn/parameter.js";
 import { operator } from "../ops.js";
@@ -38,6 +39,13 @@ export class StorageTable {
       return this.#describe(value, path);
     } catch (error) {
       if (error instanceof TypeError || !(error instanceof Error)) throw error;
+      if (value.isDisposed) {
+        throw new UsageError(`${path()} is a tensor that has been disposed, so it cannot be saved.`, {
+          code: "ERR_DISPOSED",
+          hint: "Save before `dispose()`, before its `using` block or `scope()` ends, or return it from the scope.",
+          cause: error,
+        });
+      }
       throw new TypeError(`${path()} is a tensor that cannot be saved: ${error.message}`, { cause: error });
     }
   }

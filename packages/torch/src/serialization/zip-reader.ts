@@ -20,6 +20,7 @@ interface Entry {
 }
 
 const limit32 = 0xffffffff;
+const nameAnother = "Name a file that was written by `save` here or by torch.save in Python (1.6 or newer).";
 const resave = 'Load it with Python\'s torch.load and save it again with torch.save(state, "new.pt").';
 
 /** internal: the records of an archive, by name within their common folder. */
@@ -34,6 +35,8 @@ export class ZipReader {
     this.#source = source;
     const { where, entries } = { where: source.name, entries: readDirectory(source) };
     const slash = entries[0]?.name.indexOf("/") ?? -1;
+    if (!entries.some(({ name }) => /(^|\/)data\.pkl$/.test(name)))
+      throw foreign(where, "it is a zip archive of something else, without the record data.pkl.", nameAnother);
     if (slash <= 0) throw foreign(where, "its records do not lie in a folder.", resave);
     this.prefix = entries[0].name.slice(0, slash);
     this.#entries = new Map();
@@ -300,6 +303,6 @@ function recognise(source: ByteSource): void {
   throw foreign(
     where,
     "it is no zip archive.",
-    "Name a file that was written by `save` here or by torch.save in Python (1.6 or newer).",
+    nameAnother,
   );
 }

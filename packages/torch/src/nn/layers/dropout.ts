@@ -1,4 +1,5 @@
 // Dropout of single elements.
+import { typeError } from "../../check.js";
 import type { Tensor } from "../../tensor.js";
 import { checkBoolean, checkNumber, checkOptions } from "../arguments.js";
 import { dropout } from "../functional/dropout.js";
@@ -15,6 +16,7 @@ export class Dropout extends Module<[Tensor], Tensor> {
   constructor(p = 0.5, options: { inplace?: boolean } = {}) {
     super();
     checkOptions(options, ["inplace"], "new nn.Dropout(0.5, { inplace: true })");
+    if (typeof p !== "number") throw typeError("p", "a number", p, "Type `new nn.Dropout(0.5)`.");
     this.p = checkNumber("p", p, 0, 1);
     this.inplace = checkBoolean("inplace", options.inplace ?? false);
   }
