@@ -40,7 +40,10 @@ function runWorker(command: string, args: string[], threads: number): Promise<Re
     });
     child.on("error", reject);
     child.on("close", (code) => {
-      const line = text.trim().split("\n").findLast((candidate) => candidate.startsWith("{"));
+      const line = text
+        .trim()
+        .split("\n")
+        .findLast((candidate) => candidate.startsWith("{"));
       if (code !== 0 || !line) reject(new Error(`${command} ${args.join(" ")} ended with code ${code}: ${text}`));
       else resolve(JSON.parse(line) as Record<string, number>);
     });
@@ -81,12 +84,18 @@ function head(title: string): void {
 }
 
 if (!hasPythonTorch()) {
-  console.error(`${pythonPath} has no torch, so there is nothing to compare with.\nOn Debian: apt-get install python3-torch; or set FABRIC_PYTHON to a Python with torch.`);
+  console.error(
+    `${pythonPath} has no torch, so there is nothing to compare with.\nOn Debian: apt-get install python3-torch; or set FABRIC_PYTHON to a Python with torch.`,
+  );
   process.exit(1);
 }
-const torchOfPython = execFileSync(pythonPath, ["-c", "import torch; print(torch.__version__)"], { encoding: "utf8" }).trim();
+const torchOfPython = execFileSync(pythonPath, ["-c", "import torch; print(torch.__version__)"], {
+  encoding: "utf8",
+}).trim();
 print(`# Benchmarks of ${new Date().toISOString().slice(0, 10)}`);
-print(`\nLibTorch ${versions().torch}, Python's torch ${torchOfPython}, Node ${process.version}, ${cpus().length} x ${cpus()[0]?.model.trim()}.`);
+print(
+  `\nLibTorch ${versions().torch}, Python's torch ${torchOfPython}, Node ${process.version}, ${cpus().length} x ${cpus()[0]?.model.trim()}.`,
+);
 print(`Medians of ${rounds} rounds, TypeScript and Python in turn, ratios pair by pair. Command: npm run bench`);
 
 const calls = options.quick ? 2_000 : 50_000;
@@ -97,7 +106,13 @@ for (let i = 0; i < rounds; i++) {
 }
 head("One call of an operator on small tensors (one thread)");
 for (const name of Object.keys(operatorRounds[0]?.[0] ?? {})) {
-  row(name, operatorRounds.map(([ours]) => ours[name] ?? 0), operatorRounds.map(([, theirs]) => theirs[name] ?? 0), "ns", 0);
+  row(
+    name,
+    operatorRounds.map(([ours]) => ours[name] ?? 0),
+    operatorRounds.map(([, theirs]) => theirs[name] ?? 0),
+    "ns",
+    0,
+  );
 }
 
 const counts: Record<string, number> = { mlp: 1000, convnet: 100, gpt: 40 };
@@ -120,13 +135,31 @@ for (const [title, through, devices] of setups) {
   }
   head(`A training step: ${title} (one thread a process)`);
   for (const [name, pairs] of Object.entries(measured)) {
-    row(name, pairs.map(([ours]) => ours.medianMs), pairs.map(([, theirs]) => theirs.medianMs), "ms", 3);
+    row(
+      name,
+      pairs.map(([ours]) => ours.medianMs),
+      pairs.map(([, theirs]) => theirs.medianMs),
+      "ms",
+      3,
+    );
   }
   startRows.push(() => {
     const pairs = measured.mlp ?? [];
-    row(`first step, mlp, ${title}`, pairs.map(([ours]) => ours.firstStepMs), pairs.map(([, theirs]) => theirs.firstStepMs), "ms", 0);
+    row(
+      `first step, mlp, ${title}`,
+      pairs.map(([ours]) => ours.firstStepMs),
+      pairs.map(([, theirs]) => theirs.firstStepMs),
+      "ms",
+      0,
+    );
     for (const [name, some] of Object.entries(measured)) {
-      row(`peak memory of a process, ${name}, ${title}`, some.map(([ours]) => ours.peakMb), some.map(([, theirs]) => theirs.peakMb), "MB", 0);
+      row(
+        `peak memory of a process, ${name}, ${title}`,
+        some.map(([ours]) => ours.peakMb),
+        some.map(([, theirs]) => theirs.peakMb),
+        "MB",
+        0,
+      );
     }
   });
 }

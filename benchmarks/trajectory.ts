@@ -27,7 +27,8 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
 });
 const workload = workloads[positionals[0] ?? ""];
-if (!workload) throw new Error(`There is no workload "${positionals[0]}". There are: ${Object.keys(workloads).join(", ")}.`);
+if (!workload)
+  throw new Error(`There is no workload "${positionals[0]}". There are: ${Object.keys(workloads).join(", ")}.`);
 
 const devices = Number(values.devices);
 const fabric =
@@ -58,7 +59,13 @@ for (let step = 0; step < STEPS; step++) {
   const norm = workload.clip === undefined ? undefined : nn.utils.clipGradNorm_(net.parameters(), workload.clip);
   const gradients = step === 0 ? named.map(([, parameter]) => sha256(parameter.grad as Tensor)) : [];
   optimizer.step();
-  steps.push({ step, loss: bits(loss), ...(norm && { grad_norm: bits(norm) }), x_sha256: sha256(x), y_sha256: sha256(y) });
+  steps.push({
+    step,
+    loss: bits(loss),
+    ...(norm && { grad_norm: bits(norm) }),
+    x_sha256: sha256(x),
+    y_sha256: sha256(y),
+  });
   if (step === 0) firstBatch = { x_sha256: sha256(x), y_sha256: sha256(y), logits_sha256: sha256(logits) };
   if (step === 0 || step === STEPS - 1) {
     named.forEach(([, parameter], i) => {

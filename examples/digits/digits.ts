@@ -21,7 +21,8 @@ function readPixels(): { pixels: number[]; label: number }[] {
   for (let label = 0; label < 10; label++) {
     const path = new URL(`src/digits/${label}.json`, `file://${root}`);
     const values = (JSON.parse(readFileSync(path, "utf8")) as { data: number[] }).data;
-    for (let at = 0; at + PIXELS <= values.length; at += PIXELS) all.push({ pixels: values.slice(at, at + PIXELS), label });
+    for (let at = 0; at + PIXELS <= values.length; at += PIXELS)
+      all.push({ pixels: values.slice(at, at + PIXELS), label });
   }
   return all;
 }

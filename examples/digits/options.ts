@@ -13,7 +13,9 @@ export interface Options {
 }
 
 function fail(message: string): never {
-  console.error(`${message}\nUsage: npm start -- [--devices N] [--precision 32-true|bf16-mixed|bf16-true|64-true] [--epochs N]`);
+  console.error(
+    `${message}\nUsage: npm start -- [--devices N] [--precision 32-true|bf16-mixed|bf16-true|64-true] [--epochs N]`,
+  );
   process.exit(2);
 }
 

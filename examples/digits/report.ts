@@ -32,24 +32,34 @@ function ticks(low: number, high: number, count: number): number[] {
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((k) => k * power).find((k) => k >= rough) ?? rough;
   const found: number[] = [];
-  for (let value = Math.ceil(low / step) * step; value <= high + step * 1e-6; value += step) found.push(Number(value.toPrecision(6)));
+  for (let value = Math.ceil(low / step) * step; value <= high + step * 1e-6; value += step)
+    found.push(Number(value.toPrecision(6)));
   return found;
 }
 
-function chart(title: string, xLabel: string, series: Series, yRange: [number, number], format: (y: number) => string): string {
+function chart(
+  title: string,
+  xLabel: string,
+  series: Series,
+  yRange: [number, number],
+  format: (y: number) => string,
+): string {
   const xs = series.points.map(([x]) => x);
   const [x0, x1] = [Math.min(...xs), Math.max(...xs, Math.min(...xs) + 1)];
   const [y0, y1] = yRange;
   const px = (x: number): number => LEFT + ((x - x0) / (x1 - x0)) * (WIDTH - LEFT - 14);
   const py = (y: number): number => HEIGHT - BOTTOM - ((y - y0) / (y1 - y0)) * (HEIGHT - BOTTOM - 14);
   const rows = ticks(y0, y1, 4).map(
-    (y) => `<line class="grid" x1="${LEFT}" x2="${WIDTH - 14}" y1="${py(y)}" y2="${py(y)}"/><text class="y" x="${LEFT - 6}" y="${py(y) + 4}">${format(y)}</text>`,
+    (y) =>
+      `<line class="grid" x1="${LEFT}" x2="${WIDTH - 14}" y1="${py(y)}" y2="${py(y)}"/><text class="y" x="${LEFT - 6}" y="${py(y) + 4}">${format(y)}</text>`,
   );
   const columns = ticks(x0, x1, 5)
     .filter((x) => !series.dots || Number.isInteger(x))
     .map((x) => `<text class="x" x="${px(x)}" y="${HEIGHT - BOTTOM + 16}">${x}</text>`);
   const path = series.points.map(([x, y], i) => `${i ? "L" : "M"}${px(x).toFixed(1)},${py(y).toFixed(1)}`).join("");
-  const dots = series.dots ? series.points.map(([x, y]) => `<circle cx="${px(x)}" cy="${py(y)}" r="3.5"/>`).join("") : "";
+  const dots = series.dots
+    ? series.points.map(([x, y]) => `<circle cx="${px(x)}" cy="${py(y)}" r="3.5"/>`).join("")
+    : "";
   return `<figure><figcaption>${title}</figcaption><svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${title}">${rows.join("")}${columns.join("")}<text class="x" x="${WIDTH / 2}" y="${HEIGHT - 2}">${xLabel}</text><path d="${path}"/>${dots}</svg></figure>`;
 }
 
@@ -69,7 +79,8 @@ function bitmap(pixels: Float32Array): string {
   file.writeUInt32LE(256, 46);
   for (let grey = 0; grey < 256; grey++) file.fill(255 - grey, 54 + grey * 4, 54 + grey * 4 + 3);
   for (let y = 0; y < size; y++) {
-    for (let x = 0; x < size; x++) file[offset + y * size + x] = Math.round((pixels[(size - 1 - y) * size + x] ?? 0) * 255);
+    for (let x = 0; x < size; x++)
+      file[offset + y * size + x] = Math.round((pixels[(size - 1 - y) * size + x] ?? 0) * 255);
   }
   return `data:image/bmp;base64,${file.toString("base64")}`;
 }

@@ -35,9 +35,9 @@ fabric.seedEverything(1234, { verbose: false });
 
 const digits = loadDigits();
 const net = new DigitNet();
-const [model, optimizer] = fabric.setup(net, new optim.Adam(net.parameters(), { lr: 2e-3 })); // 3
+const [model, optimizer] = fabric.setup(net, new optim.Adam(net.parameters(), { lr: 3e-3 })); // 3
 const [trainLoader, heldOutLoader] = fabric.setupDataLoaders(
-  new data.DataLoader(digits.train, { batchSize: 64, shuffle: true }),
+  new data.DataLoader(digits.train, { batchSize: 32, shuffle: true }),
   new data.DataLoader(digits.heldOut, { batchSize: 250 }),
 ); // 4
 
@@ -59,7 +59,14 @@ for (let epoch = 1; epoch <= options.epochs; epoch++) {
     step++;
     seen += images.size(0) * fabric.worldSize;
     const samplesPerSecond = (seen * 1000) / (performance.now() - started);
-    progress.show({ epoch, epochs: options.epochs, step, steps: trainLoader.length, loss: loss.item(), samplesPerSecond });
+    progress.show({
+      epoch,
+      epochs: options.epochs,
+      step,
+      steps: trainLoader.length,
+      loss: loss.item(),
+      samplesPerSecond,
+    });
   }
   const seconds = (performance.now() - started) / 1000;
   const samplesPerSecond = digits.train.length / seconds;
@@ -89,11 +96,19 @@ await fabric.save(checkpoint, { model, optimizer, epoch: options.epochs });
 
 if (fabric.isGlobalZero) {
   const predictions = noGrad(() => net(digits.samples.images).argmax(1).tolist() as number[]);
-  const page = writeReport("runs/digits/report.html", { losses, epochs, samples: digits.samples, predictions, options });
+  const page = writeReport("runs/digits/report.html", {
+    losses,
+    epochs,
+    samples: digits.samples,
+    predictions,
+    options,
+  });
   console.log("\nepoch  held-out accuracy  held-out loss  training samples/s");
   epochs.forEach((row, i) => {
     const cells = [`${(row.accuracy * 100).toFixed(2)} %`, row.loss.toFixed(4), row.samplesPerSecond.toFixed(0)];
-    console.log(`${String(i + 1).padStart(5)}  ${cells[0]?.padStart(17)}  ${cells[1]?.padStart(13)}  ${cells[2]?.padStart(18)}`);
+    console.log(
+      `${String(i + 1).padStart(5)}  ${cells[0]?.padStart(17)}  ${cells[1]?.padStart(13)}  ${cells[2]?.padStart(18)}`,
+    );
   });
   console.log(`\n${fabric.worldSize} process(es), precision ${options.precision}`);
   console.log(`checkpoint  ${checkpoint}   (Python: torch.load("${checkpoint}"))`);

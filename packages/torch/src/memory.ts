@@ -40,7 +40,9 @@ export function scope<T>(body: () => T): T {
     const result = body();
     if (typeof (result as { then?: unknown } | null | undefined)?.then === "function") {
       for (const tensor of made) kept.add(tensor);
-      throw new TypeError("`scope()` takes a synchronous function, but its callback returned a promise.\nAwait outside of the scope.");
+      throw new TypeError(
+        "`scope()` takes a synchronous function, but its callback returned a promise.\nAwait outside of the scope.",
+      );
     }
     keep(result, kept);
     return result;

@@ -64,13 +64,15 @@ export function getNumThreads(): number {
 
 /** Sets the threads that one operator may use. */
 export function setNumThreads(threads: number): void {
-  if (!Number.isSafeInteger(threads) || threads < 1) throw typeError("threads", "a whole number of at least 1", threads);
+  if (!Number.isSafeInteger(threads) || threads < 1)
+    throw typeError("threads", "a whole number of at least 1", threads);
   native().setNumThreads(threads);
 }
 
 /** Sets the threads that run independent operators; once, before any ran. */
 export function setNumInteropThreads(threads: number): void {
-  if (!Number.isSafeInteger(threads) || threads < 1) throw typeError("threads", "a whole number of at least 1", threads);
+  if (!Number.isSafeInteger(threads) || threads < 1)
+    throw typeError("threads", "a whole number of at least 1", threads);
   native().setNumInteropThreads(threads);
 }
 

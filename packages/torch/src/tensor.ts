@@ -164,7 +164,7 @@ export class Tensor {
     if (hint === "string") return this.toString();
     if (hint === "number") return this.item();
     throw new TypeError(
-      "JavaScript's operators do not work on tensors.\nUse the methods: `x.add(y)`, `x.sub(y)`, `x.mul(y)`, `x.div(y)`, `x.eq(y)`; to print one, `${x}` or `x.item()`.",
+      "JavaScript's operators do not work on tensors.\nUse the methods: `x.add(y)`, `x.sub(y)`, `x.mul(y)`, `x.div(y)`, `x.eq(y)`; to print one, a template literal or `x.item()`.",
     );
   }
 
@@ -176,7 +176,6 @@ export class Tensor {
     native().release(this.#handle);
   }
 }
-// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: see above
 export interface Tensor extends TensorMethods {}
 
 /** internal: the native handle of a tensor. */

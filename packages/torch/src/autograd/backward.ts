@@ -27,14 +27,16 @@ export interface GradOptions {
 
 function listOf(name: string, value: Tensor | readonly Tensor[]): readonly Tensor[] {
   const list = Array.isArray(value) ? (value as readonly Tensor[]) : [value as Tensor];
-  for (const item of list) if (!(item instanceof Tensor)) throw typeError(name, "a Tensor or an array of Tensors", item);
+  for (const item of list)
+    if (!(item instanceof Tensor)) throw typeError(name, "a Tensor or an array of Tensors", item);
   return list;
 }
 
 function gradientsOf(name: string, value: Tensor | readonly (Tensor | null)[] | null | undefined, count: number) {
   if (value === null || value === undefined) return new Array<null>(count).fill(null);
   const list = Array.isArray(value) ? (value as readonly (Tensor | null)[]) : [value as Tensor];
-  if (list.length !== count) throw new TypeError(`\`${name}\` has ${list.length} entries, but there are ${count} tensors.`);
+  if (list.length !== count)
+    throw new TypeError(`\`${name}\` has ${list.length} entries, but there are ${count} tensors.`);
   return list.map((item) => {
     if (item !== null && !(item instanceof Tensor)) throw typeError(name, "a Tensor, null or an array of them", item);
     return item === null ? null : handleOf(item);
@@ -102,7 +104,11 @@ declare module "../tensor.js" {
   }
 }
 
-Tensor.prototype.backward = function (this: Tensor, first?: Tensor | BackwardOptions | null, options?: BackwardOptions) {
+Tensor.prototype.backward = function (
+  this: Tensor,
+  first?: Tensor | BackwardOptions | null,
+  options?: BackwardOptions,
+) {
   if (first === undefined || first === null) {
     if (options === undefined) native().backward([handleOf(this)], [null], false, false, null);
     else backward(this, null, options);

@@ -21,9 +21,9 @@ test("100,000 training steps of a small model leave live tensors and resident me
     t.diagnostic(`after ${step} steps: ${liveTensors} live tensors, ${(rss / MB).toFixed(1)} MB resident`);
   }
   t.diagnostic(`${seconds.toFixed(1)} s`);
-  // A minor collection comes every few megabytes of JavaScript objects: thousands of small tensors may wait for it, but no more.
+  // Some wait for the next minor collection; each step makes about thirty.
   for (const { step, liveTensors } of samples) {
-    assert.ok(liveTensors < 50_000, `${liveTensors} tensors are alive after ${step} steps`);
+    assert.ok(liveTensors < 5000, `${liveTensors} tensors are alive after ${step} steps`);
   }
   const [, early, , late] = samples;
   const growth = (late?.rss ?? Number.POSITIVE_INFINITY) - (early?.rss ?? 0);
