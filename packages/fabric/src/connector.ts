@@ -1,7 +1,7 @@
 // From options and environment variables to a strategy with its accelerator, precision and cluster environment, in numbered steps.
 import { ConfigurationError, type Device, NotSupportedError, UsageError } from "@fabric-ts/torch";
 import { Accelerator, type DevicesInput } from "./accelerators/accelerator.js";
-import { type AcceleratorRegistry, acceleratorRegistry } from "./accelerators/registry.js";
+import { type AcceleratorName, type AcceleratorRegistry, acceleratorRegistry } from "./accelerators/registry.js";
 import { CheckpointIO } from "./checkpoint/checkpoint-io.js";
 import { ClusterEnvironment } from "./environments/cluster-environment.js";
 import { detectEnvironment } from "./environments/detect.js";
@@ -23,8 +23,8 @@ export type Plugin = Precision | CheckpointIO | ClusterEnvironment;
 
 /** What the connector decides on; `Fabric` takes callbacks and loggers beside these. */
 export interface ConnectorOptions {
-  /** The hardware: `"auto"` (default), `"cpu"`, `"cuda"`, `"gpu"`, `"mps"`, or an object. */
-  accelerator?: "auto" | "cpu" | "cuda" | "gpu" | "mps" | "tpu" | Accelerator;
+  /** The hardware: `"auto"` (default), `"cpu"`, `"cuda"`, `"gpu"`, `"mps"`, a name in `acceleratorRegistry`, or an object. */
+  accelerator?: AcceleratorName | (string & {}) | Accelerator;
   /** How several devices work together: `"auto"` (default), `"ddp"`, or an object. */
   strategy?: StrategyName | (string & {}) | Strategy;
   /** How many devices, or which: a count, a list of GPU ids, or text such as `"0,2"`. Default `"auto"`. */

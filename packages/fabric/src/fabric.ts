@@ -343,7 +343,7 @@ export class Fabric {
   /** The value of process `src` on every process. Any plain value with tensors in it. */
   async broadcast<T>(value: T, src = 0): Promise<T> {
     this.#validateLaunched();
-    return this.strategy.broadcast(value, src);
+    return await this.strategy.broadcast(value, src);
   }
 
   /**
@@ -353,7 +353,7 @@ export class Fabric {
   async allGather<T>(data: T, options: GatherOptions = {}): Promise<Collected<T>> {
     this.#validateLaunched();
     checkOptions("allGather", options, ["group", "syncGrads"]);
-    return collect(data, this.device, (tensor) => this.strategy.allGather(tensor, options));
+    return await collect(data, this.device, (tensor) => this.strategy.allGather(tensor, options));
   }
 
   /** Reduces the tensors of all processes, in place where they are on the device already. Takes what `allGather` takes. */
@@ -361,7 +361,7 @@ export class Fabric {
     this.#validateLaunched();
     checkOptions("allReduce", options, ["group", "reduceOp"]);
     const checked = { ...options, reduceOp: reduceOp(options.reduceOp) };
-    return collect(data, this.device, (tensor) => this.strategy.allReduce(tensor, checked));
+    return await collect(data, this.device, (tensor) => this.strategy.allReduce(tensor, checked));
   }
 
   /**
@@ -492,7 +492,7 @@ export class Fabric {
     if (body === Fabric.prototype.run) return;
     if (isCliUsed()) {
       throw new TypeError(
-        "Overriding `Fabric.run()` and launching from the CLI is not allowed.\nRun the script normally, or change your code to directly call `fabric = new Fabric(...); await fabric.launch()` etc.",
+        "Overriding `Fabric.run()` and launching from the CLI is not allowed.\nRun the script itself, without `LT_CLI_USED` in the environment, or call `await fabric.launch()` right after `new Fabric(...)` instead of overriding `run`.",
       );
     }
     this.run = (...args: unknown[]) => this.#launchAndRun(() => body.apply(this, args));
@@ -503,13 +503,10 @@ export class Fabric {
     if (this.#launched === "launching") {
       throw new UsageError("`fabric.launch()` has not finished yet.", { hint: "Await it: `await fabric.launch();`." });
     }
-    throw new UsageError(
-      "To use Fabric with more than one device, you must call `.launch()` or use the CLI: `fabric run --help`.",
-      {
-        code: "ERR_NOT_LAUNCHED",
-        hint: "Add `await fabric.launch();` after `new Fabric(...)`.",
-      },
-    );
+    throw new UsageError("To use Fabric with more than one device, you must call `.launch()` first.", {
+      code: "ERR_NOT_LAUNCHED",
+      hint: "Add `await fabric.launch();` right after `new Fabric(...)`.",
+    });
   }
 
   #checkModule(method: string, module: unknown): void {

@@ -13,7 +13,7 @@ export { Accelerator, type DevicesInput } from "./accelerators/accelerator.js";
 export { CPUAccelerator } from "./accelerators/cpu.js";
 export { CUDAAccelerator, findUsableCudaDevices } from "./accelerators/cuda.js";
 export { MPSAccelerator } from "./accelerators/mps.js";
-export { AcceleratorRegistry, acceleratorRegistry } from "./accelerators/registry.js";
+export { type AcceleratorName, AcceleratorRegistry, acceleratorRegistry } from "./accelerators/registry.js";
 export { CheckpointIO, type CheckpointPath } from "./checkpoint/checkpoint-io.js";
 export type { CheckpointFilter, Stateful } from "./checkpoint/state.js";
 export { TorchCheckpointIO } from "./checkpoint/torch-checkpoint-io.js";

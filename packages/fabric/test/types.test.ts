@@ -62,6 +62,8 @@ it("types of wrapped models, optimizers and loaders are exact", () => {
     fabric.setup(raw, { scheduler: 1 });
     // @ts-expect-error: no such option
     new Fabric({ num_nodes: 2 });
+    // Names are those of the registries, which anyone may add to.
+    new Fabric({ accelerator: "my_accelerator", strategy: "my_strategy" });
     // @ts-expect-error: no such precision
     new Fabric({ precision: "8-true" });
     // @ts-expect-error: the batch is a Promise

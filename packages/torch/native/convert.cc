@@ -268,10 +268,8 @@ static at::Scalar scalarOf(const JsValue& value) {
 }
 
 static at::Tensor wrappedNumber(const JsValue& value) {
-  at::Tensor tensor = at::scalar_tensor(scalarOf(value));
-  if (value.kind == Js::Bool) tensor = tensor.to(at::kBool);
-  else if (value.whole) tensor = tensor.to(at::kLong);
-  else tensor = at::scalar_tensor(value.number, at::kDouble);
+  const at::ScalarType dtype = value.kind == Js::Bool ? at::kBool : value.whole ? at::kLong : at::kDouble;
+  at::Tensor tensor = at::scalar_tensor(scalarOf(value), dtype);
   tensor.unsafeGetTensorImpl()->set_wrapped_number(true);
   return tensor;
 }

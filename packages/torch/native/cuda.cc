@@ -108,6 +108,9 @@ class CollectBeforeFailing final : public c10::FreeMemoryCallback {
     return true;
   }
 };
+// The macro names both without their namespace.
+using c10::FreeCudaMemoryCallbacksRegistry;
+using c10::RegistererFreeCudaMemoryCallbacksRegistry;
 C10_REGISTER_CLASS(FreeCudaMemoryCallbacksRegistry, fabric_collect, CollectBeforeFailing)
 
 napi_value cudaCollectOnPressure(napi_env env, napi_callback_info) {

@@ -59,15 +59,15 @@ c10::optional<at::Device> defaultDevice;
 
 // ---- building packets ---------------------------------------------------------------------------------------
 
-// Overloads for named dimensions are left out: strings there would shadow dtypes and devices.
 // PyTorch gives a number to `x + 1`, `x * 2` and their like as a tensor, never to the Scalar overload; `AddBackward0` in a
-// printed tensor comes from there. Their overloads for Scalars are left out and their tensors take numbers.
+// printed tensor comes from there. Their tensors take numbers, and come before their overloads for Scalars.
 bool isArithmetic(const std::string& name) {
   static const char* const kNames[] = {"aten::add", "aten::add_", "aten::sub", "aten::sub_",
                                        "aten::mul", "aten::mul_", "aten::div", "aten::div_"};
   return std::any_of(std::begin(kNames), std::end(kNames), [&](const char* known) { return name == known; });
 }
 
+// Overloads for named dimensions are left out: strings there would shadow dtypes and devices.
 bool takesDimensionNames(const std::string& overload) {
   return overload.find("name") != std::string::npos || overload.find("imname") != std::string::npos;
 }
@@ -125,7 +125,6 @@ std::unique_ptr<Packet> makePacket(const std::string& name, const std::string& o
   const bool arithmetic = isArithmetic(name);
   for (const c10::OperatorName& known : dispatcher.getAllOpNames()) {
     if (known.name != name || takesDimensionNames(known.overload_name)) continue;
-    if (arithmetic && known.overload_name.rfind("Scalar", 0) == 0) continue;
     auto op = dispatcher.findSchema(known);
     if (!op) continue;
     packet->overloads.push_back(makeOverload(*op));
@@ -221,6 +220,12 @@ std::string describeCall(napi_env env, const Packet& packet, const Arguments& ar
   const std::string call = describeCall(env, packet, args, positional, named);
   for (size_t i = 0; i < named.size() && message.empty(); i++) {
     const std::string& name = (*named.names)[i];
+    for (size_t o = 0; o < packet.overloads.size() && named.values[i].kind == Js::String; o++) {
+      const int place = (*named.places)[o][i];
+      const Tag tag = place < 0 ? Tag::Unsupported : packet.overloads[o].args[place].tag;
+      if (tag == Tag::Dtype) dtypeOf(env, named.values[i].raw, name.c_str());     // a wrong name is the better error
+      if (tag == Tag::Device) deviceOf(env, named.values[i].raw, name.c_str());
+    }
     const bool known = std::any_of(packet.overloads.begin(), packet.overloads.end(),
                                    [&](const Overload& o) { return argumentNamed(o, name) >= 0; });
     if (!known) message = "`" + shortName(packet) + "` has no argument named `" + name + "`: " + call + ".";
@@ -312,7 +317,9 @@ napi_value invoke(napi_env env, const Packet& packet, const Arguments& args, siz
   }
   try {
     overload.op.callBoxed(&stack);
-  } catch (const c10::Error&) {
+  } catch (const JsError&) {
+    throw;
+  } catch (const std::exception&) {
     const JsError error = describeException(std::current_exception());
     std::ostringstream schema;
     schema << overload.op.schema();

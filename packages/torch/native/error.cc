@@ -39,7 +39,23 @@ static std::string engineText(const c10::Error& error) {
   }();
   std::string text = debug ? error.what() : error.what_without_backtrace();
   while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
+  // What the engine tells Python's users to type, in our words.
+  static constexpr std::pair<const char*, const char*> kSpelled[] = {{"retain_graph=True", "{ retainGraph: true }"},
+                                                                     {"allow_unused=True", "{ allowUnused: true }"}};
+  for (const auto& [python, ours] : kSpelled) {
+    const size_t at = text.find(python);
+    if (at != std::string::npos) text.replace(at, std::strlen(python), ours);
+  }
   return text;
+}
+
+// "Could not run 'aten::empty' with arguments from the 'CUDA' backend. This could be because ..." and sixty lines more.
+static JsError missingKernel(const c10::Error& error) {
+  const std::string text = engineText(error);
+  const size_t end = text.find("backend. ");
+  return JsError("NotSupportedError", end == std::string::npos ? text : text.substr(0, end + 8),
+                 "This LibTorch has no such operator for that device. `npx fabric doctor` shows which devices it knows; "
+                 "FABRIC_LIBTORCH=/path and `npm run setup` choose another LibTorch.");
 }
 
 JsError describeException(const std::exception_ptr& pointer) {
@@ -50,6 +66,8 @@ JsError describeException(const std::exception_ptr& pointer) {
   } catch (const c10::OutOfMemoryError& error) {
     return JsError("TorchError", engineText(error), "Use a smaller batch or free tensors that are no longer needed.",
                    "ERR_OUT_OF_MEMORY");
+  } catch (const c10::NotImplementedError& error) {
+    return missingKernel(error);
   } catch (const c10::Error& error) {
     return JsError("TorchError", engineText(error));
   } catch (const std::bad_alloc&) {

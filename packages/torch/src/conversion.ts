@@ -1,9 +1,10 @@
 // Conversions of tensors: to other dtypes and devices, and to JavaScript values.
 import { describe, typeError } from "./check.js";
-import { type Device, type Dtype, dtypes } from "./dtype.js";
+import type { Device, Dtype } from "./dtype.js";
 import { native } from "./native.js";
 import type { MemoryFormat } from "./ops.generated.js";
 import { operator } from "./ops.js";
+import { checkDevice, isDevice, isDtype, noDtype, noDtypeOrDevice } from "./target.js";
 import { handleOf, type NestedArray, Tensor, type TypedArray } from "./tensor.js";
 
 /** What `Tensor.to` takes by name. */
@@ -80,7 +81,7 @@ const toLayout = operator("aten", "to.dtype_layout");
 
 function isSameDevice(own: string, wanted: string): boolean {
   if (own === wanted) return true;
-  return wanted === "cuda" && own === `cuda:${native().cudaCurrentDevice()}`;
+  return wanted === "cuda" && own.startsWith("cuda") && own === `cuda:${native().cudaCurrentDevice()}`;
 }
 
 /** internal: `Tensor.to` after its arguments are sorted out; null leaves the dtype or the device as it is. */
@@ -88,16 +89,13 @@ export function convertTensor(tensor: Tensor, dtype: Dtype | null, device: Devic
   const { nonBlocking = false, copy = false, memoryFormat } = flags;
   const moves = device !== null && !isSameDevice(tensor.device, device);
   const casts = dtype !== null && tensor.dtype !== dtype;
+  if (moves) checkDevice(device);
   if (!moves && !casts && !copy && memoryFormat === undefined) return tensor;
   if (!moves && memoryFormat === undefined) return toDtype(tensor, dtype ?? tensor.dtype, nonBlocking, copy) as Tensor;
   const options = { dtype: dtype ?? tensor.dtype, device: device ?? tensor.device, nonBlocking, copy, memoryFormat };
   const result = toLayout(tensor, options) as Tensor;
   // ATen gives back the same tensor when the memory format fits already.
   return result !== tensor && native().isSame(handleOf(result), handleOf(tensor)) ? tensor : result;
-}
-
-function isDtype(value: unknown): value is Dtype {
-  return typeof value === "string" && (dtypes as readonly string[]).includes(value);
 }
 
 const toKeys = ["dtype", "device", "nonBlocking", "copy", "memoryFormat"];
@@ -107,16 +105,17 @@ function toOptions(args: readonly unknown[]): ToOptions {
   args.forEach((value, i) => {
     if (typeof value === "string") {
       if (isDtype(value)) options.dtype = value;
-      else if (i === 0 && /^[a-z]+(:\d+)?$/.test(value)) options.device = value as Device;
-      else if (i === 0)
-        throw typeError("dtype or device", `a dtype such as "float32" or a device such as "cuda:0"`, value);
-      else throw typeError("dtype", 'a dtype such as "float32"', value);
+      else if (i > 0) throw noDtype("dtype", value);
+      else if (isDevice(value)) options.device = value;
+      else throw noDtypeOrDevice("dtype or device", value);
     } else if (value instanceof Tensor && i === 0) {
       options.dtype = value.dtype;
       options.device = value.device;
     } else if (typeof value === "object" && value !== null && !(value instanceof Tensor) && i === args.length - 1) {
       for (const key in value) if (!toKeys.includes(key)) throw unknownKey(key);
       Object.assign(options, value);
+      const { dtype = null } = options;
+      if (dtype !== null && !isDtype(dtype)) throw noDtype("dtype", dtype);
     } else if (value !== undefined) {
       throw new TypeError(
         `\`Tensor.to\` takes a dtype, a device or a tensor, but got ${describe(value)}.\nFor example: x.to("float64"), x.to("cuda:0", "bfloat16"), x.to(other, { copy: true }).`,
@@ -209,7 +208,7 @@ const methods = {
     return convertTensor(this, null, typeof device === "number" ? `cuda:${device}` : device, flags);
   },
   type(this: Tensor, dtype: Dtype): Tensor {
-    if (!isDtype(dtype)) throw typeError("dtype", 'a dtype such as "float32"', dtype);
+    if (!isDtype(dtype)) throw noDtype("dtype", dtype);
     return convertTensor(this, dtype, null);
   },
   typeAs(this: Tensor, other: Tensor): Tensor {

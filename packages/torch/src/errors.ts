@@ -14,8 +14,8 @@ export interface ErrorDetails {
 export class FabricError extends Error {
   /** A stable, machine-readable code. */
   readonly code: string;
-  /** What to do next, or `undefined`. */
-  readonly hint: string | undefined;
+  /** What to do next, or `undefined`. The message ends with it, so a printed error does not list it again. */
+  declare readonly hint: string | undefined;
 
   constructor(message: string, details: ErrorDetails = {}) {
     super(
@@ -24,7 +24,7 @@ export class FabricError extends Error {
     );
     this.name = new.target.name;
     this.code = details.code ?? "ERR_FABRIC";
-    this.hint = details.hint;
+    Object.defineProperty(this, "hint", { value: details.hint, configurable: true });
   }
 }
 

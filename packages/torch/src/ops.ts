@@ -1,7 +1,7 @@
 // How operators are called: a packet (all overloads of a name) is resolved once, then called with handles in the place of
 // tensors. Choosing the overload and converting arguments happens in the addon. No operator has code of its own here.
 import { typeError } from "./check.js";
-import { native } from "./native.js";
+import { type NativeBinding, native } from "./native.js";
 import { handleOf, isHandle, Tensor, wrapHandle } from "./tensor.js";
 
 /** A number of any kind that ATen takes as a `Scalar`. */
@@ -67,7 +67,12 @@ function callNamed(packet: number, args: readonly unknown[]): unknown {
   const last = args.length - 1;
   const options = args[last] as Record<string, unknown>;
   const names: string[] = [];
-  const values: unknown[] = args.slice(0, last);
+  const values: unknown[] = [];
+  const lowered: unknown[] = [];
+  for (let i = 0; i < last; i++) {
+    values.push(args[i]);
+    lowered.push(lower(args[i]));
+  }
   let requiresGrad: boolean | undefined;
   for (const name in options) {
     const value = options[name];
@@ -76,21 +81,26 @@ function callNamed(packet: number, args: readonly unknown[]): unknown {
     else {
       names.push(name);
       values.push(value);
+      lowered.push(lower(value));
     }
   }
-  const lowered = values.map(lower);
-  const result = lift(
-    names.length === 0 ? native().call(packet, ...lowered) : native().callNamed(packet, signatureOf(names), ...lowered),
-    values,
-    lowered,
-  );
+  const returned =
+    names.length === 0 ? call(packet, ...lowered) : native().callNamed(packet, signatureOf(names), ...lowered);
+  const result = lift(returned, values, lowered);
   if (requiresGrad !== undefined) {
-    if (!(result instanceof Tensor))
+    if (!(result instanceof Tensor)) {
       throw typeError("requiresGrad", "left out for an operator that makes no tensor", requiresGrad);
+    }
     result.requiresGrad = requiresGrad;
   }
   return result;
 }
+
+// The addon's `call`, kept beside the table of exports: looking it up there costs more than the crossing itself.
+let call: NativeBinding["call"] = (...args) => {
+  call = native().call;
+  return call(...args);
+};
 
 /** internal: an operator by name, such as `operator("aten", "add")` or `operator("aten", "add.Tensor")`. Resolved at its first call. */
 export function operator(namespace: string, name: string): Operator {
@@ -105,14 +115,14 @@ export function operator(namespace: string, name: string): Operator {
     const count = arguments.length;
     if (count === 1 && !isNamed(a)) {
       const la = lower(a);
-      const result = native().call(packet, la);
+      const result = call(packet, la);
       if (isHandle(result)) return result === la ? a : wrapHandle(result);
       return typeof result === "object" ? lift(result, [a], [la]) : result;
     }
     if (count === 2 && !isNamed(b)) {
       const la = lower(a);
       const lb = lower(b);
-      const result = native().call(packet, la, lb);
+      const result = call(packet, la, lb);
       if (isHandle(result)) return result === la ? a : result === lb ? b : wrapHandle(result);
       return typeof result === "object" ? lift(result, [a, b], [la, lb]) : result;
     }
@@ -120,7 +130,7 @@ export function operator(namespace: string, name: string): Operator {
     const args: unknown[] = Array.prototype.slice.call(arguments);
     if (count > 0 && isNamed(args[count - 1])) return callNamed(packet, args);
     const lowered = args.map(lower);
-    return lift(native().call(packet, ...lowered), args, lowered);
+    return lift(call(packet, ...lowered), args, lowered);
   }
   packets.set(key, made);
   return made;

@@ -50,6 +50,36 @@ test("wrong arguments of to() are refused", () => {
   assert.throws(() => x.to("float31" as never), /Expected `dtype or device`/);
 });
 
+test("names that are no dtype or device are refused with those that are", () => {
+  const x = torch.tensor([1.5]);
+  const module = new torch.nn.Linear(1, 1);
+  const refused = (call: () => unknown, text: RegExp): void => {
+    assert.throws(call, (error: Error) => error instanceof TypeError && text.test(error.message));
+  };
+  for (const target of [x, module] as { to(name: never): unknown }[]) {
+    refused(
+      () => target.to("float" as never),
+      /got "float"\.\nDid you mean "float32"\? Dtypes: "float32", .*Devices: "cpu"/,
+    );
+    refused(() => target.to("cudaa" as never), /got "cudaa"\.\nDid you mean "cuda"\?/);
+    refused(() => target.to("nonsense" as never), /got "nonsense"\.\nDtypes: /);
+    refused(() => target.to({ device: "gpu" } as never), /Expected `device`.*\nDid you mean "cuda"\? Devices: "cpu"/);
+    refused(() => target.to({ dtype: "half" } as never), /Expected `dtype`.*\nDid you mean "float16"\?/);
+  }
+  refused(() => x.type("int" as never), /Did you mean "int32"\?/);
+  refused(() => x.cuda("cuda:x" as never), /Did you mean "cuda"\?/);
+  refused(() => torch.tensor([1], { device: "cudaa" as never }), /Did you mean "cuda"\?/);
+});
+
+test("a CUDA device that does not exist is an error that says what to do", () => {
+  const x = torch.tensor([1.5]);
+  const none = { name: "NotSupportedError", message: /FABRIC_LIBTORCH|CUDA_VISIBLE_DEVICES/ };
+  assert.throws(() => x.to("cuda:99"), none);
+  assert.throws(() => x.cuda(99), none);
+  assert.throws(() => new torch.nn.Linear(1, 1).to("cuda:99"), none);
+  if (!torch.cuda.isAvailable()) assert.throws(() => x.cuda(), none);
+});
+
 test("tolist() gives nested arrays, and a value for no dimensions", () => {
   assert.equal(torch.tensor(2.5).tolist(), 2.5);
   assert.deepEqual(

@@ -26,6 +26,10 @@ test("integers beyond 2^53 stay exact as bigints", () => {
   assert.deepEqual(sum.sub(large).tolist(), [1]);
   assert.equal(sum.item() as unknown, large + 1n);
   assert.equal(torch.tensor([7]).item(), 7);
+  // Beyond what float32 holds.
+  assert.equal(torch.tensor([0]).add(16_777_217).item(), 16_777_217);
+  assert.equal(torch.tensor([0.5], { dtype: "float64" }).add(16_777_217).item(), 16_777_217.5);
+  assert.equal(torch.tensor([0], { dtype: "float64" }).add(0.1).item(), 0.1);
 });
 
 test("trailing numbers make the list of sizes or dimensions", () => {
@@ -53,10 +57,13 @@ test("in-place and out results are the objects that were given, within lists too
   assert.ok(torch.add(a, b, { out: b }) === b);
   const foreach = torch.ops.aten._foreach_add_ as (...args: unknown[]) => unknown;
   foreach([a, b], 1);
-  assert.deepEqual([a.tolist(), b.tolist()], [
-    [3, 3],
-    [4, 4],
-  ]);
+  assert.deepEqual(
+    [a.tolist(), b.tolist()],
+    [
+      [3, 3],
+      [4, 4],
+    ],
+  );
 });
 
 test("an operator that changes nothing about a tensor still gives another one", () => {
@@ -68,10 +75,16 @@ test("an operator that changes nothing about a tensor still gives another one", 
 
 test("a name without an overload for the arguments lists those that there are", () => {
   const wrong: [() => unknown, RegExp][] = [
-    [() => x.transpose(0 as never), /^No overload fits transpose\(Tensor float32 \[2, 3\], 0\)\.\nIt takes:\n {2}aten::transpose/],
+    [
+      () => x.transpose(0 as never),
+      /^No overload fits transpose\(Tensor float32 \[2, 3\], 0\)\.\nIt takes:\n {2}aten::transpose/,
+    ],
     [() => x.add([1, 2] as never), /^No overload fits add\(Tensor float32 \[2, 3\], \[1, 2\]\)/],
     [() => x.add(undefined as never), /^No overload fits add\(Tensor float32 \[2, 3\], undefined\)/],
-    [() => (x.relu as (...args: unknown[]) => unknown)(1, 2), /^No overload fits relu\(Tensor float32 \[2, 3\], 1, 2\)/],
+    [
+      () => (x.relu as (...args: unknown[]) => unknown)(1, 2),
+      /^No overload fits relu\(Tensor float32 \[2, 3\], 1, 2\)/,
+    ],
     [() => torch.zeros([Number.NaN]), /^No overload fits zeros\(\[nan\]\)/i],
     [() => x.sum(1.5), /^No overload fits sum\(Tensor float32 \[2, 3\], 1\.5\)/],
     [() => x.sum(1, { keepDim: true } as never), /`sum` has no argument named `keepDim`/],

@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as torch from "@fabric-ts/torch";
 
-const draw = (options: { generator?: torch.Generator } = {}): unknown => torch.randn([20], options).tolist();
+const draw = (generator?: torch.Generator): unknown =>
+  (generator ? torch.randn([20], { generator }) : torch.randn([20])).tolist();
 
 test("the same seed gives the same numbers", () => {
   torch.manualSeed(5);
@@ -39,7 +40,10 @@ test("a state can be kept and gone back to", () => {
   const first = draw();
   torch.setRngState(state);
   assert.deepEqual(draw(), first);
-  assert.throws(() => torch.setRngState(3 as never), /Expected `state` to be a Tensor from `getRngState\(\)`, but got 3/);
+  assert.throws(
+    () => torch.setRngState(3 as never),
+    /Expected `state` to be a Tensor from `getRngState\(\)`, but got 3/,
+  );
   assert.throws(() => torch.setRngState(torch.ones([2])), torch.FabricError);
 });
 
@@ -50,11 +54,11 @@ test("a generator has a sequence of its own", () => {
   assert.equal(generator.initialSeed(), 3n);
   const state = generator.getState();
   torch.manualSeed(9);
-  const first = draw({ generator });
+  const first = draw(generator);
   const others = draw();
-  assert.notDeepEqual(draw({ generator }), first);
+  assert.notDeepEqual(draw(generator), first);
   generator.setState(state);
-  assert.deepEqual(draw({ generator }), first);
+  assert.deepEqual(draw(generator), first);
   torch.manualSeed(9);
   assert.deepEqual(draw(), others);
   const chosen = generator.seed();
@@ -66,5 +70,5 @@ test("seeds that are no whole numbers of 64 bits are refused", () => {
   for (const seed of [1.5, Number.NaN, 2 ** 60, 2n ** 64n, "1", null]) {
     assert.throws(() => torch.manualSeed(seed as never), /Expected `seed` to be a whole number of at most 64 bits/);
   }
-  assert.throws(() => new torch.Generator("gpu"), torch.FabricError);
+  assert.throws(() => new torch.Generator("gpu"), /`device` is "gpu", which is no device/);
 });

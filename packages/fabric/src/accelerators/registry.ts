@@ -6,6 +6,9 @@ import { CUDAAccelerator } from "./cuda.js";
 import { MPSAccelerator } from "./mps.js";
 import { TPUAccelerator } from "./tpu.js";
 
+/** The names that `Fabric({ accelerator })` accepts beside registered ones. */
+export type AcceleratorName = "auto" | "cpu" | "cuda" | "gpu" | "mps" | "tpu";
+
 /** Accelerators that `Fabric({ accelerator })` knows by name. */
 export class AcceleratorRegistry {
   readonly #entries = new Map<string, new () => Accelerator>();

@@ -68,15 +68,15 @@ export class SLURMEnvironment extends ExternalEnvironment {
     const tasks = optionalNumber("SLURM_NTASKS_PER_NODE");
     if (tasks !== undefined && tasks !== numDevices) {
       throw new ConfigurationError(
-        `You set \`devices=${numDevices}\` in Fabric, but the number of tasks per node configured in SLURM \`--ntasks-per-node=${tasks}\` does not match.`,
-        { hint: `Set \`devices=${tasks}\`.` },
+        `You set \`devices: ${numDevices}\` in Fabric, but the number of tasks per node configured in SLURM \`--ntasks-per-node=${tasks}\` does not match.`,
+        { hint: `Set \`devices: ${tasks}\`.` },
       );
     }
     const nodes = optionalNumber("SLURM_NNODES");
     if (nodes !== undefined && nodes !== numNodes) {
       throw new ConfigurationError(
-        `You set \`num_nodes=${numNodes}\` in Fabric, but the number of nodes configured in SLURM \`--nodes=${nodes}\` does not match.`,
-        { hint: `Set \`num_nodes=${nodes}\`.` },
+        `You set \`numNodes: ${numNodes}\` in Fabric, but the number of nodes configured in SLURM \`--nodes=${nodes}\` does not match.`,
+        { hint: `Set \`numNodes: ${nodes}\`.` },
       );
     }
   }

@@ -1,4 +1,4 @@
-// Ranks started by torchrun (torch.distributed.run) or by `fabric run`.
+// Ranks started by torchrun (torch.distributed.run).
 import { ConfigurationError } from "@fabric-ts/torch";
 import { rankZeroWarn } from "../utilities/rank-zero.js";
 import { ExternalEnvironment } from "./cluster-environment.js";
@@ -57,7 +57,7 @@ export class TorchElasticEnvironment extends ExternalEnvironment {
     const worldSize = this.worldSize();
     if (numDevices * numNodes === worldSize) return;
     throw new ConfigurationError(
-      `You set \`devices=${numDevices}\` and \`num_nodes=${numNodes}\` in Fabric, but the product (${numDevices} * ${numNodes} = ${numDevices * numNodes}) does not match the world size (${worldSize}).`,
+      `You set \`devices: ${numDevices}\` and \`numNodes: ${numNodes}\` in Fabric, but the product (${numDevices} * ${numNodes} = ${numDevices * numNodes}) does not match the world size (${worldSize}).`,
       { hint: "Give `devices` and `numNodes` the values of torchrun's `--nproc_per_node` and `--nnodes`." },
     );
   }

@@ -20,6 +20,8 @@ const unsupported = new Map<string, string>([
   ["ddp_fork", 'Use `strategy: "ddp"`: Node cannot fork a running process.'],
   ["ddp_notebook", 'Use `strategy: "ddp"` in a script, or one device in a notebook.'],
   ["dp", 'Use `strategy: "ddp"`, which is faster and works on several machines.'],
+  ["ddp_find_unused_parameters_false", 'Use `strategy: "ddp"`, which does not look for unused parameters either.'],
+  ["model_parallel", 'Use `strategy: "ddp"` as long as the model fits on one device.'],
   ["fsdp", 'Use `strategy: "ddp"` as long as the model fits on one device.'],
   ["fsdp_cpu_offload", 'Use `strategy: "ddp"` as long as the model fits on one device.'],
   ["deepspeed", 'Use `strategy: "ddp"`: DeepSpeed is a Python library.'],

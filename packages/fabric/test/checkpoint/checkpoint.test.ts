@@ -203,3 +203,14 @@ describe("TorchCheckpointIO", () => {
     assert.deepEqual(readdirSync(join(path, "..")), []);
   });
 });
+
+describe("a folder that cannot be made", () => {
+  it("is a CheckpointError with the system's code", {
+    timeout: 10_000,
+    skip: process.platform !== "linux",
+  }, async () => {
+    const failed = { name: "CheckpointError", code: "ENOENT" };
+    await assert.rejects(fabric.save("/proc/nope/x.pt", { a: 1 }), failed);
+    await assert.rejects(fabric.save("/proc/nope/deeper/x.pt", { a: 1 }), failed);
+  });
+});

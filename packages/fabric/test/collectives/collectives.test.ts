@@ -56,6 +56,7 @@ interface Report {
   remainder: string[];
   loads: boolean;
   saveFailure: string;
+  folderFailure: string;
   loadFailure: string;
   stillWorks: number;
   decisions: boolean[];
@@ -147,6 +148,7 @@ describe("two processes", () => {
       /^CheckpointError: Saving the checkpoint failed on rank 0, and therefore on all: .*(ENOTDIR|EEXIST)/,
     );
     for (const rank of ranks) {
+      if (process.platform === "linux") assert.match(rank.folderFailure, /^CheckpointError: .*ENOENT/);
       assert.match(rank.loadFailure, /^CheckpointError: Checkpoint file not found/);
       assert.equal(rank.stillWorks, 2);
     }

@@ -169,9 +169,9 @@ describe("SLURMEnvironment", () => {
     environment.validateSettings(2, 1);
     assert.throws(
       () => environment.validateSettings(4, 1),
-      /`--ntasks-per-node=2` does not match[\s\S]*Set `devices=2`/,
+      /`--ntasks-per-node=2` does not match[\s\S]*Set `devices: 2`/,
     );
-    assert.throws(() => environment.validateSettings(2, 3), /`--nodes=1` does not match[\s\S]*Set `num_nodes=1`/);
+    assert.throws(() => environment.validateSettings(2, 3), /`--nodes=1` does not match[\s\S]*Set `numNodes: 1`/);
   });
 });
 

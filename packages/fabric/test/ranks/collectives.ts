@@ -86,6 +86,7 @@ const blocked = join(directory, "file");
 if (rank === 0) writeFileSync(blocked, "");
 await fabric.barrier();
 const saveFailure = await messageOf(() => fabric.save(join(blocked, "state.ckpt"), { step: 1 }));
+const folderFailure = await messageOf(() => fabric.save("/proc/nope/state.ckpt", { step: 1 }));
 const loadFailure = await messageOf(() => fabric.load(join(directory, "nothing.ckpt")));
 const stillWorks = (await fabric.allReduce(1, { reduceOp: "sum" })).item();
 
@@ -121,6 +122,7 @@ report(rank, {
   remainder,
   loads,
   saveFailure,
+  folderFailure,
   loadFailure,
   stillWorks,
   decisions,

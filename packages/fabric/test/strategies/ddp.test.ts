@@ -35,7 +35,7 @@ describe("two processes with half a batch each, after ten steps", () => {
 describe("a strategy with several processes", () => {
   it("has to be launched first", () => {
     const fabric = new Fabric({ accelerator: "cpu", devices: 2 });
-    const text = /you must call `.launch\(\)`.*fabric run --help/s;
+    const text = /you must call `.launch\(\)`.*Add `await fabric.launch\(\);` right after `new Fabric/s;
     assert.throws(() => fabric.setup(new nn.Linear(2, 2)), text);
     assert.throws(() => fabric.setupModule(new nn.Linear(2, 2)), text);
     assert.throws(() => fabric.initModule(() => 1), text);

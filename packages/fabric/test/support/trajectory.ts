@@ -117,7 +117,8 @@ function rankDifference(ours: Trajectory, expected: Trajectory): string | null {
     const found = ours.steps[i];
     if (found === undefined) return `there is no step ${i}`;
     for (const key of ["x_sha256", "y_sha256", "loss", "grad_norm"]) {
-      if (found[key] !== step[key]) return `step ${i}: ${key} is ${spelled(key, found[key])} instead of ${spelled(key, step[key])}`;
+      if (found[key] !== step[key])
+        return `step ${i}: ${key} is ${spelled(key, found[key])} instead of ${spelled(key, step[key])}`;
     }
     if (i > 0) continue;
     const gradients = parted("sha256_grad_step0") ?? parted("sha256_after_step0");
@@ -141,7 +142,11 @@ function collect(program: string, args: readonly string[], kernels: Record<strin
     env: { ...cleanEnvironment(), OMP_NUM_THREADS: "1", ...kernels },
     maxBuffer: 1 << 26,
   });
-  assert.equal(run.status, 0, `${program} ${args.join(" ")} ended with ${run.status ?? run.signal}\n${run.stdout}\n${run.stderr}`);
+  assert.equal(
+    run.status,
+    0,
+    `${program} ${args.join(" ")} ended with ${run.status ?? run.signal}\n${run.stdout}\n${run.stderr}`,
+  );
   const lines = run.stdout.split("\n").filter((line) => line.startsWith("{"));
   const reports = lines.map((line) => JSON.parse(line) as Trajectory & { rank: number });
   return reports.sort((a, b) => a.rank - b.rank);

@@ -5,6 +5,7 @@ import { UsageError } from "../errors.js";
 import { native } from "../native.js";
 import { operator } from "../ops.js";
 import { handleOf, Tensor, wrapHandle } from "../tensor.js";
+import { awaited } from "./awaited.js";
 import { type CollectiveName, distributedNative } from "./native.js";
 import { groupHandle, type ProcessGroup, resolveGroup } from "./process-group.js";
 import type { ReduceOp } from "./reduce-op.js";
@@ -34,7 +35,7 @@ export interface DestinationOptions extends CollectiveOptions {
 
 /** Sums `tensor` over all ranks, or combines it as `op` says, in place. Returns it. */
 export async function allReduce(tensor: Tensor, options: ReduceOptions = {}): Promise<Tensor> {
-  return startAllReduce(tensor, options).wait();
+  return await startAllReduce(tensor, options).wait();
 }
 /** internal: the same, blocking. */
 export function allReduceSync(tensor: Tensor, options: ReduceOptions = {}): Tensor {
@@ -48,7 +49,7 @@ function startAllReduce(tensor: Tensor, options: ReduceOptions): Work<Tensor> {
 
 /** Copies `tensor` of rank `src` into that of every rank, in place. Returns it. */
 export async function broadcast(tensor: Tensor, options: SourceOptions = {}): Promise<Tensor> {
-  return startBroadcast(tensor, options).wait();
+  return await startBroadcast(tensor, options).wait();
 }
 /** internal: the same, blocking. */
 export function broadcastSync(tensor: Tensor, options: SourceOptions = {}): Tensor {
@@ -66,7 +67,7 @@ export async function reduce(tensor: Tensor, options: ReduceOptions & Destinatio
   checkTensor("tensor", tensor);
   const group = resolveGroup(options.group, "reduce");
   const peer = memberOf(group, options.dst ?? group.ranks[0], "dst");
-  return start(group, "reduce", [tensor], [], { op: options.op, peer }, () => tensor).wait();
+  return await start(group, "reduce", [tensor], [], { op: options.op, peer }, () => tensor).wait();
 }
 
 /** The tensors of all ranks, in the order of ranks, on every rank. Without gradients: see `allGatherWithGrad`. */
@@ -79,7 +80,7 @@ export function allGatherSync(tensor: Tensor, options: CollectiveOptions = {}): 
 }
 /** The tensors of all ranks stacked into one of shape `[worldSize, ...shape]`, on every rank. Without gradients. */
 export async function allGatherStacked(tensor: Tensor, options: CollectiveOptions = {}): Promise<Tensor> {
-  return startAllGather(tensor, options).wait();
+  return await startAllGather(tensor, options).wait();
 }
 function startAllGather(tensor: Tensor, options: CollectiveOptions): Work<Tensor> {
   checkTensor("tensor", tensor);
@@ -105,7 +106,7 @@ export async function gather(tensor: Tensor, options: DestinationOptions = {}): 
   const group = resolveGroup(options.group, "gather");
   const peer = memberOf(group, options.dst ?? group.ranks[0], "dst");
   const rows = group.rank === peer ? emptyRows(tensor, group.size) : null;
-  return start(
+  return await start(
     group,
     "gather",
     rows ? [rows] : [],
@@ -125,7 +126,7 @@ export async function scatter(
   const group = resolveGroup(options.group, "scatter");
   const peer = memberOf(group, options.src ?? group.ranks[0], "src");
   const inputs = group.rank === peer ? checkTensors("tensors", tensors) : [];
-  return start(group, "scatter", [tensor], inputs, { peer }, () => tensor).wait();
+  return await start(group, "scatter", [tensor], inputs, { peer }, () => tensor).wait();
 }
 
 /** Combines the i-th tensors of all ranks into `output` of rank i. Returns `output`. */
@@ -136,7 +137,7 @@ export async function reduceScatter(
 ): Promise<Tensor> {
   checkTensor("output", output);
   const group = resolveGroup(options.group, "reduceScatter");
-  return start(
+  return await start(
     group,
     "reduceScatter",
     [output],
@@ -150,7 +151,7 @@ export async function reduceScatter(
 export async function allToAll(tensors: readonly Tensor[], options: CollectiveOptions = {}): Promise<Tensor[]> {
   const group = resolveGroup(options.group, "allToAll");
   const outputs = checkTensors("tensors", tensors).map((tensor) => emptyRows(tensor));
-  return start(group, "allToAll", outputs, tensors, {}, () => outputs).wait();
+  return await start(group, "allToAll", outputs, tensors, {}, () => outputs).wait();
 }
 
 /** Options of `send` and `recv`. */
@@ -206,7 +207,7 @@ export async function monitoredBarrier(
   if (options.group === null) return;
   const group = resolveGroup(options.group, "monitoredBarrier");
   const timeoutMs = checkTimeout(options.timeoutMs ?? group.timeoutMs);
-  await distributedNative().monitoredBarrier(groupHandle(group), timeoutMs, options.waitAllRanks ?? false);
+  await awaited(distributedNative().monitoredBarrier(groupHandle(group), timeoutMs, options.waitAllRanks ?? false));
 }
 
 interface Details {

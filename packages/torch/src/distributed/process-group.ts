@@ -2,6 +2,7 @@
 import { describe, typeError } from "../check.js";
 import { ConfigurationError, UsageError } from "../errors.js";
 import { native } from "../native.js";
+import { awaited } from "./awaited.js";
 import { distributedNative, type GroupHandle } from "./native.js";
 import { checkTimeout, checkWorldSize, PrefixStore, Store } from "./stores.js";
 
@@ -184,16 +185,18 @@ async function connect(
   }
   const timeoutMs = checkTimeout(options.timeoutMs ?? defaultTimeoutMs);
   const peerHost = process.env.MASTER_ADDR ?? "";
-  const made = await distributedNative().createProcessGroup(
-    await store.handle(),
-    backend,
-    rank,
-    ranks.length,
-    timeoutMs,
-    name,
-    options.interface ?? "",
-    peerHost,
-    false,
+  const made = await awaited(
+    distributedNative().createProcessGroup(
+      await store.handle(),
+      backend,
+      rank,
+      ranks.length,
+      timeoutMs,
+      name,
+      options.interface ?? "",
+      peerHost,
+      false,
+    ),
   );
   return construct(made, { name, backend, rank, ranks, timeoutMs });
 }

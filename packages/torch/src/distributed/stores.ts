@@ -2,6 +2,7 @@
 // evaluated. A file store needs no port and serves one host; a TCP store serves several.
 import { typeError } from "../check.js";
 import { ConfigurationError } from "../errors.js";
+import { awaited } from "./awaited.js";
 import { distributedNative, type StoreHandle } from "./native.js";
 
 const defaultTimeoutMs = 300_000;
@@ -35,11 +36,11 @@ export abstract class Store {
   async set(key: string, value: string | Uint8Array): Promise<void> {
     const bytes = typeof value === "string" ? new TextEncoder().encode(value) : value;
     if (!(bytes instanceof Uint8Array)) throw typeError("value", "a string or a Uint8Array", value);
-    await distributedNative().storeSet(await this.#handle, key, bytes, false);
+    await awaited(distributedNative().storeSet(await this.#handle, key, bytes, false));
   }
   /** The bytes of a key; waits until it is set. */
   async get(key: string, options: StoreWaitOptions | number = {}): Promise<Uint8Array> {
-    return distributedNative().storeGet(await this.#handle, key, this.#timeout(options), false);
+    return await awaited(distributedNative().storeGet(await this.#handle, key, this.#timeout(options), false));
   }
   /** The same as a text. */
   async getText(key: string, options: StoreWaitOptions | number = {}): Promise<string> {
@@ -47,23 +48,23 @@ export abstract class Store {
   }
   /** Waits until all keys are set. */
   async wait(keys: readonly string[], options: StoreWaitOptions | number = {}): Promise<void> {
-    await distributedNative().storeWait(await this.#handle, keys, this.#timeout(options), false);
+    await awaited(distributedNative().storeWait(await this.#handle, keys, this.#timeout(options), false));
   }
   /** Adds to the counter `key`, which starts at 0, and returns the sum. */
   async add(key: string, amount: number): Promise<number> {
-    return distributedNative().storeAdd(await this.#handle, key, amount, false);
+    return await awaited(distributedNative().storeAdd(await this.#handle, key, amount, false));
   }
   /** True when all keys are set; does not wait. */
   async check(keys: readonly string[]): Promise<boolean> {
-    return distributedNative().storeCheck(await this.#handle, keys, false);
+    return await awaited(distributedNative().storeCheck(await this.#handle, keys, false));
   }
   /** Removes a key; false when there was none. Not every store can. */
   async deleteKey(key: string): Promise<boolean> {
-    return distributedNative().storeDeleteKey(await this.#handle, key, false);
+    return await awaited(distributedNative().storeDeleteKey(await this.#handle, key, false));
   }
   /** The number of keys, including those the store keeps for itself. */
   async numKeys(): Promise<number> {
-    return distributedNative().storeNumKeys(await this.#handle, false);
+    return await awaited(distributedNative().storeNumKeys(await this.#handle, false));
   }
 
   #timeout(options: StoreWaitOptions | number): number {
@@ -128,7 +129,7 @@ export class TCPStore extends Store {
 
   /** Waits for the connection; gives the port in use. */
   async connected(): Promise<{ port: number }> {
-    const { port } = await this.#connected;
+    const { port } = await awaited(this.#connected);
     return { port };
   }
 }

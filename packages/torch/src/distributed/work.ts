@@ -1,4 +1,5 @@
 // A collective on its way.
+import { awaited } from "./awaited.js";
 import { distributedNative, type WorkHandle } from "./native.js";
 
 /** internal: waits for a collective and makes its result. Collectives start when they are called, not when they are awaited. */
@@ -13,7 +14,7 @@ export class Work<T> {
 
   /** Waits on other threads than JavaScript's. */
   async wait(): Promise<T> {
-    await distributedNative().workWait(this.#handle);
+    await awaited(distributedNative().workWait(this.#handle));
     return this.#result();
   }
   /** Blocks the JavaScript thread. */

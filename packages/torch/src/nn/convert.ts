@@ -2,8 +2,9 @@
 
 import { noGrad } from "../autograd/grad-mode.js";
 import { typeError } from "../check.js";
-import { type Device, type Dtype, dtypes, isFloatingDtype } from "../dtype.js";
+import { type Device, type Dtype, isFloatingDtype } from "../dtype.js";
 import { ConfigurationError } from "../errors.js";
+import { checkDevice, isDevice, isDtype, noDtype, noDtypeOrDevice } from "../target.js";
 import { Tensor } from "../tensor.js";
 import { checkOptions } from "./arguments.js";
 import { aten } from "./aten.js";
@@ -30,9 +31,11 @@ const example = 'to({ device: "cuda", dtype: "bfloat16" })';
 export function moduleTarget(target: unknown, more: unknown): ModuleTarget {
   let result: ModuleTarget;
   if (target instanceof Tensor) result = { device: target.device, dtype: target.dtype };
-  else if (typeof target === "string")
-    result = (dtypes as string[]).includes(target) ? { dtype: target as Dtype } : { device: target as Device };
-  else if (typeof target === "object" && target !== null) {
+  else if (typeof target === "string") {
+    if (isDtype(target)) result = { dtype: target };
+    else if (isDevice(target)) result = { device: target };
+    else throw noDtypeOrDevice("target", target);
+  } else if (typeof target === "object" && target !== null) {
     checkOptions(target, ["device", "dtype", "nonBlocking", "memoryFormat"], example);
     result = target as ModuleTarget;
   } else
@@ -42,7 +45,10 @@ export function moduleTarget(target: unknown, more: unknown): ModuleTarget {
     checkOptions(more, ["device", "dtype", "nonBlocking", "memoryFormat"], example);
     result = { ...result, ...(more as ModuleTarget) };
   }
-  const { dtype } = result;
+  const { dtype, device } = result;
+  // Before anything is converted, so that a module is not left half done.
+  if (dtype !== undefined && !isDtype(dtype)) throw noDtype("dtype", dtype);
+  if (device !== undefined) checkDevice(device);
   if (dtype !== undefined && !isFloatingDtype(dtype) && !dtype.startsWith("complex")) {
     throw new ConfigurationError(
       `A module cannot be converted to "${dtype}": only floating-point and complex dtypes work.`,

@@ -39,7 +39,7 @@ export function clipGradNorm_(
   const total = totalNorm(grads, normType, first);
   if (errorIfNonfinite && !Number.isFinite(total.item())) {
     throw new UsageError(
-      `The total norm of order ${normType} of the gradients is ${total.item()}, so they cannot be clipped.`,
+      `The total norm of order ${normType} of the gradients is non-finite, so they cannot be clipped: it is ${total.item()}.`,
       {
         hint: "Set `errorIfNonfinite: false` to scale the gradients by it anyway, or look for the step at which they diverge.",
       },

@@ -7,11 +7,11 @@ import { ConfigurationError, NotSupportedError, UsageError } from "../errors.js"
 import { type Handle, native } from "../native.js";
 import { addHook, type RemovableHandle } from "../nn/removable-handle.js";
 import { operator } from "../ops.js";
-import { Tuple } from "../serialization/python-types.js";
+import { markFloats, Tuple } from "../serialization/python-types.js";
 import { handleOf, recordTensors, Tensor } from "../tensor.js";
 import { foreachZero_ } from "./foreach.js";
 import type { ParamGroup } from "./param-group.js";
-import { camelCase, pyValue, snakeCase } from "./python-names.js";
+import { camelCase, floatOptions, pyValue, snakeCase } from "./python-names.js";
 
 /** An optimizer's state as saved: the layout and the names are those of `torch.optim.Optimizer.state_dict()`. */
 export interface OptimizerStateDict {
@@ -262,9 +262,11 @@ export abstract class Optimizer {
     const groups = this.paramGroups.map((group) => {
       const packed: Record<string, unknown> = {};
       for (const [name, value] of Object.entries(group)) {
-        if (name !== "params")
-          packed[name in this.defaults ? snakeCase(name) : name] = Array.isArray(value) ? Tuple.from(value) : value;
+        if (name === "params") continue;
+        const python = name in this.defaults ? snakeCase(name) : name;
+        packed[python] = Array.isArray(value) ? packTuple(python, value) : value;
       }
+      markFloats(packed, floatOptions);
       group.params.forEach((param, i) => {
         if (!positions.has(param)) positions.set(param, start + i);
       });
@@ -383,6 +385,11 @@ export abstract class Optimizer {
 
 function isGroup(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !(value instanceof Tensor) && "params" in value;
+}
+
+function packTuple(name: string, items: readonly unknown[]): Tuple {
+  const tuple = Tuple.from(items);
+  return floatOptions.has(name) ? markFloats(tuple, "all") : tuple;
 }
 
 /** A deep copy; floating-point state takes the dtype of its parameter, and its device, unless it counts steps. */

@@ -27,7 +27,8 @@ export function fileError(action: string, path: string, error: unknown): Checkpo
   if (error instanceof CheckpointError) return error;
   const code = (error as NodeJS.ErrnoException | null)?.code;
   const hint = code === undefined ? undefined : hints[code];
-  const reason = code === "ENOENT" ? "there is no such file or folder" : error instanceof Error ? error.message : String(error);
+  const reason =
+    code === "ENOENT" ? "there is no such file or folder" : error instanceof Error ? error.message : String(error);
   return new CheckpointError(`Could not ${action} ${path}: ${reason}`, {
     ...(code === undefined ? {} : { code }),
     ...(hint === undefined ? {} : { hint }),

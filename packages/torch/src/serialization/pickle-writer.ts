@@ -2,7 +2,7 @@
 // `weights_only=True`. Tensors are described by a callback; nothing here knows the engine.
 import type { Dtype } from "../dtype.js";
 import { storageClass } from "./pickle-globals.js";
-import { PyFloat, Tuple } from "./python-types.js";
+import { markedFloats, PyFloat, Tuple } from "./python-types.js";
 import { encodeUtf8 } from "./utf8.js";
 
 /** internal: how a tensor is written: a view of the storage in the record `data/<key>`. */
@@ -244,9 +244,12 @@ class Writer {
     }
   }
   #items(items: readonly unknown[], start: number, end: number): void {
+    const floats = markedFloats(items) === "all";
     for (let i = start; i < end; i++) {
       this.#path.push(i);
-      this.#value(items[i]);
+      const item = items[i];
+      if (floats && typeof item === "number") this.#float(item);
+      else this.#value(item);
       this.#path.pop();
     }
   }
@@ -256,12 +259,17 @@ class Writer {
       throw new TypeError(`${this.#where()} has a symbol as a key, which cannot be saved.\nUse strings as keys.`);
     }
     const keys = Object.keys(value);
+    const floats = markedFloats(value);
+    const isFloat = (key: string): boolean => floats instanceof Set && floats.has(key);
     this.#dict(
       value,
       keys.length,
       keys,
       (key) => this.#path.push(key as string),
-      (key) => value[key as string],
+      (key) => {
+        const item = value[key as string];
+        return typeof item === "number" && isFloat(key as string) ? new PyFloat(item) : item;
+      },
     );
   }
   #map(value: Map<unknown, unknown>): void {

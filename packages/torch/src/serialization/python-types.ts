@@ -57,3 +57,19 @@ export class PyFloat {
     return this.value;
   }
 }
+
+const floats = new WeakMap<object, ReadonlySet<string> | "all">();
+
+/**
+ * internal: saves the numbers under `keys` of an object, or all numbers of an array, as floats even when they are whole. The
+ * container keeps plain numbers, and copies of it are not marked.
+ */
+export function markFloats<T extends object>(container: T, keys: ReadonlySet<string> | "all"): T {
+  floats.set(container, keys);
+  return container;
+}
+
+/** internal: which numbers of a container are floats in Python. */
+export function markedFloats(container: object): ReadonlySet<string> | "all" | undefined {
+  return floats.get(container);
+}

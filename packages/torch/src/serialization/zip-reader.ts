@@ -35,14 +35,16 @@ export class ZipReader {
     this.#source = source;
     const { where, entries } = { where: source.name, entries: readDirectory(source) };
     const slash = entries[0]?.name.indexOf("/") ?? -1;
-    if (!entries.some(({ name }) => /(^|\/)data\.pkl$/.test(name)))
-      throw foreign(where, "it is a zip archive of something else, without the record data.pkl.", nameAnother);
-    if (slash <= 0) throw foreign(where, "its records do not lie in a folder.", resave);
+    const hasValue = entries.some(({ name }) => /(^|\/)data\.pkl$/.test(name));
+    const somethingElse = () => foreign(where, "it is a zip archive of something else.", nameAnother);
+    if (slash <= 0) throw hasValue ? foreign(where, "its records do not lie in a folder.", resave) : somethingElse();
     this.prefix = entries[0].name.slice(0, slash);
     this.#entries = new Map();
     for (const entry of entries) {
-      if (!entry.name.startsWith(`${this.prefix}/`))
+      if (!entry.name.startsWith(`${this.prefix}/`)) {
+        if (!hasValue) throw somethingElse();
         throw refused(where, `its records lie in several folders ("${entry.name}").`, resave);
+      }
       const name = entry.name.slice(slash + 1);
       if (this.#entries.has(name)) throw refused(where, `the record "${name}" appears twice.`, resave);
       this.#entries.set(name, entry);
@@ -300,9 +302,5 @@ function recognise(source: ByteSource): void {
   if (text.startsWith("\x1f\x8b"))
     throw foreign(where, "it is compressed with gzip.", "Unpack it with `gunzip` first.");
   if (text.startsWith("PK\x05\x06")) throw damaged(where, "it is an archive without records.");
-  throw foreign(
-    where,
-    "it is no zip archive.",
-    nameAnother,
-  );
+  throw foreign(where, "it is no zip archive.", nameAnother);
 }

@@ -14,8 +14,9 @@ test("gradients accumulate until they are set to null", () => {
   x.grad = null;
   assert.equal(x.grad, null);
   x.sum().backward();
-  assert.deepEqual(x.grad, x.grad);
-  assert.ok(x.grad === x.grad);
+  const grad = x.grad as torch.Tensor | null;
+  assert.deepEqual(grad?.tolist(), [1, 1]);
+  assert.ok(x.grad === grad);
 });
 
 test("a result names the function that made it, a leaf does not", () => {
@@ -31,7 +32,10 @@ test("a tensor with several elements needs a gradient", () => {
   x.mul(2).backward(torch.tensor([1, 10]).float());
   assert.deepEqual(x.grad?.tolist(), [2, 20]);
   assert.throws(() => x.mul(2).backward(torch.ones([3])), torch.FabricError);
-  assert.throws(() => x.mul(2).backward(3 as never), /Expected `gradient` to be a Tensor, null or an object of options/);
+  assert.throws(
+    () => x.mul(2).backward(3 as never),
+    /Expected `gradient` to be a Tensor, null or an object of options/,
+  );
 });
 
 test("several outputs go backward in one pass", () => {
@@ -101,7 +105,7 @@ test("grad can be assigned, and has to fit", () => {
   assert.ok(x.grad === gradient);
   assert.throws(() => {
     x.grad = torch.ones([3]);
-  }, torch.FabricError);
+  }, /The gradient has shape \[3\], but its tensor has \[2\]/);
   assert.throws(() => {
     x.grad = 3 as never;
   }, /Expected `grad` to be a Tensor or null, but got 3/);

@@ -62,11 +62,15 @@ test("an error thrown in a hook comes out of backward as the same object, and th
     () => x.mul(2).backward(),
     (error) => error === own,
   );
+  handle.remove();
+  const y = x.mul(2);
+  using _ = y.registerHook(() => {
+    throw own;
+  });
   assert.throws(
-    () => torch.autograd.grad(x.mul(2), x),
+    () => torch.autograd.grad(y.mul(2), x),
     (error) => error === own,
   );
-  handle.remove();
   x.mul(2).backward();
   assert.deepEqual(x.grad?.tolist(), [2]);
 });
@@ -80,11 +84,12 @@ test("what a hook returns has to be a tensor of the gradient's shape", () => {
   assert.throws(() => x.sum().backward(), torch.FabricError);
 });
 
-test("a hook may itself run a backward pass", () => {
+test("a hook runs without recording, and may itself run a backward pass", () => {
   const x = leaf(1);
   const other = leaf(5);
   x.registerHook((grad) => {
-    other.mul(other).backward();
+    assert.equal(torch.isGradEnabled(), false);
+    torch.enableGrad(() => other.mul(other)).backward();
     return grad.add(1);
   });
   x.mul(2).backward();

@@ -168,7 +168,7 @@ test("a subclass with other arguments is told to define withSampler", () => {
 test("wrong options are refused with what to do", () => {
   const refused = (options: object, message: RegExp, name = "ConfigurationError") =>
     assert.throws(() => new data.DataLoader(range(4), options), { name, message });
-  refused({ batch_size: 2 }, /no option `batch_size`/, "TypeError");
+  refused({ batch_size: 2 }, /Unknown option `batch_size`/, "TypeError");
   refused({ batchSize: 0 }, /`batchSize` has to be a positive whole number, but is 0/);
   refused({ batchSize: 1.5 }, /positive whole number/);
   refused({ shuffle: true, sampler: [1] }, /`sampler` and `shuffle` exclude each other/);

@@ -10,6 +10,7 @@ interface Failure {
   message: string;
   at: number;
   ms: number;
+  stack: string;
 }
 
 const run = <T>(name: string, options: GroupRun = {}) =>
@@ -60,8 +61,12 @@ test("when a rank is killed during backward, the other gets a DistributedError f
   assert.equal(outcomes[0]?.code, 0);
 });
 
-test("a late rank is a timeout that names the collective", async () => {
+test("a late rank is a timeout that names the collective, from the line that awaits it", async () => {
   const failure = (await run<Failure>("late"))[0]?.value;
+  assert.match(
+    failure?.stack ?? "",
+    /^DistributedError: allReduce.*at async \S*allReduce .*at async untilItFails .*failures\.js/s,
+  );
   assert.equal(failure?.code, "ERR_TIMEOUT");
   assert.match(
     failure?.message ?? "",

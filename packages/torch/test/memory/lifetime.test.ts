@@ -87,7 +87,14 @@ test("scope frees all but what it returns, also within arrays, maps and objects"
     3,
   );
   const [{ x, list, map }] = kept as [{ x: torch.Tensor; list: torch.Tensor[]; map: Map<string, torch.Tensor> }];
-  assert.deepEqual([x.tolist(), list[0]?.tolist(), map.get("y")?.tolist()], [[1, 1, 1], [2, 2, 2], [0, 0, 0]]);
+  assert.deepEqual(
+    [x.tolist(), list[0]?.tolist(), map.get("y")?.tolist()],
+    [
+      [1, 1, 1],
+      [2, 2, 2],
+      [0, 0, 0],
+    ],
+  );
 });
 
 test("what an inner scope returns belongs to the outer one", () => {
@@ -121,7 +128,10 @@ test("scope frees when its function throws, and tensors from outside stay", () =
 });
 
 test("scope refuses promises and what is no function", () => {
-  assert.throws(() => torch.scope(async () => torch.ones([1])), /takes a synchronous function.*\nAwait outside of the scope/s);
+  assert.throws(
+    () => torch.scope(async () => torch.ones([1])),
+    /takes a synchronous function.*\nAwait outside of the scope/s,
+  );
   assert.throws(() => torch.scope(3 as never), /Expected `body` to be a function, but got 3/);
 });
 

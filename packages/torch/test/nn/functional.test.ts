@@ -115,3 +115,7 @@ test("softmax without a dimension says what to type", () => {
   const softmax = F.softmax as (x: Tensor) => Tensor;
   assert.throws(() => softmax(torch.ones([2])), /nn\.functional\.softmax\(x, -1\)/);
 });
+
+test("helpers are not part of the namespace", () => {
+  assert.ok(!("paddingRow" in nn.functional));
+});

@@ -86,7 +86,7 @@ test("clipGradNorm_ can refuse a norm that is not finite, and skips parameters w
   p.grad = torch.tensor([Number.NaN]);
   assert.throws(
     () => nn.utils.clipGradNorm_(p, 1, { errorIfNonfinite: true }),
-    /norm of order 2 .* is NaN, so they cannot be clipped/,
+    /norm of order 2 .* is non-finite, so they cannot be clipped: it is NaN\./,
   );
 });
 

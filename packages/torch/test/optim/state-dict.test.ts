@@ -61,6 +61,32 @@ test("Adam's state dictionary has PyTorch's names, and steps as float32 tensors"
   );
 });
 
+test("whole numbers that are floats in Python are saved as floats, and stay numbers here", async () => {
+  const [p] = params() as [Tensor];
+  const adam = new optim.Adam([{ params: [p], steps: 3 }], { lr: 1, betas: [0, 0.999], weightDecay: 0 });
+  const saved = adam.stateDict();
+  assert.deepEqual([saved.param_groups[0]?.lr, Array.from(saved.param_groups[0]?.betas as number[])], [1, [0, 0.999]]);
+  const bytes = Buffer.from(torch.serialization.serialize(saved)).toString("latin1");
+  const float = (value: number): string => {
+    const binary = Buffer.alloc(9, "G");
+    binary.writeDoubleBE(value, 1);
+    return binary.toString("latin1");
+  };
+  const entry = (key: string, value: string): RegExp => {
+    const escaped = value.replace(/[^\w]/g, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`);
+    // A key is followed by its number in the memo.
+    return new RegExp(`${key}q[^]${escaped}`);
+  };
+  assert.match(bytes, entry("lr", float(1)));
+  assert.match(bytes, entry("betas", float(0) + float(0.999)));
+  assert.match(bytes, entry("weight_decay", float(0)));
+  assert.match(bytes, entry("steps", "K\x03"));
+  const loaded = torch.serialization.deserialize(Buffer.from(bytes, "latin1")) as optim.OptimizerStateDict;
+  const again = new optim.Adam([p]);
+  again.loadStateDict(loaded);
+  assert.deepEqual([again.paramGroups[0]?.lr, again.paramGroups[0]?.betas], [1, [0, 0.999]]);
+});
+
 for (const [name, make] of [
   ["SGD", (p: Tensor[]) => new optim.SGD(p, { lr: 0.1, momentum: 0.9, nesterov: true })],
   ["Adam", (p: Tensor[]) => new optim.Adam(p, { lr: 0.1, amsgrad: true })],

@@ -229,8 +229,8 @@ test("tensors that cannot be saved are named", () => {
   const disposed = torch.ones([1]);
   disposed.dispose();
   assert.throws(() => serialize({ a: [disposed] }), {
-    name: "TypeError",
-    message: /^value\.a\[0\] is a tensor that cannot be saved/,
+    name: "UsageError",
+    message: /^value\.a\[0\] is a tensor that has been disposed/,
   });
   assert.throws(() => serialize({ a: torch.zeros([2], { device: "meta" }) }), {
     name: "TypeError",

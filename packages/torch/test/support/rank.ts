@@ -37,7 +37,7 @@ export function signal(text: string): void {
 }
 
 /** An error as JSON. */
-export function errorFacts(error: unknown): { name: string; code: string; message: string } {
-  const { name, code, message } = error as { name: string; code: string; message: string };
-  return { name, code, message };
+export function errorFacts(error: unknown): { name: string; code: string; message: string; stack: string } {
+  const { name, code, message, stack } = error as { name: string; code: string; message: string; stack: string };
+  return { name, code, message, stack };
 }

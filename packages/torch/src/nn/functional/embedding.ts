@@ -1,9 +1,9 @@
 // Looking up rows of a table.
 
 import { noGrad } from "../../autograd/grad-mode.js";
-import { ConfigurationError } from "../../errors.js";
 import type { Tensor } from "../../tensor.js";
 import { aten } from "../aten.js";
+import { paddingRow } from "../padding-row.js";
 
 /** Options of `embedding`. */
 export interface EmbeddingLookup {
@@ -33,14 +33,6 @@ export function embedding(input: Tensor, weight: Tensor, options: EmbeddingLooku
     noGrad(() => renorm(weight, indices, maxNorm, normType));
   }
   return embedding_(weight, indices, padding, scaleGradByFreq, sparse);
-}
-
-/** internal: a row number counted from the start. */
-export function paddingRow(paddingIdx: number, rows: number): number {
-  if (!Number.isInteger(paddingIdx) || paddingIdx >= rows || paddingIdx < -rows) {
-    throw new ConfigurationError(`\`paddingIdx\` is ${paddingIdx}, but the table has ${rows} rows.`);
-  }
-  return paddingIdx < 0 ? rows + paddingIdx : paddingIdx;
 }
 
 /** A row of zeros with a one at the index: shape `[...]` -> `[..., numClasses]`. Without `numClasses`, the greatest index plus one. */

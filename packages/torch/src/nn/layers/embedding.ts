@@ -6,9 +6,10 @@ import { ConfigurationError } from "../../errors.js";
 import { Tensor } from "../../tensor.js";
 import { checkBoolean, checkNumber, checkOptions, checkSize, type FactoryOptions, factory } from "../arguments.js";
 import { aten } from "../aten.js";
-import { type EmbeddingLookup, embedding, paddingRow } from "../functional/embedding.js";
+import { type EmbeddingLookup, embedding } from "../functional/embedding.js";
 import { isSkippingInit, normal_ } from "../init.js";
 import { Module } from "../module.js";
+import { paddingRow } from "../padding-row.js";
 import { Parameter } from "../parameter.js";
 import { pyBool, pyFloat } from "../python-text.js";
 

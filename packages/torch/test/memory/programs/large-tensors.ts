@@ -3,4 +3,6 @@ import * as torch from "@fabric-ts/torch";
 
 let sum = 0;
 for (let i = 0; i < 5000; i++) sum += torch.full([250_000], 1).numel();
-console.log(JSON.stringify({ sum, peakBytes: process.resourceUsage().maxRSS * 1024, live: torch.memory.stats().liveTensors }));
+console.log(
+  JSON.stringify({ sum, peakBytes: process.resourceUsage().maxRSS * 1024, live: torch.memory.stats().liveTensors }),
+);
