@@ -239,7 +239,9 @@ napi_value removeHook(napi_env env, napi_callback_info info) {
 napi_value hasHooks(napi_env env, napi_callback_info info) {
   return guarded(env, "hasHooks", [&]() -> napi_value {
     Args<1> a(env, info);
-    return jsBool(env, !torch::autograd::impl::hooks(tensorOf(env, a[0], "tensor")).empty());
+    const at::Tensor& tensor = tensorOf(env, a[0], "tensor");
+    // A tensor without gradients may have no place for hooks at all.
+    return jsBool(env, torch::autograd::impl::get_autograd_meta(tensor) && !torch::autograd::impl::hooks(tensor).empty());
   });
 }
 

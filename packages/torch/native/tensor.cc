@@ -48,6 +48,11 @@ napi_value storageOffset(napi_env env, napi_callback_info info) {
 napi_value isContiguous(napi_env env, napi_callback_info info) {
   return readTensor(env, info, "isContiguous", [&](const at::Tensor& t) { return jsBool(env, t.is_contiguous()); });
 }
+napi_value isSparse(napi_env env, napi_callback_info info) {
+  return readTensor(env, info, "isSparse", [&](const at::Tensor& t) {
+    return jsBool(env, t.layout() != at::kStrided && t.layout() != at::kMkldnn);
+  });
+}
 napi_value isLeaf(napi_env env, napi_callback_info info) {
   return readTensor(env, info, "isLeaf", [&](const at::Tensor& t) { return jsBool(env, t.is_leaf()); });
 }
@@ -265,6 +270,7 @@ const std::vector<Export>& tensorExports() {
                                             {"elementSize", elementSize},
                                             {"storageOffset", storageOffset},
                                             {"isContiguous", isContiguous},
+                                            {"isSparse", isSparse},
                                             {"isLeaf", isLeaf},
                                             {"requiresGrad", requiresGrad},
                                             {"setRequiresGrad", setRequiresGrad},

@@ -12,6 +12,7 @@ import {
   UsageError,
 } from "./errors.js";
 import { locateAddon } from "./native-locate.js";
+import { processAddon } from "./process.js";
 
 declare const handleBrand: unique symbol;
 /** internal: an external that owns one native object. */
@@ -65,6 +66,8 @@ export interface NativeBinding {
   elementSize(h: Handle): number;
   storageOffset(h: Handle): number;
   isContiguous(h: Handle): boolean;
+  /** True for the sparse layouts. */
+  isSparse(h: Handle): boolean;
   isLeaf(h: Handle): boolean;
   requiresGrad(h: Handle): boolean;
   setRequiresGrad(h: Handle, value: boolean): void;
@@ -215,14 +218,18 @@ export function isNativeLoaded(): boolean {
 
 function load(): NativeBinding {
   const path = locateAddon();
+  processAddon().saveSignalHandlers();
   try {
-    binding = createRequire(import.meta.url)(path) as NativeBinding;
+    // The addon's table of exports is a hash table to V8; behind a prototype its members become constants of the code.
+    binding = Object.create(createRequire(import.meta.url)(path) as NativeBinding) as NativeBinding;
   } catch (error) {
     throw new NotSupportedError(`The native addon could not be loaded from ${path}: ${(error as Error).message}`, {
       code: "ERR_ADDON",
       hint: "Run `npm run setup` to build it for the LibTorch on this machine, `npx fabric doctor` to see what is missing.",
       cause: error,
     });
+  } finally {
+    processAddon().restoreSignalHandlers();
   }
   binding.setup(makeError, collector(), (hook, grad) => hook(grad));
   return binding;

@@ -213,6 +213,26 @@ napi_value limitSignal(napi_env env, napi_callback_info info) {
   return undefined(env);
 }
 
+// Handlers of all signals as they were before a library was loaded.
+struct sigaction savedHandlers[NSIG];
+
+// saveSignalHandlers()
+napi_value saveSignalHandlers(napi_env env, napi_callback_info) {
+  for (int number = 1; number < NSIG; number++) sigaction(number, nullptr, &savedHandlers[number]);
+  return undefined(env);
+}
+
+// restoreSignalHandlers(): takes back what the library installed. Debian's LibTorch 2.6 brings along UCX, which would otherwise
+// swallow SIGHUP and stop in a debugger prompt where a crash should end the process.
+napi_value restoreSignalHandlers(napi_env env, napi_callback_info) {
+  for (int number = 1; number < NSIG; number++) {
+    struct sigaction now;
+    if (sigaction(number, nullptr, &now) != 0 || now.sa_handler == savedHandlers[number].sa_handler) continue;
+    sigaction(number, &savedHandlers[number], nullptr);
+  }
+  return undefined(env);
+}
+
 napi_value initialize(napi_env env, napi_value exports) {
   const struct {
     const char* name;
@@ -220,6 +240,7 @@ napi_value initialize(napi_env env, napi_value exports) {
   } table[] = {
       {"dieWithParent", dieWithParent},     {"exitNow", exitNow},         {"startExitTimer", startExitTimer},
       {"cancelExitTimer", cancelExitTimer}, {"limitSignal", limitSignal},
+      {"saveSignalHandlers", saveSignalHandlers}, {"restoreSignalHandlers", restoreSignalHandlers},
   };
   for (const auto& entry : table) {
     napi_value function = nullptr;

@@ -407,18 +407,9 @@ function copyOf(value: unknown, param: Tensor | null, key: string): unknown {
   return value;
 }
 
-function isSparse(grad: Handle): boolean {
-  try {
-    native().call(native().resolve("aten", "sparse_dim"), grad);
-    return true;
-  } catch {
-    return false; // dense tensors have no sparse dimensions to ask for
-  }
-}
-
 /** internal: refuses sparse gradients, which the list operators do not take. */
 export function refuseSparse(grads: readonly Handle[], optimizer: Optimizer): void {
-  if (!grads.some(isSparse)) return;
+  if (!grads.some((grad) => native().isSparse(grad))) return;
   throw new NotSupportedError(`${optimizer.constructor.name} does not support sparse gradients.`, {
     hint: "Make the embedding with `{ sparse: false }`.",
   });
