@@ -143,6 +143,7 @@ export class Adam extends Optimizer {
   protected override updateGroup(group: AdamGroup): void {
     for (const bucket of gradientBuckets(group)) {
       try {
+        refuseSparse(bucket.grads, this);
         this.#updateBucket(group, bucket);
       } finally {
         releaseAll(bucket.grads);
@@ -208,15 +209,12 @@ export class Adam extends Optimizer {
   }
 
   /** The moments of a bucket's parameters, zeros where there are none yet, with their step counts moved on. */
-  #moments(group: AdamGroup, { params, grads }: Bucket): Moments {
+  #moments(group: AdamGroup, { params }: Bucket): Moments {
     const moments: Moments = { first: [], second: [], largest: [], steps: [] };
     for (let i = 0; i < params.length; i++) {
       const param = params[i] as Tensor;
       const state = this.stateOf(param) as unknown as AdamState;
-      if (state.exp_avg === undefined) {
-        refuseSparse([grads[i] as Handle], this);
-        initialize(state, param, group.amsgrad);
-      }
+      if (state.exp_avg === undefined) initialize(state, param, group.amsgrad);
       state.step += 1;
       moments.steps.push(state.step);
       moments.first.push(handleOf(state.exp_avg));

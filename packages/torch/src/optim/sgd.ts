@@ -82,10 +82,8 @@ export class SGD extends Optimizer {
   protected override updateGroup(group: SGDGroup): void {
     for (const bucket of gradientBuckets(group)) {
       try {
-        this.#updateBucket(group, bucket);
-      } catch (error) {
         refuseSparse(bucket.grads, this);
-        throw error;
+        this.#updateBucket(group, bucket);
       } finally {
         releaseAll(bucket.grads);
       }

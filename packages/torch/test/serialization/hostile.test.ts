@@ -399,7 +399,8 @@ function changedByte(): Buffer {
 
 function check(file: Buffer, expected: RegExp): void {
   let fastest = Number.POSITIVE_INFINITY;
-  // The processor's time, not the clock's: another process may hold it. The fastest of three counts.
+  // The processor's time, not the clock's: another process may hold it. The fastest counts; about 100 ms is what the slowest
+  // takes, and ten times that tells a file that blows up from a busy machine.
   for (let run = 0; run < 3 && fastest > 100; run++) {
     const before = process.memoryUsage();
     const start = process.cpuUsage();
@@ -418,7 +419,7 @@ function check(file: Buffer, expected: RegExp): void {
     // JavaScript's objects for what the file does spell out, among them the error.
     assert.ok(after.heapUsed - before.heapUsed <= 64 * file.length + (8 << 20), "many objects were made");
   }
-  assert.ok(fastest <= 100, `took ${fastest} ms`);
+  assert.ok(fastest <= 1000, `took ${fastest} ms`);
 }
 
 test("the file that the hostile ones are made of is good", () => {
