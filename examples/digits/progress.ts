@@ -49,9 +49,4 @@ export class ProgressLine {
       process.stdout.write(`${text}\n`);
     }
   }
-
-  /** Ends a line that is still open. */
-  end(): void {
-    this.#last = 0;
-  }
 }

@@ -89,7 +89,6 @@ for (let epoch = 1; epoch <= options.epochs; epoch++) {
     samplesPerSecond,
   });
 }
-progress.end();
 
 const checkpoint = "runs/digits/model.pt";
 await fabric.save(checkpoint, { model, optimizer, epoch: options.epochs });
