@@ -1,6 +1,7 @@
 // One way to say that an argument has the wrong type, and that an option does not exist.
+import { closestName } from "./close-names.js";
 
-/** internal: describes a value for an error text: `"abc"`, `3`, `null`, `an array`, `a Linear`. */
+/** Describes a value for an error text: `"abc"`, `3`, `null`, `[1, 2]`, `a Linear`. */
 export function describe(value: unknown): string {
   if (value === null || value === undefined) return String(value);
   switch (typeof value) {
@@ -17,7 +18,8 @@ export function describe(value: unknown): string {
       if (Array.isArray(value))
         return value.length <= 8 ? `[${value.map(describe).join(", ")}]` : `an array of ${value.length}`;
       const name = (Object.getPrototypeOf(value) as { constructor?: { name?: string } } | null)?.constructor?.name;
-      if (name === "Function" || name === "AsyncFunction") return `a function`;
+      if (name === "Function" || name === "AsyncFunction")
+        return `the function \`${(value as { name?: string }).name || "(anonymous)"}\``;
       if (!name || name === "Object") return "an object";
       return `${/^([AEIOU]|[FHLMNRSX][A-Z])/.test(name) ? "an" : "a"} ${name}`;
     }
@@ -40,10 +42,9 @@ export function checkOptions(options: unknown, allowed: readonly string[], examp
   }
   for (const key of Object.keys(options)) {
     if (allowed.includes(key)) continue;
-    const camel = key.replace(/_+([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
-    const meant = allowed.find((name) => name.toLowerCase() === camel.toLowerCase());
-    throw new TypeError(
-      `Unknown option \`${key}\`.\n${meant ? `It is called \`${meant}\` here.` : `Known options: ${allowed.join(", ")}. Type \`${example}\`.`}`,
-    );
+    const meant = closestName(key, allowed);
+    const isSpelling = meant !== undefined && meant.toLowerCase() === key.replace(/[_-]/g, "").toLowerCase();
+    const listed = `${meant ? `Did you mean \`${meant}\`? ` : ""}Known options: ${allowed.join(", ")}. Type \`${example}\`.`;
+    throw new TypeError(`Unknown option \`${key}\`.\n${isSpelling ? `It is called \`${meant}\` here.` : listed}`);
   }
 }

@@ -1,10 +1,20 @@
 // Conversions of tensors: to other dtypes and devices, and to JavaScript values.
 import { describe, typeError } from "./check.js";
 import type { Device, Dtype } from "./dtype.js";
+import { UsageError } from "./errors.js";
 import { native } from "./native.js";
 import type { MemoryFormat } from "./ops.generated.js";
 import { operator } from "./ops.js";
-import { checkDevice, isDevice, isDtype, noDtype, noDtypeOrDevice } from "./target.js";
+import {
+  checkDevice,
+  checkDtype,
+  isDevice,
+  isDtype,
+  isQuantizedDtype,
+  noDtype,
+  noDtypeOrDevice,
+  noValues,
+} from "./target.js";
 import { handleOf, type NestedArray, Tensor, type TypedArray } from "./tensor.js";
 
 /** What `Tensor.to` takes by name. */
@@ -89,7 +99,10 @@ export function convertTensor(tensor: Tensor, dtype: Dtype | null, device: Devic
   const { nonBlocking = false, copy = false, memoryFormat } = flags;
   const moves = device !== null && !isSameDevice(tensor.device, device);
   const casts = dtype !== null && tensor.dtype !== dtype;
-  if (moves) checkDevice(device);
+  if (moves) {
+    checkDevice(device);
+    if (tensor.device === "meta") throw noValues("The tensor");
+  }
   if (!moves && !casts && !copy && memoryFormat === undefined) return tensor;
   if (!moves && memoryFormat === undefined) return toDtype(tensor, dtype ?? tensor.dtype, nonBlocking, copy) as Tensor;
   const options = { dtype: dtype ?? tensor.dtype, device: device ?? tensor.device, nonBlocking, copy, memoryFormat };
@@ -115,7 +128,7 @@ function toOptions(args: readonly unknown[]): ToOptions {
       for (const key in value) if (!toKeys.includes(key)) throw unknownKey(key);
       Object.assign(options, value);
       const { dtype = null } = options;
-      if (dtype !== null && !isDtype(dtype)) throw noDtype("dtype", dtype);
+      if (dtype !== null) checkDtype(dtype);
     } else if (value !== undefined) {
       throw new TypeError(
         `\`Tensor.to\` takes a dtype, a device or a tensor, but got ${describe(value)}.\nFor example: x.to("float64"), x.to("cuda:0", "bfloat16"), x.to(other, { copy: true }).`,
@@ -155,16 +168,24 @@ function listElements(tensor: Tensor): ArrayLike<unknown> {
   return Array.from({ length: data.length / 2 }, (_, i) => ({ re: data[2 * i], im: data[2 * i + 1] }));
 }
 
+// Dtypes that no typed array holds, and what they are widened to.
+const widened: Record<string, Dtype> = { float16: "float32", bfloat16: "float32", complex32: "complex64" };
+
 function typedArrayOf(tensor: Tensor): TypedArray {
-  const { dtype } = tensor;
-  const handle = handleOf(
-    dtype === "float16" || dtype === "bfloat16" ? convertTensor(tensor, "float32", null) : tensor,
-  );
-  const bytes = native().readBytes(handle);
+  const dtype: string = tensor.dtype;
+  if (isQuantizedDtype(dtype)) {
+    throw new UsageError(`The tensor is quantized (${dtype}): its elements are numbers only together with its scale.`, {
+      hint: "Use `x.dequantize()` for the numbers, `x.intRepr()` for the whole numbers that are stored.",
+    });
+  }
+  if (tensor.device === "meta") throw noValues("The tensor");
+  const wide = widened[dtype];
+  const bytes = native().readBytes(handleOf(wide ? convertTensor(tensor, wide, null) : tensor));
   switch (dtype) {
     case "float16":
     case "bfloat16":
     case "float32":
+    case "complex32":
     case "complex64":
       return new Float32Array(bytes);
     case "float64":
@@ -208,7 +229,7 @@ const methods = {
     return convertTensor(this, null, typeof device === "number" ? `cuda:${device}` : device, flags);
   },
   type(this: Tensor, dtype: Dtype): Tensor {
-    if (!isDtype(dtype)) throw noDtype("dtype", dtype);
+    checkDtype(dtype);
     return convertTensor(this, dtype, null);
   },
   typeAs(this: Tensor, other: Tensor): Tensor {

@@ -1,9 +1,10 @@
 // Tensors from JavaScript values. Tensors from sizes (zeros, randn, full, arange...) are ATen's own, in ops.generated.ts.
 import { checkOptions, describe, typeError } from "./check.js";
 import { convertTensor } from "./conversion.js";
-import { type Device, type Dtype, dtypes } from "./dtype.js";
+import type { Device, Dtype } from "./dtype.js";
 import { native } from "./native.js";
 import { getDefaultDevice } from "./settings.js";
+import { checkDevice, checkDtype } from "./target.js";
 import { Tensor, type TypedArray, wrapHandle } from "./tensor.js";
 
 /** A complex number, as `item()` and `tolist()` give it. */
@@ -286,9 +287,9 @@ const optionNames = ["dtype", "device", "requiresGrad", "shape"];
 
 function checkTensorOptions(options: TypedArrayOptions): void {
   checkOptions(options, optionNames, 'torch.tensor([1, 2], { dtype: "float32", requiresGrad: true })');
-  const { dtype, requiresGrad } = options;
-  if (dtype !== undefined && dtype !== null && !dtypes.includes(dtype))
-    throw typeError("dtype", `a dtype such as "float32"`, dtype);
+  const { dtype, device, requiresGrad } = options;
+  if (dtype !== undefined && dtype !== null) checkDtype(dtype);
+  if (device !== undefined && device !== null) checkDevice(device);
   if (requiresGrad !== undefined && typeof requiresGrad !== "boolean")
     throw typeError("requiresGrad", "a boolean", requiresGrad);
 }

@@ -25,6 +25,7 @@ export * from "./errors.js";
 export type { Index } from "./indexing.js";
 export * as memory from "./memory.js";
 export { scope } from "./memory.js";
+export * as messages from "./messages.js";
 export * as nn from "./nn/index.js";
 export * from "./ops.generated.js";
 export type { Scalar } from "./ops.js";

@@ -1,4 +1,5 @@
 // Every registered operator by name, untyped: `ops.aten._foreach_add_(...)`, `ops.aten.add.Tensor(...)`, `ops.mylib.foo(...)`.
+import { closeNames } from "./close-names.js";
 import { NotSupportedError } from "./errors.js";
 import { native } from "./native.js";
 import { type Operator, operator } from "./ops.js";
@@ -10,32 +11,11 @@ export type OperatorPacket = ((...args: any[]) => any) & { readonly [overload: s
 /** The operators of one library. */
 export type OperatorNamespace = { readonly [name: string]: OperatorPacket };
 
-// Edits that turn one name into the other, at most `limit`.
-function distance(a: string, b: string, limit: number): number {
-  if (Math.abs(a.length - b.length) > limit) return limit + 1;
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const change = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(change, (row[j] as number) + 1, (next[j - 1] as number) + 1));
-    }
-    row = next;
-  }
-  return row[b.length] as number;
-}
-
-// Names near a mistyped one; `names` are full names with or without overload.
-function suggestions(name: string, names: Iterable<string>): string[] {
-  const limit = Math.max(1, Math.floor(name.length / 3));
-  const plain = name.toLowerCase().replaceAll("_", "");
+// Names near a mistyped one; among equally near ones those as private as it come first.
+function suggestions(name: string, names: readonly string[]): string[] {
   const privacy = (known: string): number => (known.startsWith("_") === name.startsWith("_") ? 0 : 1);
-  return [...new Set(names)]
-    .map((known) => ({ known, edits: distance(plain, known.toLowerCase().replaceAll("_", ""), limit) }))
-    .filter(({ edits }) => edits <= limit)
-    .sort((a, b) => a.edits - b.edits || privacy(a.known) - privacy(b.known) || (a.known < b.known ? -1 : 1))
-    .slice(0, 3)
-    .map(({ known }) => known);
+  const sorted = [...names].sort((a, b) => privacy(a) - privacy(b) || (a < b ? -1 : 1));
+  return closeNames(name, sorted);
 }
 
 // "aten::add.Tensor(...)" -> ["aten", "add", "Tensor"].

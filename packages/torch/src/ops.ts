@@ -2,6 +2,7 @@
 // tensors. Choosing the overload and converting arguments happens in the addon. No operator has code of its own here.
 import { typeError } from "./check.js";
 import { type NativeBinding, native } from "./native.js";
+import { checkDevice, checkOperatorDtype } from "./target.js";
 import { handleOf, isHandle, Tensor, wrapHandle } from "./tensor.js";
 
 /** A number of any kind that ATen takes as a `Scalar`. */
@@ -79,6 +80,8 @@ function callNamed(packet: number, args: readonly unknown[]): unknown {
     if (value === undefined) continue;
     if (name === "requiresGrad") requiresGrad = value as boolean;
     else {
+      if (name === "dtype" && value !== null) checkOperatorDtype(value);
+      else if (name === "device" && value !== null) checkDevice(value);
       names.push(name);
       values.push(value);
       lowered.push(lower(value));

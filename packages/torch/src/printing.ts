@@ -4,7 +4,9 @@ import { checkOptions, typeError } from "./check.js";
 import { narrow } from "./conversion.js";
 import { isFloatingDtype } from "./dtype.js";
 import { native } from "./native.js";
+import { pyFloat } from "./nn/python-text.js";
 import { operator } from "./ops.js";
+import { isQuantizedDtype } from "./target.js";
 import { handleOf, Tensor, wrapHandle } from "./tensor.js";
 
 /** How tensors are printed. */
@@ -279,6 +281,29 @@ function sparseLayout(tensor: Tensor): SparseLayout | undefined {
   }
 }
 
+const schemes = [
+  "per_tensor_affine",
+  "per_channel_affine",
+  "per_tensor_symmetric",
+  "per_channel_symmetric",
+  "per_channel_affine_float_qparams",
+];
+
+// How the stored whole numbers of a quantized tensor become its values.
+function quantizationSuffixes(tensor: Tensor): string[] {
+  const ask = (name: string): unknown => operator("aten", name)(tensor);
+  const scheme = schemes[ask("qscheme") as number] ?? "unknown";
+  const text = `quantization_scheme=torch.${scheme}`;
+  if (scheme.startsWith("per_tensor"))
+    return [text, `scale=${pyFloat(ask("q_scale") as number)}`, `zero_point=${ask("q_zero_point")}`];
+  return [
+    text,
+    `scale=${ask("q_per_channel_scales")}`,
+    `zero_point=${ask("q_per_channel_zero_points")}`,
+    `axis=${ask("q_per_channel_axis")}`,
+  ];
+}
+
 function addSuffixes(text: string, suffixes: readonly string[], indent: number, forceNewline: boolean): string {
   let result = text;
   let force = forceNewline;
@@ -334,6 +359,9 @@ export function tensorText(tensor: Tensor): string {
     suffixes.push(`size=${sizeText(shape)}`);
     if (dtype !== usual) suffixes.push(dtypeText);
     contents = "...";
+  } else if (isQuantizedDtype(dtype)) {
+    suffixes.push(`size=${sizeText(shape)}`, dtypeText, ...quantizationSuffixes(plain));
+    contents = contentsText(plain.dequantize(), indent);
   } else if (plain.numel() === 0) {
     if (shape.length !== 1) suffixes.push(`size=${sizeText(shape)}`);
     if (dtype !== usual) suffixes.push(dtypeText);

@@ -2,6 +2,7 @@
 import { typeError } from "./check.js";
 import { type GeneratorHandle, native } from "./native.js";
 import { generatorHandle } from "./ops.js";
+import { checkDevice } from "./target.js";
 import { handleOf, Tensor, wrapHandle } from "./tensor.js";
 
 function seedOf(seed: number | bigint): bigint {
@@ -16,6 +17,7 @@ export class Generator {
 
   /** @param device where the numbers are drawn. Default: `"cpu"` */
   constructor(device = "cpu") {
+    checkDevice(device);
     this.#handle = native().createGenerator(device);
   }
 
@@ -56,6 +58,7 @@ const defaults = new Map<string, GeneratorHandle>();
 function defaultHandle(device: string): GeneratorHandle {
   let found = defaults.get(device);
   if (!found) {
+    checkDevice(device);
     found = native().defaultGenerator(device);
     defaults.set(device, found);
   }

@@ -3,6 +3,7 @@ import { typeError } from "./check.js";
 import { type Context, runContext } from "./context.js";
 import type { Device, Dtype } from "./dtype.js";
 import { native } from "./native.js";
+import { checkDevice, checkDtype } from "./target.js";
 
 /** The dtype of new floating-point tensors. Default: `"float32"`. */
 export function getDefaultDtype(): Dtype {
@@ -11,6 +12,7 @@ export function getDefaultDtype(): Dtype {
 
 /** Sets the dtype of new floating-point tensors. */
 export function setDefaultDtype(dtype: Dtype): void {
+  checkDtype(dtype);
   native().setDefaultDtype(dtype);
 }
 
@@ -23,6 +25,7 @@ export function getDefaultDevice(): Device {
 
 /** Sets the device of new tensors that name none; null means the CPU. */
 export function setDefaultDevice(value: Device | null): void {
+  if (value !== null) checkDevice(value);
   native().setDefaultDevice(value === "cpu" ? null : value);
   device = value ?? "cpu";
 }

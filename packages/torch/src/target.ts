@@ -1,7 +1,9 @@
-// Dtypes and devices by name, as arguments of `to`: which of the two a name is, and what to say when it is neither.
+// The one place that knows which names are dtypes and devices, and says what to do about one that is neither, or that this
+// machine or engine lacks.
 import { typeError } from "./check.js";
+import { closestName } from "./close-names.js";
 import { type Device, type Dtype, dtypes } from "./dtype.js";
-import { NotSupportedError } from "./errors.js";
+import { NotSupportedError, UsageError } from "./errors.js";
 import { native } from "./native.js";
 
 const devices = /^(?:cpu|cuda|mps|meta)(?::\d+)?$/;
@@ -51,21 +53,73 @@ export function noDtypeOrDevice(name: string, value: unknown): TypeError {
   return typeError(name, "a dtype or a device", value, hint);
 }
 
+/** Element types of the engine that tensors are converted from and to by operators of their own, such as `quantizePerTensor`. */
+const specialDtypes: ReadonlySet<unknown> = new Set(["complex32", "qint8", "quint8", "qint32"]);
+
+/** internal: true for an element type whose tensors hold numbers only together with a scale. */
+export function isQuantizedDtype(dtype: string): boolean {
+  return dtype === "qint8" || dtype === "quint8" || dtype === "qint32";
+}
+
+/** internal: refuses names that are no dtypes. */
+export function checkDtype(dtype: unknown, name = "dtype"): asserts dtype is Dtype {
+  if (!isDtype(dtype)) throw noDtype(name, dtype);
+}
+
+/** internal: refuses names that are no dtypes; for operators, which take the engine's special ones too. */
+export function checkOperatorDtype(dtype: unknown): void {
+  if (!isDtype(dtype) && !specialDtypes.has(dtype)) throw noDtype("dtype", dtype);
+}
+
+// Devices that passed the check: they do not vanish while the process lives.
+const usable = new Set<unknown>(["cpu", "meta"]);
+
 /**
- * internal: refuses names that are no devices, and CUDA devices where there are none, before the engine does it with a list of
- * its backends.
+ * internal: refuses names that are no devices, and devices that this machine or this build of the engine lacks, before the
+ * engine does it with a list of its backends.
  */
 export function checkDevice(device: unknown): asserts device is Device {
+  if (usable.has(device)) return;
   if (!isDevice(device)) throw noDevice(device);
-  if (!device.startsWith("cuda")) return;
+  if (device.startsWith("cuda")) checkCuda(device);
+  else if (device.startsWith("mps")) checkMps(device);
+  usable.add(device);
+}
+
+function checkCuda(device: Device): void {
   const count = native().cudaDeviceCount();
   if (Number(device.slice(5)) < count) return;
-  // Throws when that is because LibTorch was built without CUDA.
-  if (!native().versions().cuda) native().cudaCurrentDevice();
+  if (!native().versions().cuda) {
+    throw new NotSupportedError(
+      `There is no device "${device}": the LibTorch in use (${native().versions().torch}) was built without CUDA.`,
+      { hint: 'Use "cpu", or point FABRIC_LIBTORCH at a CUDA build of LibTorch and run `npm run setup`.' },
+    );
+  }
   throw new NotSupportedError(
     `There is no device "${device}": this process sees ${count === 0 ? "no CUDA devices" : `${count} of CUDA`}.`,
     { hint: 'Use "cpu", or check `nvidia-smi` and the variable CUDA_VISIBLE_DEVICES.' },
   );
+}
+
+// The engine has no question for it but the attempt.
+function checkMps(device: Device): void {
+  const binding = native();
+  try {
+    const empty = binding.resolve("aten", "empty");
+    binding.callNamed(empty, binding.internNames(["device"]), [0], device);
+  } catch (cause) {
+    throw new NotSupportedError(
+      `There is no device "${device}": the LibTorch in use (${binding.versions().torch}) was built without it.`,
+      { hint: 'Use "cpu". Apple GPUs need macOS and a LibTorch for them.', cause },
+    );
+  }
+}
+
+/** internal: what to say when values are asked of a tensor that has a shape only. */
+export function noValues(what: string): UsageError {
+  return new UsageError(`${what} is on the device "meta": it has a shape and a dtype, but no values.`, {
+    hint: "Make it on another device. A module gets memory there with `module.toEmpty({ device })`, and values by `loadStateDict` or an initialization.",
+  });
 }
 
 function dtypeNames(): string {
@@ -76,7 +130,8 @@ function meant(value: unknown, fits: (name: unknown) => boolean): string {
   if (typeof value !== "string") return "";
   const plain = value.toLowerCase().replace(/^torch\./, "");
   const known = Object.hasOwn(aliases, plain) ? aliases[plain] : plain;
-  const candidates = [known, ...["cuda", "cpu", "mps", "meta"].filter((name) => plain.startsWith(name))];
-  const found = candidates.find(fits);
+  const prefixed = ["cuda", "cpu", "mps", "meta"].filter((name) => plain.startsWith(name));
+  const near = closestName(plain, [...dtypes, "cpu", "cuda", "mps", "meta"].filter(fits));
+  const found = [known, ...prefixed, near].find(fits);
   return found === undefined ? "" : `Did you mean "${found}"? `;
 }

@@ -4,6 +4,7 @@ import { typeError } from "./check.js";
 import type { Device, Dtype } from "./dtype.js";
 import { type Handle, native } from "./native.js";
 import type { TensorMethods } from "./ops.generated.js";
+import { noValues } from "./target.js";
 
 /** Nested arrays of a tensor's values; a plain value for a tensor without dimensions. */
 export type NestedArray<T> = T | NestedArray<T>[];
@@ -156,7 +157,12 @@ export class Tensor {
 
   /** The only element, as a number, boolean, or bigint beyond 2^53. Throws when there is more than one. */
   item(): number {
-    return native().item(this.#handle) as number;
+    try {
+      return native().item(this.#handle) as number;
+    } catch (error) {
+      if (!this.isDisposed && this.device === "meta") throw noValues("The tensor");
+      throw error;
+    }
   }
 
   /** `Number(x)` is the value of a tensor with one element; `x + y` is an error that names the method to use. */

@@ -137,3 +137,51 @@ test("iterating gives the rows", () => {
   );
   assert.throws(() => [...torch.tensor(1)], /cannot be iterated over/);
 });
+
+test("operators, layers and defaults refuse names as `to` does", () => {
+  const refused = (call: () => unknown, text: RegExp): void => {
+    assert.throws(call, (error: Error) => error instanceof TypeError && text.test(error.message));
+  };
+  refused(() => torch.ones([1], { dtype: "float" as never }), /`dtype`.*"float"\.\nDid you mean "float32"\?/);
+  refused(() => torch.ones([1], { dtype: 3 as never }), /`dtype` to be a dtype, but got 3/);
+  refused(() => torch.ones([1]).sum({ dtype: "flaot64" as never }), /Did you mean "float64"\?/);
+  refused(() => torch.tensor([1], { dtype: "long" as never }), /Did you mean "int64"\?/);
+  refused(() => new torch.nn.Linear(1, 1, { device: "gpu" as never }), /Did you mean "cuda"\?/);
+  refused(() => new torch.nn.Linear(1, 1).toEmpty({ device: "gpu" as never }), /Did you mean "cuda"\?/);
+  refused(() => torch.setDefaultDevice("cdua" as never), /`device`.*\nDid you mean "cuda"\?/);
+  refused(() => torch.setDefaultDevice(3 as never), /but got 3/);
+  refused(() => torch.setDefaultDtype("half" as never), /Did you mean "float16"\?/);
+  assert.equal(torch.getDefaultDevice(), "cpu");
+});
+
+test("a device that this LibTorch lacks is refused where it is named", { skip: torch.cuda.isAvailable() }, () => {
+  const before = torch.getDefaultDevice();
+  const calls: (() => unknown)[] = [
+    () => torch.setDefaultDevice("cuda"),
+    () => torch.withDevice("cuda", () => torch.ones([1])),
+    () => torch.ones([1], { device: "cuda:1" }),
+    () => torch.tensor([1], { device: "cuda" }),
+    () => new torch.nn.Linear(1, 1, { device: "cuda" }),
+  ];
+  for (const call of calls) assert.throws(call, { name: "NotSupportedError", message: /^There is no device "cuda/ });
+  assert.equal(torch.getDefaultDevice(), before);
+  if (process.platform === "darwin") return;
+  const there = { name: "NotSupportedError", message: /^There is no device "mps".*\nUse "cpu"/ };
+  assert.throws(() => torch.ones([1]).to("mps"), there);
+  assert.throws(() => torch.ones([1], { device: "mps" }), there);
+});
+
+test("values of a tensor on the meta device are refused with what to do", () => {
+  const x = torch.ones([1], { device: "meta" });
+  const refused = { name: "UsageError", message: /on the device "meta".*no values\.\n.*toEmpty/ };
+  assert.throws(() => x.item(), refused);
+  assert.throws(() => x.tolist(), refused);
+  assert.throws(() => x.to("cpu"), refused);
+  assert.throws(() => new torch.nn.Linear(1, 1, { device: "meta" }).to("cpu"), refused);
+});
+
+test("a quantized tensor says how to read it", () => {
+  const x = torch.quantizePerTensor(torch.tensor([0.5, 1]), 0.1, 10, "quint8" as never);
+  assert.throws(() => x.tolist(), { name: "UsageError", message: /quantized \(quint8\).*\n.*dequantize/ });
+  assert.deepEqual(x.intRepr().tolist(), [15, 20]);
+});

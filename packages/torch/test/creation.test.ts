@@ -117,7 +117,7 @@ test("numbers that do not fit are refused rather than wrapped", () => {
 test("wrong options are refused", () => {
   assert.throws(
     () => torch.tensor([1], { dtype: "float31" as never }),
-    /Expected `dtype` to be a dtype such as "float32"/,
+    /Expected `dtype` to be a dtype, but got "float31"/,
   );
   assert.throws(
     () => torch.tensor(new Float32Array(5), { shape: [2, 3] }),

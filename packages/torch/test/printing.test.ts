@@ -95,3 +95,32 @@ test("wrong print options are refused", () => {
   assert.throws(() => torch.setPrintOptions({ profile: "loud" as never }), /Expected `profile`/);
   assert.throws(() => torch.setPrintOptions({ precision: -1 }), /Expected `precision`/);
 });
+
+test("quantized tensors print their values, scale and zero point", () => {
+  const x = torch.tensor([
+    [0.5, 1.5],
+    [-1, 2],
+  ]);
+  for (const dtype of ["quint8", "qint32"]) {
+    assert.equal(
+      String(torch.quantizePerTensor(x, 0.1, 10, dtype as never)),
+      `tensor([[ 0.5000,  1.5000],
+        [-1.0000,  2.0000]], size=(2, 2), dtype=torch.${dtype},
+       quantization_scheme=torch.per_tensor_affine, scale=0.1, zero_point=10)`,
+    );
+  }
+  const scales = torch.tensor([0.1, 0.2], { dtype: "float64" });
+  assert.equal(
+    String(torch.quantizePerChannel(x, scales, torch.tensor([10, 0]), 0, "quint8" as never)),
+    `tensor([[0.5000, 1.5000],
+        [0.0000, 2.0000]], size=(2, 2), dtype=torch.quint8,
+       quantization_scheme=torch.per_channel_affine,
+       scale=tensor([0.1000, 0.2000], dtype=torch.float64),
+       zero_point=tensor([10,  0]), axis=0)`,
+  );
+  assert.equal(
+    String(torch.quantizePerTensor(torch.zeros([0]), 0.1, 10, "quint8" as never)),
+    `tensor([], size=(0,), dtype=torch.quint8,
+       quantization_scheme=torch.per_tensor_affine, scale=0.1, zero_point=10)`,
+  );
+});

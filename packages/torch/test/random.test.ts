@@ -70,5 +70,5 @@ test("seeds that are no whole numbers of 64 bits are refused", () => {
   for (const seed of [1.5, Number.NaN, 2 ** 60, 2n ** 64n, "1", null]) {
     assert.throws(() => torch.manualSeed(seed as never), /Expected `seed` to be a whole number of at most 64 bits/);
   }
-  assert.throws(() => new torch.Generator("gpu"), /`device` is "gpu", which is no device/);
+  assert.throws(() => new torch.Generator("gpu"), /`device` to be a device, but got "gpu"/);
 });

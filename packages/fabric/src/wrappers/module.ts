@@ -180,6 +180,14 @@ const Wrapper = class FabricModule extends DeviceDtypeModule<unknown[], unknown>
     return module === (this as unknown) ? (proxy as unknown as nn.AnyModule) : module;
   }
 
+  /** The model as it prints itself; the strategy where it put something around it. */
+  override toString(): string {
+    const { original, strategy, isStrategyWrapped } = this[wrapperState];
+    const lines = [`(module): ${original.toString().replaceAll("\n", "\n  ")}`];
+    if (isStrategyWrapped) lines.unshift(`strategy=${className(strategy)}`);
+    return `FabricModule(\n  ${lines.join("\n  ")}\n)`;
+  }
+
   override stateDict(...args: Parameters<nn.AnyModule["stateDict"]>): ReturnType<nn.AnyModule["stateDict"]> {
     return this[wrapperState].original.stateDict(...args);
   }

@@ -2,11 +2,16 @@
 import assert from "node:assert/strict";
 import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
+
+// Compiled beside this package's tests; the compiler sees one package's tests at a time.
+const { listenersOf } = (await import(
+  new URL("../../../torch/dist-test/support/listeners.js", import.meta.url).href
+)) as { listenersOf(pid: number): string[] };
 
 const inherited = [
   "NODE_TEST_CONTEXT",
@@ -96,25 +101,7 @@ export class Job {
 
   /** Addresses, in the hexadecimal of /proc/net, at which processes of the job listen. */
   listeners(): string[] {
-    const inodes = new Set<string>();
-    for (const pid of this.processes()) {
-      for (const fd of readdirSync(`/proc/${pid}/fd`)) {
-        try {
-          const match = /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/${pid}/fd/${fd}`));
-          if (match) inodes.add(match[1]);
-        } catch {
-          // Closed meanwhile.
-        }
-      }
-    }
-    return ["/proc/net/tcp", "/proc/net/tcp6"].flatMap((table) =>
-      readFileSync(table, "utf8")
-        .split("\n")
-        .slice(1)
-        .map((line) => line.trim().split(/\s+/))
-        .filter((fields) => fields[3] === "0A" && inodes.has(fields[9]))
-        .map((fields) => fields[1].split(":")[0]),
-    );
+    return this.processes().flatMap(listenersOf);
   }
 
   /** Asserts that no process is left after `withinMs`, and no file unless `keepsFiles`; removes the temporary folder. */

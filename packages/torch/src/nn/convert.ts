@@ -4,7 +4,7 @@ import { noGrad } from "../autograd/grad-mode.js";
 import { typeError } from "../check.js";
 import { type Device, type Dtype, isFloatingDtype } from "../dtype.js";
 import { ConfigurationError } from "../errors.js";
-import { checkDevice, isDevice, isDtype, noDtype, noDtypeOrDevice } from "../target.js";
+import { checkDevice, checkDtype, isDevice, isDtype, noDtypeOrDevice } from "../target.js";
 import { Tensor } from "../tensor.js";
 import { checkOptions } from "./arguments.js";
 import { aten } from "./aten.js";
@@ -47,7 +47,7 @@ export function moduleTarget(target: unknown, more: unknown): ModuleTarget {
   }
   const { dtype, device } = result;
   // Before anything is converted, so that a module is not left half done.
-  if (dtype !== undefined && !isDtype(dtype)) throw noDtype("dtype", dtype);
+  if (dtype !== undefined) checkDtype(dtype);
   if (device !== undefined) checkDevice(device);
   if (dtype !== undefined && !isFloatingDtype(dtype) && !dtype.startsWith("complex")) {
     throw new ConfigurationError(
@@ -77,7 +77,7 @@ export function convertModule(module: AnyModule, target: ModuleTarget): void {
 
 /** internal: replaces all members by uninitialized ones on a device. */
 export function moveToEmpty(module: AnyModule, device: Device): void {
-  if (typeof device !== "string") throw typeError("device", "a device", device, 'Type `toEmpty({ device: "cpu" })`.');
+  checkDevice(device);
   applyToTensors(module, (tensor) => emptyLike(tensor, { device }));
 }
 

@@ -6,6 +6,7 @@ import { UsageError } from "../errors.js";
 import { native } from "../native.js";
 import { Parameter } from "../nn/parameter.js";
 import { operator } from "../ops.js";
+import { isQuantizedDtype } from "../target.js";
 import { handleOf, Tensor, wrapHandle } from "../tensor.js";
 import { damaged, refused } from "./damaged.js";
 import { viewFault } from "./pickle-globals.js";
@@ -54,13 +55,12 @@ export class StorageTable {
     const tensor = withoutLazyBits(value);
     const { dtype, device } = tensor;
     if (!dtypes.includes(dtype)) {
-      throw new TypeError(
-        `${path()} is a tensor of ${dtype}, which cannot be saved.\nConvert it first: .to("float32").`,
-      );
+      const convert = isQuantizedDtype(dtype) ? ".dequantize()" : '.to("float32")';
+      throw new TypeError(`${path()} is a tensor of ${dtype}, which cannot be saved.\nConvert it first: ${convert}.`);
     }
     if (device === "meta") {
       throw new TypeError(
-        `${path()} is a tensor on the meta device, which has no elements to save.\nGive it memory first: .to("cpu").`,
+        `${path()} is a tensor on the meta device, which has no elements to save.\nGive its module memory and values first: module.toEmpty({ device: "cpu" }).`,
       );
     }
     const storage = this.#storage(tensor, dtype, path);

@@ -217,7 +217,7 @@ test("objects with tensors inside travel, short ones and long ones", async () =>
     ]);
     assert.match(
       (result.refused as Error).message,
-      /^Expected a value that can be sent to other processes, but got a function/,
+      /^Expected a value that can be sent to other processes, but got the function `[^`]+`/,
     );
   }
 });
