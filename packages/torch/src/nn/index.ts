@@ -33,7 +33,15 @@ export {
   MaxPool2d,
 } from "./layers/pooling.js";
 export { Flatten, Identity, Unflatten } from "./layers/shape.js";
-export { type AnyModule, type HookFunction, Module, type PreHookFunction } from "./module.js";
+export {
+  type AnyModule,
+  type FullBackwardHook,
+  type FullBackwardPreHook,
+  type HookFunction,
+  Module,
+  type PreHookFunction,
+} from "./module.js";
+export type { Gradients } from "./module-state.js";
 export * as parallel from "./parallel/index.js";
 export { Parameter } from "./parameter.js";
 export type { RemovableHandle } from "./removable-handle.js";

@@ -1,6 +1,7 @@
 // internal: which parameters, buffers and children a module has. They are looked up among its own properties each time,
 // in definition order, so that assigning, replacing and deleting a property needs no registration.
 import { Tensor } from "../tensor.js";
+import { guardMember } from "./guarded-members.js";
 import type { AnyModule } from "./module.js";
 import { isModule, type ModuleState, moduleState } from "./module-state.js";
 import { Parameter } from "./parameter.js";
@@ -23,17 +24,29 @@ export function membersOf(module: AnyModule): Members {
   for (const name of Object.keys(module)) {
     const value = properties[name];
     if (typeof value === "function") {
-      if (isModule(value)) children.push([name, value]);
+      if (isModule(value)) {
+        children.push([name, value]);
+        guardMember(module, "module", name, value);
+      }
     } else if (typeof value === "object" && value !== null) {
-      if (value instanceof Parameter) parameters.push([name, value]);
-      else if (!(value instanceof Tensor)) warnOfHidden(module, state, name, value);
+      if (value instanceof Parameter) {
+        parameters.push([name, value]);
+        guardMember(module, "parameter", name, value);
+      } else if (!(value instanceof Tensor)) warnOfHidden(module, state, name, value);
     }
   }
   for (const name of state.buffers.keys()) {
     const value = properties[name];
-    if (value instanceof Tensor && !(value instanceof Parameter)) buffers.push([name, value]);
+    if (!(value instanceof Tensor) || value instanceof Parameter) continue;
+    buffers.push([name, value]);
+    guardMember(module, "buffer", name, value);
   }
   return { parameters, buffers, children };
+}
+
+/** internal: guards a new layer's members at once rather than when it is first walked over: the last line of its constructor. */
+export function guardMembers(module: AnyModule): void {
+  membersOf(module);
 }
 
 /** internal: only the children, for the walks that need nothing else. */
@@ -42,7 +55,9 @@ export function childrenOf(module: AnyModule): [string, AnyModule][] {
   const properties = module as unknown as Record<string, unknown>;
   for (const name of Object.keys(module)) {
     const value = properties[name];
-    if (isModule(value)) children.push([name, value]);
+    if (!isModule(value)) continue;
+    children.push([name, value]);
+    guardMember(module, "module", name, value);
   }
   return children;
 }

@@ -5,9 +5,19 @@ import { checkOptions, describe, typeError } from "../check.js";
 import type { Device, Dtype } from "../dtype.js";
 import { UsageError } from "../errors.js";
 import { recordTensors, Tensor } from "../tensor.js";
+import { BackwardHooks } from "./backward-hooks.js";
 import { convertModule, type ModuleTarget, moduleTarget, moveToEmpty } from "./convert.js";
 import { childrenOf, membersOf, namedMembers, walk } from "./members.js";
-import { type ForwardHook, type ForwardPreHook, isModule, ModuleState, moduleState } from "./module-state.js";
+import {
+  type BackwardHook,
+  type BackwardPreHook,
+  type ForwardHook,
+  type ForwardPreHook,
+  type Gradients,
+  isModule,
+  ModuleState,
+  moduleState,
+} from "./module-state.js";
 import { Parameter } from "./parameter.js";
 import { addHook, type RemovableHandle } from "./removable-handle.js";
 import { moduleText } from "./repr.js";
@@ -49,6 +59,15 @@ export type HookFunction<M, A extends unknown[], R> = Bivariant<{
   // biome-ignore lint/suspicious/noConfusingVoidType: hooks mostly return nothing
   call(module: M, args: A, output: R): R | null | undefined | void;
 }>;
+
+// biome-ignore lint/suspicious/noConfusingVoidType: hooks mostly return nothing
+type NewGradients = Tensor | readonly (Tensor | null)[] | null | undefined | void;
+/** Called with the module and the gradients of its inputs and outputs during a backward pass. */
+export type FullBackwardHook<M> = Bivariant<{
+  call(module: M, gradInput: Gradients, gradOutput: Gradients): NewGradients;
+}>;
+/** Called with the module and the gradients of its outputs during a backward pass. */
+export type FullBackwardPreHook<M> = Bivariant<{ call(module: M, gradOutput: Gradients): NewGradients }>;
 
 /** internal: the class behind `Module`, which is exported with the call signature added. */
 export abstract class ModuleBase<A extends unknown[], R> {
@@ -207,6 +226,28 @@ export abstract class ModuleBase<A extends unknown[], R> {
   }
 
   /**
+   * Calls `hook(module, gradInput, gradOutput)` in each backward pass, when the gradients of the inputs have been computed.
+   * Both are arrays with an entry for each argument and each output, null for what needs no gradient. A Tensor or an array
+   * that it returns replaces `gradInput`. Inputs and outputs must not be changed in place while hooks are registered.
+   *
+   *     model.layer.registerFullBackwardHook((_, [gradInput], [gradOutput]) => console.log(gradOutput?.norm().item()));
+   */
+  registerFullBackwardHook(hook: FullBackwardHook<this>, options: { prepend?: boolean } = {}): RemovableHandle {
+    checkHook(hook);
+    const state = this[moduleState];
+    return addHook(state.backwardHooks, hook as unknown as BackwardHook, options.prepend, state.hooksChanged);
+  }
+  /**
+   * Calls `hook(module, gradOutput)` in each backward pass, before the module's own part of it. A Tensor or an array that it
+   * returns replaces `gradOutput`.
+   */
+  registerFullBackwardPreHook(hook: FullBackwardPreHook<this>, options: { prepend?: boolean } = {}): RemovableHandle {
+    checkHook(hook);
+    const state = this[moduleState];
+    return addHook(state.backwardPreHooks, hook as unknown as BackwardPreHook, options.prepend, state.hooksChanged);
+  }
+
+  /**
    * The parameters and persistent buffers by name, without gradient history, sharing the module's memory. The names and
    * their order are PyTorch's, so that files can be exchanged.
    */
@@ -346,12 +387,14 @@ function callWithHooks<A extends unknown[], R>(module: Module<A, R>, state: Modu
     const changed = (hook as unknown as ForwardPreHook<A>)(module, args);
     if (changed !== undefined && changed !== null) args = (Array.isArray(changed) ? changed : [changed]) as A;
   }
+  const backwardHooks = state.hasBackwardHooks ? new BackwardHooks(module as unknown as AnyModule, state) : null;
+  if (backwardHooks !== null) args = backwardHooks.watchInputs(args);
   let output = module.forward(...args);
   for (const hook of state.forwardHooks.values()) {
     const changed = (hook as unknown as ForwardHook<A, R>)(module, args, output);
     if (changed !== undefined && changed !== null) output = changed as R;
   }
-  return output;
+  return backwardHooks === null ? output : backwardHooks.watchOutput(output);
 }
 
 /** Refuses names that cannot be keys of a state dict or would hide something. An own property without a value is free. */

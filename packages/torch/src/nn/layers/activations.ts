@@ -11,7 +11,8 @@ import {
 } from "../arguments.js";
 import { aten } from "../aten.js";
 import * as F from "../functional/activation.js";
-import { Module } from "../module.js";
+import { guardMembers } from "../members.js";
+import { type AnyModule, Module } from "../module.js";
 import { Parameter } from "../parameter.js";
 import { pyFloat } from "../python-text.js";
 
@@ -356,6 +357,7 @@ export class PReLU extends Module<[Tensor], Tensor> {
     checkOptions(options, ["numParameters", "init", "dtype", "device"], example);
     this.numParameters = checkSize("numParameters", options.numParameters ?? 1, 1, example);
     this.weight = new Parameter(empty([this.numParameters], factory(options)).fill_(options.init ?? 0.25));
+    guardMembers(this as AnyModule);
   }
   forward(input: Tensor): Tensor {
     return F.prelu(input, this.weight);

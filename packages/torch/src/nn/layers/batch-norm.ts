@@ -5,7 +5,8 @@ import { checkBoolean, checkNumber, checkOptions, checkSize, type FactoryOptions
 import { aten } from "../aten.js";
 import { batchNorm } from "../functional/normalization.js";
 import { ones_, zeros_ } from "../init.js";
-import { Module } from "../module.js";
+import { guardMembers } from "../members.js";
+import { type AnyModule, Module } from "../module.js";
 import { Parameter } from "../parameter.js";
 import { pyBool, pyFloat } from "../python-text.js";
 import { beforeLoad } from "../state-dict.js";
@@ -53,6 +54,7 @@ export abstract class BatchNorm extends Module<[Tensor], Tensor> {
     this.registerBuffer("running_var", trackRunningStats ? ones([numFeatures], made) : null);
     this.registerBuffer("num_batches_tracked", trackRunningStats ? zeros([], { dtype: "int64", device }) : null);
     this.resetParameters();
+    guardMembers(this as AnyModule);
   }
 
   /** Mean of each channel over past batches, or null. */

@@ -4,7 +4,8 @@ import { checkBoolean, checkOptions, checkSize, factory } from "../arguments.js"
 import { aten } from "../aten.js";
 import { bilinear } from "../functional/linear.js";
 import { uniform_ } from "../init.js";
-import { Module } from "../module.js";
+import { guardMembers } from "../members.js";
+import { type AnyModule, Module } from "../module.js";
 import { Parameter } from "../parameter.js";
 import { pyBool } from "../python-text.js";
 import type { LinearOptions } from "./linear.js";
@@ -30,6 +31,7 @@ export class Bilinear extends Module<[Tensor, Tensor], Tensor> {
     this.weight = new Parameter(empty([outFeatures, in1Features, in2Features], made));
     this.bias = checkBoolean("bias", options.bias ?? true) ? new Parameter(empty([outFeatures], made)) : null;
     this.resetParameters();
+    guardMembers(this as AnyModule);
   }
 
   /** Draws new values, uniform within `1 / sqrt(in1Features)`. */

@@ -14,7 +14,8 @@ import { aten } from "../aten.js";
 import type { Sizes } from "../functional/convolution.js";
 import { type PaddingMode, pad } from "../functional/padding.js";
 import { calculateFanInAndFanOut, kaimingUniform_, uniform_ } from "../init.js";
-import { Module } from "../module.js";
+import { guardMembers } from "../members.js";
+import { type AnyModule, Module } from "../module.js";
 import { Parameter } from "../parameter.js";
 import { pyTuple } from "../python-text.js";
 
@@ -109,6 +110,7 @@ export abstract class Convolution<A extends unknown[]> extends Module<A, Tensor>
     this.weight = new Parameter(empty([...channels, ...this.kernelSize], made));
     this.bias = checkBoolean("bias", bias) ? new Parameter(empty([outChannels], made)) : null;
     this.resetParameters();
+    guardMembers(this as AnyModule);
   }
 
   /** Draws new values: Kaiming-uniform weights with `a = sqrt(5)`, biases within `1 / sqrt(fanIn)`. */

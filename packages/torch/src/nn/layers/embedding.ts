@@ -8,7 +8,8 @@ import { checkBoolean, checkNumber, checkOptions, checkSize, type FactoryOptions
 import { aten } from "../aten.js";
 import { type EmbeddingLookup, embedding } from "../functional/embedding.js";
 import { isSkippingInit, normal_ } from "../init.js";
-import { Module } from "../module.js";
+import { guardMembers } from "../members.js";
+import { type AnyModule, Module } from "../module.js";
 import { paddingRow } from "../padding-row.js";
 import { Parameter } from "../parameter.js";
 import { pyBool, pyFloat } from "../python-text.js";
@@ -58,6 +59,7 @@ export class Embedding extends Module<[Tensor], Tensor> {
       }
       this.weight = new Parameter(weight);
     }
+    guardMembers(this as AnyModule);
   }
 
   /** An embedding of given vectors, which do not learn unless `freeze` is false. */

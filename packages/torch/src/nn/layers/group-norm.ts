@@ -5,7 +5,8 @@ import { checkBoolean, checkNumber, checkOptions, checkSize, type FactoryOptions
 import { aten } from "../aten.js";
 import { groupNorm } from "../functional/normalization.js";
 import { ones_, zeros_ } from "../init.js";
-import { Module } from "../module.js";
+import { guardMembers } from "../members.js";
+import { type AnyModule, Module } from "../module.js";
 import { Parameter } from "../parameter.js";
 import { pyBool, pyFloat } from "../python-text.js";
 
@@ -45,6 +46,7 @@ export class GroupNorm extends Module<[Tensor], Tensor> {
     this.weight = this.affine ? new Parameter(empty([numChannels], made)) : null;
     this.bias = this.affine ? new Parameter(empty([numChannels], made)) : null;
     this.resetParameters();
+    guardMembers(this as AnyModule);
   }
 
   /** Sets the factor to one and the summand to zero. */

@@ -5,7 +5,8 @@ import { checkBoolean, checkNumber, checkOptions, checkSize, type FactoryOptions
 import { aten } from "../aten.js";
 import { layerNorm } from "../functional/normalization.js";
 import { ones_, zeros_ } from "../init.js";
-import { Module } from "../module.js";
+import { guardMembers } from "../members.js";
+import { type AnyModule, Module } from "../module.js";
 import { Parameter } from "../parameter.js";
 import { pyBool, pyFloat, pyTuple } from "../python-text.js";
 
@@ -47,6 +48,7 @@ export class LayerNorm extends Module<[Tensor], Tensor> {
     this.weight = this.elementwiseAffine ? new Parameter(empty(this.normalizedShape, made)) : null;
     this.bias = this.elementwiseAffine && bias ? new Parameter(empty(this.normalizedShape, made)) : null;
     this.resetParameters();
+    guardMembers(this as AnyModule);
   }
 
   /** Sets the factor to one and the summand to zero. */

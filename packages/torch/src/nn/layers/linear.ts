@@ -4,7 +4,8 @@ import { checkBoolean, checkOptions, checkSize, type FactoryOptions, factory } f
 import { aten } from "../aten.js";
 import { linear } from "../functional/linear.js";
 import { calculateFanInAndFanOut, kaimingUniform_, uniform_ } from "../init.js";
-import { Module } from "../module.js";
+import { guardMembers } from "../members.js";
+import { type AnyModule, Module } from "../module.js";
 import { Parameter } from "../parameter.js";
 import { pyBool } from "../python-text.js";
 
@@ -33,6 +34,7 @@ export class Linear extends Module<[Tensor], Tensor> {
     this.weight = new Parameter(empty([outFeatures, inFeatures], made));
     this.bias = checkBoolean("bias", options.bias ?? true) ? new Parameter(empty([outFeatures], made)) : null;
     this.resetParameters();
+    guardMembers(this as AnyModule);
   }
 
   /** Draws new values: Kaiming-uniform weights with `a = sqrt(5)`, biases within `1 / sqrt(inFeatures)`. */
