@@ -117,6 +117,14 @@ export class Adam extends Optimizer {
   protected override checkGroup(group: ParamGroup): void {
     for (const name of ["lr", "eps", "weightDecay"]) checkNumber(name, group[name], 0);
     for (const name of ["amsgrad", "maximize"]) checkBoolean(name, group[name]);
+    // PyTorch 2.7 and newer say in the groups which of the two optimizers wrote them.
+    const decoupled = group.decoupled_weight_decay;
+    if (typeof decoupled === "boolean" && decoupled !== this.decoupledWeightDecay) {
+      const [own, other] = decoupled ? ["Adam", "AdamW"] : ["AdamW", "Adam"];
+      throw new ConfigurationError(`The loaded state was saved by ${other}, but this is ${own}.`, {
+        hint: `Load it into \`new optim.${other}(...)\`, or set \`decoupled_weight_decay\` in its groups.`,
+      });
+    }
     const betas = group.betas;
     if (!Array.isArray(betas) || betas.length !== 2 || !betas.every((beta) => beta >= 0 && beta < 1)) {
       throw new ConfigurationError(
@@ -126,6 +134,10 @@ export class Adam extends Optimizer {
         },
       );
     }
+  }
+
+  protected override stateNames(group: ParamGroup): readonly string[] {
+    return ["step", "exp_avg", "exp_avg_sq", ...(group.amsgrad ? ["max_exp_avg_sq"] : [])];
   }
 
   protected override packState(record: Record<string, unknown>): Record<string, unknown> {

@@ -246,6 +246,14 @@ export abstract class Optimizer {
     return record;
   }
 
+  /**
+   * Names of what the state of a parameter of this group has after its first step, as saved; a loaded dictionary is checked
+   * against them. No names: unchecked.
+   */
+  protected stateNames(_group: ParamGroup): readonly string[] {
+    return [];
+  }
+
   /** The reverse of `packState`, for a loaded copy. */
   protected unpackState(record: Record<string, unknown>): Record<string, unknown> {
     return record;
@@ -286,7 +294,8 @@ export abstract class Optimizer {
   /**
    * Takes over a state made by `stateDict()` here or by `state_dict()` in PyTorch (1.12 or newer, and older ones). Tensors
    * are copied and, but for `step`, cast to the dtype and device of their parameter; options are overwritten.
-   * Throws a `ConfigurationError` when the groups do not fit.
+   * Throws a `ConfigurationError` when it does not fit: another number of groups or parameters, other shapes, or the state of
+   * another optimizer. Options that PyTorch added later (`maximize`, `foreach`, ...) may be missing.
    */
   loadStateDict(stateDict: OptimizerStateDict | Record<string, unknown>): void {
     const { state: savedState, param_groups: savedGroups } = (stateDict ?? {}) as Record<string, unknown>;
@@ -299,6 +308,10 @@ export abstract class Optimizer {
       );
     }
     const byKey = this.#matchParams(savedGroups as Record<string, unknown>[]);
+    const groups = this.paramGroups.map((group, i) =>
+      this.#withSavedOptions(group, savedGroups[i] as Record<string, unknown>, i),
+    );
+    const groupOf = new Map(groups.flatMap((group) => group.params.map((param) => [param, group] as const)));
     const state = new Map<Tensor, Record<string, unknown>>();
     const foreign = new Map<unknown, unknown>();
     const entries = savedState instanceof Map ? savedState : Object.entries(savedState);
@@ -306,13 +319,17 @@ export abstract class Optimizer {
       unscoped(() => {
         for (const [key, record] of entries) {
           const param = byKey.get(String(key));
-          if (param === undefined) foreign.set(key, copyOf(record, null, ""));
-          else state.set(param, this.unpackState(copyOf(record, param, "") as Record<string, unknown>));
+          if (param === undefined) {
+            foreign.set(key, copyOf(record, null, ""));
+            continue;
+          }
+          this.#checkState(key, param, record, groupOf.get(param) as ParamGroup);
+          state.set(param, this.unpackState(copyOf(record, param, "") as Record<string, unknown>));
         }
       }),
     );
     this.paramGroups.forEach((group, i) => {
-      this.#overwriteOptions(group, savedGroups[i] as Record<string, unknown>);
+      Object.assign(group, groups[i], { params: group.params });
     });
     this.state.clear();
     for (const [param, record] of state) this.state.set(param, record);
@@ -344,13 +361,57 @@ export abstract class Optimizer {
     return byKey;
   }
 
-  #overwriteOptions(group: ParamGroup, saved: Record<string, unknown>): void {
+  /** A copy of a group with the options that were saved, which have to be this optimizer's. */
+  #withSavedOptions(current: ParamGroup, saved: Record<string, unknown>, index: number): ParamGroup {
+    const group = { ...current };
+    const lacking = Object.keys(this.defaults)
+      .map(snakeCase)
+      .filter((name) => !(name in saved) && !laterOptions.has(name));
+    if (lacking.length > 0) {
+      const known = new Set(Object.keys(this.defaults).map(snakeCase));
+      const others = Object.keys(saved).filter(
+        (name) => name !== "params" && !known.has(name) && !laterOptions.has(name),
+      );
+      throw new ConfigurationError(
+        `Group ${index} of the loaded state has no ${listed(lacking)}, which are options of ${this.#name}${others.length > 0 ? `, but ${listed(others)}` : ""}.`,
+        { hint: `Load a state that was saved by ${this.#name}.` },
+      );
+    }
     for (const [key, value] of Object.entries(saved)) {
       if (key === "params") continue;
       const camel = camelCase(key);
       // Options may be tensors in PyTorch 2 (`lr`); here they are numbers.
       const plain = value instanceof Tensor && value.numel() === 1 ? value.item() : copyOf(value, null, key);
       group[camel in this.defaults ? camel : key] = plain;
+    }
+    this.checkGroup(group);
+    return group;
+  }
+
+  #checkState(key: unknown, param: Tensor, record: unknown, group: ParamGroup): void {
+    if (typeof record !== "object" || record === null) {
+      throw new ConfigurationError(`The loaded state of parameter ${key} is ${describe(record)}.`, {
+        hint: `Load a state that was saved by ${this.#name}.`,
+      });
+    }
+    const names = this.stateNames(group);
+    const entries = new Map(record instanceof Map ? record : Object.entries(record));
+    if (entries.size === 0) return;
+    const lacking = names.filter((name) => !entries.has(name));
+    if (lacking.length > 0) {
+      throw new ConfigurationError(
+        `The loaded state of parameter ${key} has ${listed([...entries.keys()].map(String))}, but ${this.#name} needs ${listed(names)}.`,
+        { hint: `Load a state that was saved by ${this.#name} with the same options.` },
+      );
+    }
+    for (const name of names) {
+      const value = entries.get(name);
+      if (!(value instanceof Tensor) || scalarState.has(name)) continue;
+      if (value.shape.join() === param.shape.join()) continue;
+      throw new ConfigurationError(
+        `\`${name}\` of parameter ${key} has the shape [${value.shape.join(", ")}] in the loaded state, but the parameter has [${param.shape.join(", ")}].`,
+        { hint: "Make the optimizer over the same parameters as the one that was saved." },
+      );
     }
   }
 
@@ -381,6 +442,17 @@ export abstract class Optimizer {
   [inspect.custom](): string {
     return this.toString();
   }
+}
+
+// Options that PyTorch added over time: dictionaries of its older versions lack them.
+const laterOptions: ReadonlySet<string> = new Set(
+  "maximize foreach capturable differentiable fused decoupled_weight_decay".split(" "),
+);
+// State that is no tensor of the parameter's shape.
+const scalarState: ReadonlySet<string> = new Set(["step", "mu_product"]);
+
+function listed(names: readonly string[]): string {
+  return names.map((name) => `\`${name}\``).join(", ");
 }
 
 function isGroup(value: unknown): value is Record<string, unknown> {

@@ -79,6 +79,10 @@ export class SGD extends Optimizer {
     }
   }
 
+  protected override stateNames(): readonly string[] {
+    return ["momentum_buffer"];
+  }
+
   protected override updateGroup(group: SGDGroup): void {
     for (const bucket of gradientBuckets(group)) {
       try {

@@ -172,5 +172,51 @@ test("a state dictionary that does not fit is refused and changes nothing", () =
     /Group 0 of the loaded state has 1 parameters, but the optimizer's has 2/,
   );
   assert.throws(() => optimizer.loadStateDict({} as never), TypeError);
+  const otherShapes = new optim.SGD([q, p], { lr: 1, momentum: 0.9 });
+  train(otherShapes, 0, 1);
+  assert.throws(() => optimizer.loadStateDict(otherShapes.stateDict()), {
+    name: "ConfigurationError",
+    message: /`momentum_buffer` of parameter 0 has the shape \[1, 1\] in the loaded state, but the parameter has \[3\]/,
+  });
+  const badOption = new optim.SGD(params(), { lr: 1 }).stateDict();
+  (badOption.param_groups[0] as { lr: unknown }).lr = "fast";
+  assert.throws(() => optimizer.loadStateDict(badOption), /Expected `lr` to be a number, but got "fast"/);
   assert.equal(optimizer.paramGroups[0]?.lr, 0.1);
+});
+
+test("the state of another optimizer is refused with what it has and what is needed", () => {
+  const sgd = new optim.SGD(params(), { lr: 0.1, momentum: 0.9 });
+  const adam = new optim.Adam(params(), { lr: 0.2 });
+  train(sgd, 0, 1);
+  train(adam, 0, 1);
+  assert.throws(() => adam.loadStateDict(sgd.stateDict()), {
+    name: "ConfigurationError",
+    message:
+      "Group 0 of the loaded state has no `betas`, `eps`, `amsgrad`, which are options of Adam, but `momentum`, `dampening`, `nesterov`.\n" +
+      "Load a state that was saved by Adam.",
+  });
+  assert.throws(
+    () => sgd.loadStateDict(adam.stateDict()),
+    /has no `momentum`, `dampening`, `nesterov`, which are options of SGD, but `betas`, `eps`, `amsgrad`\./,
+  );
+  const mixed = { state: sgd.stateDict().state, param_groups: adam.stateDict().param_groups };
+  assert.throws(
+    () => adam.loadStateDict(mixed),
+    /state of parameter 0 has `momentum_buffer`, but Adam needs `step`, `exp_avg`, `exp_avg_sq`\./,
+  );
+  const amsgrad = structuredClone(adam.stateDict().param_groups) as { amsgrad: boolean }[];
+  (amsgrad[0] as { amsgrad: boolean }).amsgrad = true;
+  const switched = { state: adam.stateDict().state, param_groups: amsgrad as never };
+  assert.throws(() => adam.loadStateDict(switched), /but Adam needs .*`max_exp_avg_sq`/);
+  assert.deepEqual([sgd.paramGroups[0]?.lr, adam.paramGroups[0]?.lr, adam.paramGroups[0]?.amsgrad], [0.1, 0.2, false]);
+  train(sgd, 1, 2);
+  train(adam, 1, 2);
+});
+
+test("newer PyTorch's mark tells Adam's state from AdamW's", () => {
+  const adam = new optim.Adam(params());
+  const saved = adam.stateDict();
+  (saved.param_groups[0] as Record<string, unknown>).decoupled_weight_decay = true;
+  assert.throws(() => adam.loadStateDict(saved), /saved by AdamW, but this is Adam\.\nLoad it into `new optim\.AdamW/);
+  new optim.AdamW(params()).loadStateDict(saved);
 });
