@@ -1,14 +1,14 @@
-// Runs the documentation: each TypeScript block of README.md and docs/ is type-checked, and run in a process of its own.
+// Runs the documentation: each TypeScript block of the READMEs, FEATURES.md and docs/ is compiled, and run in a process of its own.
 //
 //   ```ts            type-checked and run
 //   ```ts no-run     type-checked only: what needs a cluster, a GPU or a file of the reader's
 //   ```ts fragment   neither: a signature, or some lines out of a whole that stands elsewhere
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { execFile, spawnSync } from "node:child_process";
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { after, describe, test } from "node:test";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import { fileURLToPath } from "node:url";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "../../..");
 // Inside the repository, so that the packages are found by name; ignored by git.
@@ -37,56 +37,82 @@ function blocksOf(page: string): Block[] {
   return blocks;
 }
 
+/** Every page that is read: those at the root, those of the packages, and the guide. */
 function pages(): string[] {
-  const docs = join(root, "docs");
-  const guide = existsSync(docs) ? readdirSync(docs, { recursive: true, encoding: "utf8" }).sort() : [];
-  const all = [join(root, "README.md"), ...guide.map((file) => join(docs, file))];
-  return all.filter((file) => file.endsWith(".md") && existsSync(file));
+  const below = (path: string): string[] =>
+    readdirSync(join(root, path), { recursive: true, encoding: "utf8" }).map((file) => join(path, file));
+  const packages = readdirSync(join(root, "packages")).map((name) => join("packages", name, "README.md"));
+  const files = ["README.md", "FEATURES.md", ...packages, ...below("docs").sort()];
+  return files.filter((file) => file.endsWith(".md")).map((file) => join(root, file));
 }
 
-describe("code blocks of the documentation", () => {
-  const blocks = pages()
-    .flatMap(blocksOf)
-    .filter((block) => block.mode !== "fragment")
-    .map((block) => ({ ...block, file: join(folder, `${block.title.replace(/[^\w]+/g, "-")}.ts`) }));
+interface Ended {
+  failed: boolean;
+  output: string;
+}
+
+/** Runs a compiled block as a reader would start it: not as a process of the test runner's. */
+function run(file: string, cwd: string): Promise<Ended> {
+  const { NODE_TEST_CONTEXT: _, ...env } = process.env;
+  return new Promise((resolve) => {
+    execFile(
+      process.execPath,
+      ["--enable-source-maps", file],
+      { cwd, env, encoding: "utf8", timeout: 120_000 },
+      (error, stdout, stderr) =>
+        resolve({ failed: error !== null, output: `${error?.message ?? ""}\n${stdout}${stderr}` }),
+    );
+  });
+}
+
+// Blocks of one page run one after the other, in one folder: a later one may read what an earlier one wrote.
+describe("code blocks of the documentation", { concurrency: 2 }, () => {
+  const documents = pages()
+    .map((page) => ({ page: relative(root, page), blocks: blocksOf(page).filter(({ mode }) => mode !== "fragment") }))
+    .filter(({ blocks }) => blocks.length > 0);
+  const nameOf = (title: string): string => title.replace(/[^\w]+/g, "-");
   mkdirSync(folder, { recursive: true });
-  for (const { file, code } of blocks) writeFileSync(file, code);
+  for (const { blocks } of documents) {
+    for (const { title, code } of blocks) writeFileSync(join(folder, `${nameOf(title)}.ts`), code);
+  }
+  const config = {
+    extends: "../../tsconfig.base.json",
+    compilerOptions: {
+      outDir: "out",
+      rootDir: ".",
+      composite: false,
+      incremental: false,
+      declaration: false,
+      moduleDetection: "force",
+      noUnusedLocals: false,
+      noUnusedParameters: false,
+    },
+    include: ["*.ts"],
+  };
+  writeFileSync(join(folder, "tsconfig.json"), JSON.stringify(config));
+  const compiled = spawnSync(process.execPath, [join(root, "node_modules/typescript/bin/tsc"), "-p", folder], {
+    encoding: "utf8",
+  });
   after(() => rmSync(folder, { recursive: true, force: true }));
 
-  test("are type-checked", { skip: blocks.length === 0 && "there are none" }, () => {
-    const config = {
-      extends: "../../tsconfig.base.json",
-      compilerOptions: {
-        noEmit: true,
-        composite: false,
-        incremental: false,
-        moduleDetection: "force",
-        noUnusedLocals: false,
-        noUnusedParameters: false,
-      },
-      include: ["*.ts"],
-    };
-    writeFileSync(join(folder, "tsconfig.json"), JSON.stringify(config));
-    const run = spawnSync(process.execPath, [join(root, "node_modules/typescript/bin/tsc"), "-p", folder], {
-      encoding: "utf8",
-    });
-    assert.equal(run.status, 0, run.stdout + run.stderr);
+  test("are found in every place that has some", () => {
+    const places = documents.map(({ page }) => page);
+    for (const place of ["README.md", "packages/torch/README.md", "packages/fabric/README.md", "docs/checkpoints.md"]) {
+      assert.ok(places.includes(place), `${place} is not among ${places.join(", ")}`);
+    }
   });
+  test("are type-checked", () => assert.equal(compiled.status, 0, compiled.stdout + compiled.stderr));
 
-  const tsx = pathToFileURL(join(root, "node_modules/tsx/dist/loader.mjs")).href;
-  for (const { title, mode, file } of blocks) {
-    test(`${title} runs`, { skip: mode === "no-run" && "marked no-run" }, () => {
-      const work = join(folder, "work");
+  for (const { page, blocks } of documents) {
+    describe(page, { concurrency: 1 }, () => {
+      const work = join(folder, nameOf(page));
       mkdirSync(work, { recursive: true });
-      // A process of its own, as a reader would start it; not one of the test runner's.
-      const { NODE_TEST_CONTEXT: _, ...env } = process.env;
-      const run = spawnSync(process.execPath, ["--import", tsx, file], {
-        cwd: work,
-        env,
-        encoding: "utf8",
-        timeout: 120_000,
-      });
-      assert.equal(run.status, 0, `${run.error?.message ?? ""}${run.stdout}${run.stderr}`);
+      for (const { title, mode } of blocks) {
+        test(`${title} runs`, { skip: mode === "no-run" && "marked no-run" }, async () => {
+          const { failed, output } = await run(join(folder, "out", `${nameOf(title)}.js`), work);
+          assert.ok(!failed, output);
+        });
+      }
     });
   }
 });

@@ -1,0 +1,126 @@
+// Wrong objects, and calls in a wrong order.
+import { Fabric } from "@fabric-ts/fabric";
+import * as torch from "@fabric-ts/torch";
+import { data, optim } from "@fabric-ts/torch";
+import { any, fabric, loader, model, optimizer, raw, rawOptimizer, refuses, x } from "./support.js";
+
+refuses("wrong objects and a wrong order of calls", [
+  [
+    "the model instead of its parameters",
+    () => new optim.SGD(any(raw), { lr: 0.1 }),
+    "TypeError",
+    /a Linear/,
+    /new SGD\(model\.parameters\(\), \.\.\.\)/,
+  ],
+  ["no parameters", () => new optim.SGD([], { lr: 0.1 }), "ConfigurationError", /empty list/, /model\.parameters\(\)/],
+  [
+    "a result as a parameter",
+    () => new optim.SGD([raw.weight.mul(1)], { lr: 0.1 }),
+    "ConfigurationError",
+    /MulBackward0/,
+    /new nn\.Parameter/,
+  ],
+  [
+    "the optimizer before the model",
+    () => fabric.setup(any(rawOptimizer), any(raw)),
+    "TypeError",
+    /Module, but got an SGD/,
+    /fabric\.setup\(model, optimizer\)/,
+  ],
+  [
+    "a loader for an optimizer",
+    () => fabric.setup(raw, any(loader())),
+    "TypeError",
+    /but got a DataLoader/,
+    /fabric\.setup\(model, optimizer\)/,
+  ],
+  [
+    "an array of optimizers",
+    () => fabric.setup(raw, any([rawOptimizer])),
+    "TypeError",
+    /but got \[an SGD\]/,
+    /without an array/,
+  ],
+  [
+    "a model for an optimizer",
+    () => fabric.setupOptimizers(any(raw)),
+    "TypeError",
+    /but got a Linear/,
+    /fabric\.setupOptimizers\(optimizer\)/,
+  ],
+  [
+    "a model for a loader",
+    () => fabric.setupDataLoaders(any(raw)),
+    "TypeError",
+    /but got a Linear/,
+    /new data\.DataLoader/,
+  ],
+  ["setup twice", () => fabric.setup(any(model)), "ConfigurationError", /only once/, /set up already: use it as it is/],
+  ["an optimizer twice", () => fabric.setup(raw, any(optimizer)), "ConfigurationError", /only once/, /use it as it is/],
+  ["a number as the loss", () => fabric.backward(any(3)), "TypeError", /but got 3/, /rather than `loss\.item\(\)`/],
+  [
+    "a loss without history",
+    () => fabric.backward(torch.ones([])),
+    "UsageError",
+    /has no history/,
+    /outside of `noGrad`/,
+  ],
+  [
+    "backward twice",
+    () => {
+      const loss = model(x).square().sum();
+      fabric.backward(loss);
+      fabric.backward(loss);
+    },
+    "TorchError",
+    /through the graph a second time/,
+    /retain_?graph/i,
+  ],
+  [
+    "noBackwardSync of a raw model",
+    () => fabric.noBackwardSync(any(raw), {}, () => 1),
+    "TypeError",
+    /set up the model first/,
+    /fabric\.setup\(rawModel/,
+  ],
+  [
+    "a method that is none",
+    () => model.markForwardMethod(any("generat")),
+    "UsageError",
+    /`Linear\.generat` does not exist/,
+    /Give one of the methods/,
+  ],
+  ["launch of a result", () => fabric.launch(any(3)), "TypeError", /but got 3/, /launch\(yourFn\)/],
+  ["arithmetic with operators", () => any(x) + any(x), "TypeError", /do not work on tensors/, /`x\.add\(y\)`/],
+  [
+    "tensors of other lengths in one dataset",
+    () => new data.TensorDataset(x, torch.ones([3])),
+    "ConfigurationError",
+    /\[4, 3\] and \[3\]/,
+    /have to agree/,
+  ],
+]);
+
+const unlaunched = new Fabric({ accelerator: "cpu", devices: 2, strategy: "ddp" });
+const launchFirst: [name: string, call: () => unknown][] = [
+  ["setup", () => unlaunched.setup(raw, rawOptimizer)],
+  ["setupModule", () => unlaunched.setupModule(raw)],
+  ["setupOptimizers", () => unlaunched.setupOptimizers(rawOptimizer)],
+  ["setupDataLoaders", () => unlaunched.setupDataLoaders(loader())],
+  ["barrier", () => unlaunched.barrier()],
+  ["broadcast", () => unlaunched.broadcast(1)],
+  ["allGather", () => unlaunched.allGather(1)],
+  ["allReduce", () => unlaunched.allReduce(1)],
+  ["save", () => unlaunched.save("never.ckpt", {})],
+  ["load", () => unlaunched.load("never.ckpt")],
+];
+refuses(
+  "a Fabric of two devices that was not launched",
+  launchFirst.map(([name, call]) => [
+    name,
+    call,
+    "UsageError",
+    /you must call `\.launch\(\)`/,
+    /Add `await fabric\.launch\(\);`/,
+  ]),
+);
