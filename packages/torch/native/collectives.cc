@@ -1,221 +1,13 @@
-// Collectives over a process group. Each starts at once and returns a work to wait for. What a transport cannot do
-// itself (averages, reduce-scatter, some element types) is done here around what it can, the same way on every
-// LibTorch.
-#include <ATen/ops/bitwise_and.h>
-#include <ATen/ops/bitwise_or.h>
-#include <ATen/ops/bitwise_xor.h>
+// The collectives: each starts at once and returns an operation to wait for. What a transport cannot do itself
+// (reduce-scatter, some element types) is done here around what it can, the same way on every LibTorch.
+#include "collectives.h"
+
 #include <ATen/ops/cat.h>
-#include <ATen/ops/div.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
-#include <ATen/ops/maximum.h>
-#include <ATen/ops/minimum.h>
-#include <ATen/ops/view_as_real.h>
-#include <torch/csrc/autograd/custom_function.h>
-
-#include <numeric>
-
-#include "distributed.h"
 
 namespace fabric {
 
-at::Tensor bytesOf(const at::Tensor& tensor) { return tensor.detach().view({-1}).view(at::kByte); }
-
-bool canReduce(const Group& group, at::ScalarType type) {
-  switch (type) {
-    case at::kFloat:
-    case at::kDouble:
-    case at::kHalf:
-    case at::kChar:
-    case at::kByte:
-    case at::kInt:
-    case at::kLong:
-      return true;
-    case at::kBFloat16:
-      return group.nccl();
-    default:
-      return false;
-  }
-}
-
-void Operation::complete() {
-  at::NoGradGuard noGrad;
-  if (work) {
-    if (!waited) work->wait();  // has ended; for device tensors this orders the current stream after it
-    if (fromAny && !group->nccl()) source = work->sourceRank();
-    work.reset();
-  }
-  for (auto& step : after) step();
-  after.clear();
-  buffers.clear();
-}
-
-void Operation::waitHere() {
-  communicate(what, *group, [&] {
-    if (work) work->wait();
-  });
-  waited = true;
-  complete();
-}
-
 namespace {
-
-using ReduceKind = c10d::ReduceOp::RedOpType;
-
-struct WorkObject final : Object {
-  explicit WorkObject(std::shared_ptr<Operation> operation) : Object(Kind::Work), operation(std::move(operation)) {}
-  std::shared_ptr<Operation> operation;
-};
-
-std::string describeTensor(const at::Tensor& tensor) {
-  std::string text = std::string(dtypeName(tensor.scalar_type())) + " [";
-  for (int64_t i = 0; i < tensor.dim(); i++) text += (i ? ", " : "") + std::to_string(tensor.size(i));
-  return text + "]";
-}
-
-// ---- staging ------------------------------------------------------------------------------------------------
-
-// A contiguous tensor with the same elements, to be read only.
-at::Tensor readable(Operation& operation, const at::Tensor& tensor) {
-  at::Tensor dense = tensor.detach().resolve_conj().resolve_neg().contiguous();
-  operation.buffers.push_back(dense);
-  return dense;
-}
-
-// A contiguous tensor whose elements arrive in `tensor` when the operation is done.
-at::Tensor writable(Operation& operation, const at::Tensor& tensor) {
-  at::Tensor own = tensor.detach();
-  at::Tensor dense = own.resolve_conj().resolve_neg().contiguous();
-  operation.buffers.push_back(dense);
-  if (!dense.is_alias_of(own) || !own.is_contiguous()) {
-    operation.after.push_back([own, dense] { own.copy_(dense); });
-  }
-  return dense;
-}
-
-// ---- reductions ---------------------------------------------------------------------------------------------
-
-struct Reduction {
-  ReduceKind kind = ReduceKind::SUM;
-  bool average = false;
-};
-
-Reduction reductionOf(const std::string& name, at::ScalarType type, const std::string& what) {
-  static const std::pair<const char*, ReduceKind> kinds[] = {
-      {"sum", ReduceKind::SUM},         {"avg", ReduceKind::SUM}, {"mean", ReduceKind::SUM},
-      {"product", ReduceKind::PRODUCT}, {"min", ReduceKind::MIN}, {"max", ReduceKind::MAX},
-      {"band", ReduceKind::BAND},       {"bor", ReduceKind::BOR}, {"bxor", ReduceKind::BXOR}};
-  for (const auto& [known, kind] : kinds) {
-    if (name != known) continue;
-    const bool bitwise = kind == ReduceKind::BAND || kind == ReduceKind::BOR || kind == ReduceKind::BXOR;
-    const bool average = name == "avg" || name == "mean";
-    if (bitwise && !at::isIntegralType(type, true)) {
-      throw JsError("TypeError", what + " with op \"" + name + "\" needs integers or booleans.");
-    }
-    if (at::isComplexType(type) && kind != ReduceKind::SUM) {
-      throw JsError("TypeError", what + " with op \"" + name + "\" has no meaning for complex numbers.");
-    }
-    if (average && type == at::kBool) {
-      throw JsError("TypeError", what + ": booleans have no average.", "Convert the tensor with `.float()` first.");
-    }
-    return {kind, average};
-  }
-  throw JsError("TypeError", what + " got the op \"" + name + "\".",
-                "Choose \"sum\", \"avg\", \"product\", \"min\", \"max\", \"band\", \"bor\" or \"bxor\".");
-}
-
-// The type in which elements are added up. bfloat16 goes through float32: one rounding, however many ranks there are.
-at::ScalarType computeType(const Group& group, at::ScalarType type) {
-  if (type == at::kBool) return at::kByte;
-  if (canReduce(group, type)) return type;
-  if (type == at::kBFloat16) return at::kFloat;
-  if (type == at::kShort) return at::kInt;
-  throw JsError("NotSupportedError",
-                std::string("Tensors of type ") + dtypeName(type) + " cannot be reduced over processes.",
-                "Convert the tensor to float32, float64, int32 or int64 first.");
-}
-
-// On zeros and ones, adding is "or" (without overflow) and multiplying is "and".
-ReduceKind kindForBytes(ReduceKind kind) {
-  if (kind == ReduceKind::SUM || kind == ReduceKind::BOR) return ReduceKind::MAX;
-  if (kind == ReduceKind::PRODUCT || kind == ReduceKind::BAND) return ReduceKind::MIN;
-  return kind;
-}
-
-// Integers: the quotient is computed in floating point and truncated toward zero, as PyTorch's in-place copy does.
-void divideInPlace(const at::Tensor& sum, int size) {
-  if (at::isIntegralType(sum.scalar_type(), false))
-    sum.copy_(at::div(sum.to(at::kDouble), size));
-  else
-    sum.div_(size);
-}
-
-struct Staged {
-  at::Tensor buffer;
-  ReduceKind kind;
-};
-
-// What to reduce in place of `tensor`; the result arrives in `tensor` when the operation is done.
-Staged stageReduction(Operation& operation, const at::Tensor& tensor, const Reduction& reduction) {
-  const Group& group = *operation.group;
-  at::Tensor target = writable(operation, tensor);
-  if (target.is_complex()) target = at::view_as_real(target);
-  const at::ScalarType type = target.scalar_type();
-  const at::ScalarType compute = computeType(group, type);
-  at::Tensor buffer = type == at::kBool ? bytesOf(target) : target.to(compute);
-  std::vector<std::function<void()>> finish;
-  if (reduction.average) finish.push_back([buffer, size = group.size] { divideInPlace(buffer, size); });
-  if (!buffer.is_alias_of(target)) finish.push_back([target, buffer] { target.copy_(buffer); });
-  // Before the copy into a tensor that is not contiguous.
-  operation.after.insert(operation.after.begin(), finish.begin(), finish.end());
-  operation.buffers.push_back(buffer);
-  return {buffer, type == at::kBool ? kindForBytes(reduction.kind) : reduction.kind};
-}
-
-// Reduces dimension 0 in the order of the ranks.
-at::Tensor reduceRows(const at::Tensor& rows, ReduceKind kind) {
-  at::Tensor result = rows[0].clone();
-  for (int64_t i = 1; i < rows.size(0); i++) {
-    const at::Tensor row = rows[i];
-    switch (kind) {
-      case ReduceKind::SUM:
-        result.add_(row);
-        break;
-      case ReduceKind::PRODUCT:
-        result.mul_(row);
-        break;
-      case ReduceKind::MIN:
-        result = at::minimum(result, row);
-        break;
-      case ReduceKind::MAX:
-        result = at::maximum(result, row);
-        break;
-      case ReduceKind::BAND:
-        result = at::bitwise_and(result, row);
-        break;
-      case ReduceKind::BOR:
-        result = at::bitwise_or(result, row);
-        break;
-      default:
-        result = at::bitwise_xor(result, row);
-        break;
-    }
-  }
-  return result;
-}
-
-// ---- the collectives ----------------------------------------------------------------------------------------
-
-// The arguments of every collective; each uses what concerns it.
-struct Call {
-  std::vector<at::Tensor> outputs;
-  std::vector<at::Tensor> inputs;
-  std::string op;
-  int peer = 0;  // source, destination or root, as a rank of the group
-  int tag = 0;
-};
-
-using Tensors = std::vector<at::Tensor>;
 
 void needCount(const Operation& operation, const char* what, size_t have, size_t want) {
   if (have == want) return;
@@ -402,167 +194,55 @@ Start startOf(const std::string& name) {
   throw JsError("TypeError", "internal: there is no collective \"" + name + "\".");
 }
 
+// The text that says what a call is: the same on all ranks that make the same call.
+std::string textOf(const std::string& name, const Call& call) {
+  std::string text = call.label.empty() ? name : call.label + ": " + name;
+  const Tensors& shown = call.inputs.empty() ? call.outputs : call.inputs;
+  if (!shown.empty()) text += " of " + describeTensor(shown[0]);
+  return text;
+}
+
+// The same with what the text of an error leaves out, for the comparison of ranks.
+std::string signatureOf(const std::string& name, const Operation& operation, const Call& call) {
+  if (name == "broadcast" || name == "scatter") return operation.what + " from rank " + std::to_string(call.peer);
+  if (name == "gather") return operation.what + " to rank " + std::to_string(call.peer);
+  if (name == "reduce") return operation.what + " by " + call.op + " to rank " + std::to_string(call.peer);
+  if (name == "allReduce" || name == "reduceScatter") return operation.what + " by " + call.op;
+  return operation.what;
+}
+
+bool isPointToPoint(const std::string& name) { return name == "send" || name == "recv"; }
+
+}  // namespace
+
+std::string describeTensor(const at::Tensor& tensor) {
+  std::string text = std::string(dtypeName(tensor.scalar_type())) + " [";
+  for (int64_t i = 0; i < tensor.dim(); i++) text += (i ? ", " : "") + std::to_string(tensor.size(i));
+  return text + "]";
+}
+
 std::shared_ptr<Operation> startCollective(const std::shared_ptr<Group>& group, const std::string& name,
                                            const Call& call) {
   at::NoGradGuard noGrad;
   auto operation = std::make_shared<Operation>();
   operation->group = group;
-  operation->what = name;
-  const Tensors& shown = call.inputs.empty() ? call.outputs : call.inputs;
-  if (!shown.empty()) operation->what += " of " + describeTensor(shown[0]);
+  operation->what = textOf(name, call);
   const Start start = startOf(name);
   communicate(operation->what, *group, [&] { start(*operation, call); });
-  if (!operation->work) return operation;
-  auto inFlight = group->inFlight;
-  ++*inFlight;
+  if (!isPointToPoint(name)) operation->entry = group->flight->begin(signatureOf(name, *operation, call), true);
+  if (!operation->work) {
+    operation->entry.reset();
+    return operation;
+  }
+  ++*group->inFlight;
   if (group->nccl()) operation->hasFuture = false;
   if (operation->hasFuture) {
-    operation->work->getFuture()->addCallback([inFlight](c10::ivalue::Future&) { --*inFlight; });
+    operation->work->getFuture()->addCallback([inFlight = group->inFlight, entry = operation->entry](auto&) {
+      --*inFlight;
+      if (entry) entry->end();
+    });
   }
   return operation;
-}
-
-// ---- waiting ------------------------------------------------------------------------------------------------
-
-// Lets another thread wait for a work without a future.
-void waitElsewhere(const std::shared_ptr<Operation>& operation, Done done) {
-  runDetached([operation, work = operation->work, done = std::move(done)] {
-    std::exception_ptr error;
-    try {
-      work->wait();
-      operation->waited = true;
-    } catch (...) {
-      error = std::make_exception_ptr(communicationError(std::current_exception(), operation->what, *operation->group));
-    }
-    --*operation->group->inFlight;
-    done(error);
-  });
-}
-
-napi_value waitAsync(napi_env env, const std::shared_ptr<Operation>& operation) {
-  Done done;
-  napi_value promise = makePromise(
-      env,
-      [operation](napi_env env) {
-        operation->complete();
-        return jsUndefined(env);
-      },
-      &done);
-  if (!operation->work) {
-    done(nullptr);
-  } else if (operation->group->nccl()) {
-    // Ordered on the device's stream: there is nothing to wait for on the host.
-    --*operation->group->inFlight;
-    done(nullptr);
-  } else if (operation->hasFuture) {
-    operation->work->getFuture()->addCallback([operation, done](c10::ivalue::Future& future) {
-      done(future.hasError()
-               ? std::make_exception_ptr(communicationError(future.exception_ptr(), operation->what, *operation->group))
-               : nullptr);
-    });
-  } else {
-    waitElsewhere(operation, std::move(done));
-  }
-  return promise;
-}
-
-void waitSync(const std::shared_ptr<Operation>& operation) {
-  const bool counted = operation->work && !operation->hasFuture;
-  std::shared_ptr<void> uncount(nullptr, [&](void*) {
-    if (counted) --*operation->group->inFlight;
-  });
-  operation->waitHere();
-}
-
-// startCollective(group, name, outputs, inputs, op, peer, tag) => work
-napi_value startCollectiveJs(napi_env env, napi_callback_info info) {
-  return guarded(env, "startCollective", [&]() -> napi_value {
-    Args<7> a(env, info);
-    auto group = groupOf(env, a[0]);
-    Call call{tensorsOf(env, a[2], "outputs"), tensorsOf(env, a[3], "inputs"), stringOf(env, a[4], "op"),
-              static_cast<int>(intOf(env, a[5], "peer")), static_cast<int>(intOf(env, a[6], "tag"))};
-    return makeExternal(env, new WorkObject(startCollective(group, stringOf(env, a[1], "name"), call)));
-  });
-}
-
-napi_value workWait(napi_env env, napi_callback_info info) {
-  return guarded(env, "workWait", [&]() -> napi_value {
-    Args<1> a(env, info);
-    return waitAsync(env, unwrap<WorkObject>(env, a[0], Kind::Work, "work")->operation);
-  });
-}
-
-napi_value workWaitSync(napi_env env, napi_callback_info info) {
-  return guarded(env, "workWaitSync", [&]() -> napi_value {
-    Args<1> a(env, info);
-    waitSync(unwrap<WorkObject>(env, a[0], Kind::Work, "work")->operation);
-    return jsUndefined(env);
-  });
-}
-
-// workSource(work): the rank that sent what `recv` got.
-napi_value workSource(napi_env env, napi_callback_info info) {
-  return guarded(env, "workSource", [&]() -> napi_value {
-    Args<1> a(env, info);
-    return jsInt(env, unwrap<WorkObject>(env, a[0], Kind::Work, "work")->operation->source);
-  });
-}
-
-// ---- gradients through all-gather ---------------------------------------------------------------------------
-
-struct Gathered : torch::CustomClassHolder {
-  Gathered(std::shared_ptr<Group> group, at::Tensor rows) : group(std::move(group)), rows(std::move(rows)) {}
-  std::shared_ptr<Group> group;
-  at::Tensor rows;
-};
-
-// Makes rows that were gathered from all ranks a function of this rank's own. Backward sums the gradients of all ranks.
-struct GatherFunction : torch::autograd::Function<GatherFunction> {
-  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor&,
-                            const c10::intrusive_ptr<Gathered>& gathered) {
-    context->saved_data["group"] = c10::IValue::make_capsule(gathered);
-    return std::move(gathered->rows);
-  }
-
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
-                                                 torch::autograd::variable_list gradients) {
-    const auto capsule = context->saved_data["group"].toCapsule();
-    const auto group = static_cast<Gathered*>(capsule.get())->group;
-    const at::Tensor sum = gradients[0].contiguous().clone();
-    allReduceBlocking(group, sum, "sum");
-    return {sum[group->rank], at::Tensor()};
-  }
-};
-
-// attachGather(group, input, rows) => rows with the gradient function of the gather
-napi_value attachGather(napi_env env, napi_callback_info info) {
-  return guarded(env, "attachGather", [&]() -> napi_value {
-    Args<3> a(env, info);
-    auto gathered = c10::make_intrusive<Gathered>(groupOf(env, a[0]), tensorOf(env, a[2], "rows").detach());
-    return wrapTensor(env, GatherFunction::apply(tensorOf(env, a[1], "input"), gathered));
-  });
-}
-
-}  // namespace
-
-void allReduceBlocking(const std::shared_ptr<Group>& group, const at::Tensor& tensor, const std::string& op) {
-  if (!group->transport) {
-    throw JsError("UsageError", "The process group \"" + group->name + "\" has been destroyed.", "",
-                  "ERR_GROUP_DESTROYED");
-  }
-  Call call;
-  call.outputs = {tensor};
-  call.op = op;
-  waitSync(startCollective(group, "allReduce", call));
-}
-
-const std::vector<Export>& collectiveExports() {
-  static const std::vector<Export> table = {{"startCollective", startCollectiveJs},
-                                            {"workWait", workWait},
-                                            {"workWaitSync", workWaitSync},
-                                            {"workSource", workSource},
-                                            {"attachGather", attachGather}};
-  return table;
 }
 
 }  // namespace fabric

@@ -1,11 +1,10 @@
 // The export table of what concerns several processes, and the errors of a collective.
-#include "distributed.h"
-
 #include <c10/util/Exception.h>
 
 #include <cstdio>
 #include <initializer_list>
 
+#include "collectives.h"
 #include "transport-error.h"
 
 namespace fabric {
@@ -110,7 +109,8 @@ void communicate(const std::string& what, const Group& group, const std::functio
 const std::vector<Export>& distributedExports() {
   static const std::vector<Export> table = [] {
     std::vector<Export> all = storeExports();
-    for (const auto* part : {&groupExports(), &collectiveExports()}) all.insert(all.end(), part->begin(), part->end());
+    for (const auto* part : {&groupExports(), &groupWatchExports(), &workExports(), &gatherGradientExports()})
+      all.insert(all.end(), part->begin(), part->end());
     return all;
   }();
   return table;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "compat-c10d.h"
+#include "flight-recorder.h"
 #include "handle.h"
 #include "waiter.h"
 
@@ -46,6 +47,7 @@ struct Group {
   int size = 1;
   Milliseconds timeout{0};
   std::shared_ptr<std::atomic<int64_t>> inFlight = std::make_shared<std::atomic<int64_t>>(0);
+  std::shared_ptr<Flight> flight = std::make_shared<Flight>();
   std::vector<std::function<void()>> closers;  // of what holds on to the group, such as reducers
 
   bool nccl() const { return backend == "nccl"; }
@@ -70,7 +72,8 @@ struct Operation {
   c10::intrusive_ptr<c10d::Work> work;  // null when nothing has to be sent, or when it is done
   std::string what;                     // "allReduce of float32 [2, 3]"
   std::vector<std::function<void()>> after;
-  std::vector<at::Tensor> buffers;  // kept alive until done
+  std::vector<at::Tensor> buffers;     // kept alive until done
+  std::shared_ptr<FlightEntry> entry;  // null for sends and receives
   bool hasFuture = true;
   bool waited = false;   // sends and receives may be waited for only once
   int source = -1;       // of recv: the sender
@@ -96,6 +99,6 @@ void communicate(const std::string& what, const Group& group, const std::functio
 
 const std::vector<Export>& storeExports();
 const std::vector<Export>& groupExports();
-const std::vector<Export>& collectiveExports();
+const std::vector<Export>& groupWatchExports();
 
 }  // namespace fabric

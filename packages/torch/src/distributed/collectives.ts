@@ -16,6 +16,8 @@ import { Work } from "./work.js";
 export interface CollectiveOptions {
   /** The group; default: all processes. */
   group?: ProcessGroup | null | undefined;
+  /** internal: what the user called, for error texts. */
+  label?: string | undefined;
 }
 /** Options of a collective that combines values. */
 export interface ReduceOptions extends CollectiveOptions {
@@ -41,10 +43,11 @@ export async function allReduce(tensor: Tensor, options: ReduceOptions = {}): Pr
 export function allReduceSync(tensor: Tensor, options: ReduceOptions = {}): Tensor {
   return startAllReduce(tensor, options).waitSync();
 }
-function startAllReduce(tensor: Tensor, options: ReduceOptions): Work<Tensor> {
+/** internal: started and not waited for. */
+export function startAllReduce(tensor: Tensor, options: ReduceOptions): Work<Tensor> {
   checkTensor("tensor", tensor);
   const group = resolveGroup(options.group, "allReduce");
-  return start(group, "allReduce", [tensor], [], { op: options.op }, () => tensor);
+  return start(group, "allReduce", [tensor], [], { op: options.op, label: options.label }, () => tensor);
 }
 
 /** Copies `tensor` of rank `src` into that of every rank, in place. Returns it. */
@@ -59,7 +62,7 @@ function startBroadcast(tensor: Tensor, options: SourceOptions): Work<Tensor> {
   checkTensor("tensor", tensor);
   const group = resolveGroup(options.group, "broadcast");
   const peer = memberOf(group, options.src ?? group.ranks[0], "src");
-  return start(group, "broadcast", [tensor], [], { peer }, () => tensor);
+  return start(group, "broadcast", [tensor], [], { peer, label: options.label }, () => tensor);
 }
 
 /** The sum (or what `op` says) over all ranks arrives in `tensor` of rank `dst`; the others keep theirs. Returns `tensor`. */
@@ -86,7 +89,7 @@ function startAllGather(tensor: Tensor, options: CollectiveOptions): Work<Tensor
   checkTensor("tensor", tensor);
   const group = resolveGroup(options.group, "allGather");
   const rows = emptyRows(tensor, group.size);
-  return start(group, "allGather", [rows], [tensor], {}, () => rows);
+  return start(group, "allGather", [rows], [tensor], { label: options.label }, () => rows);
 }
 
 /**
@@ -197,7 +200,7 @@ export function barrierSync(options: CollectiveOptions = {}): void {
 function startBarrier(options: CollectiveOptions): Work<undefined> {
   const group = resolveGroup(options.group, "barrier");
   const peer = group.backend === "nccl" ? native().cudaCurrentDevice() : 0;
-  return start(group, "barrier", [], [], { peer }, () => undefined);
+  return start(group, "barrier", [], [], { peer, label: options.label }, () => undefined);
 }
 
 /** A barrier after which rank 0 knows who did not come; only with Gloo. `waitAllRanks` names all of them, not just the first. */
@@ -214,6 +217,7 @@ interface Details {
   op?: ReduceOp | undefined;
   peer?: number | undefined;
   tag?: number | undefined;
+  label?: string | undefined;
 }
 
 function start<T>(
@@ -224,7 +228,7 @@ function start<T>(
   details: Details,
   result: () => T,
 ): Work<T> {
-  const { op = "sum", peer = 0, tag = 0 } = details;
+  const { op = "sum", peer = 0, tag = 0, label = "" } = details;
   const work = distributedNative().startCollective(
     groupHandle(group),
     name,
@@ -233,6 +237,7 @@ function start<T>(
     op,
     peer,
     tag,
+    label,
   );
   return new Work(work, result);
 }

@@ -71,8 +71,12 @@ export interface DistributedBinding {
   destroyProcessGroup(group: GroupHandle): void;
   monitoredBarrier(group: GroupHandle, timeoutMs: number, waitAllRanks: boolean): Promise<void>;
 
-  // collectives.cc
-  /** `peer` is the root, source or destination as a rank of the group. */
+  // group-watch.cc
+  /** Compares the ranks' calls through the store when one of them is waited for longer than `lateMs`. */
+  watchGroup(group: GroupHandle, store: StoreHandle, lateMs: number): void;
+
+  // works.cc
+  /** `peer` is the root, source or destination as a rank of the group; `label` is what the user called, for error texts. */
   startCollective(
     group: GroupHandle,
     name: CollectiveName,
@@ -81,19 +85,22 @@ export interface DistributedBinding {
     op: string,
     peer: number,
     tag: number,
+    label: string,
   ): WorkHandle;
   workWait(work: WorkHandle): Promise<void>;
   workWaitSync(work: WorkHandle): void;
   /** The rank of the group that sent what `recv` got. */
   workSource(work: WorkHandle): number;
+  // gather-gradient.cc
   /** Makes rows gathered from all ranks a function of `input`, this rank's own. */
   attachGather(group: GroupHandle, input: Handle, rows: Handle): Handle;
 
-  // reducer.cc
+  // model-agreement.cc
   /** Throws on every rank when the parameters differ between ranks. Blocks. */
   verifyModels(group: GroupHandle, parameters: readonly Handle[], names: readonly string[]): void;
   /** Copies rank `source`'s tensors to all ranks. Blocks. */
   broadcastTensors(group: GroupHandle, tensors: readonly Handle[], bufferBytes: number, source: number): void;
+  // reducer.cc
   createReducer(
     group: GroupHandle,
     parameters: readonly Handle[],
@@ -106,6 +113,24 @@ export interface DistributedBinding {
   ): ReducerHandle;
   reducerBeforeForward(reducer: ReducerHandle, synced: boolean): void;
   reducerBeforeBackward(reducer: ReducerHandle, outputs: readonly Handle[]): void;
+  /** 1 on entering `noSync`, -1 on leaving it: inside, gradients may stay on this rank whatever they come from. */
+  reducerAllowLocal(reducer: ReducerHandle, delta: 1 | -1): void;
+  /**
+   * Replaces the averaging of buckets. "js" takes two functions that run in the backward pass: `run` gives a tensor, or a collective on
+   * its way, of which `finish` gives the tensor when it has ended.
+   */
+  reducerCommHook(
+    reducer: ReducerHandle,
+    kind: "fp16" | "bf16" | "js",
+    run?: (
+      index: number,
+      isLast: boolean,
+      buffer: Handle,
+      gradients: Handle[],
+      parameters: number[],
+    ) => [Handle, null] | [null, WorkHandle],
+    finish?: (index: number) => Handle,
+  ): void;
   reducerSink(reducer: ReducerHandle, outputs: readonly Handle[], delay: boolean): Handle[];
 }
 

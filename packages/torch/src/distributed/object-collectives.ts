@@ -14,30 +14,32 @@ const lengthBytes = 8;
 /** The value of rank `src`, on every rank. On the other ranks `value` is ignored. Rank `src` gets its own value back. */
 export async function broadcastObject<T>(value: T, options: SourceOptions = {}): Promise<T> {
   const group = resolveGroup(options.group, "broadcastObject");
+  const { label } = options;
   const src = options.src ?? group.ranks[0] ?? 0;
   const isSource = group.ranks[group.rank] === src;
   const bytes = isSource ? encodeObject(value) : new Uint8Array(0);
-  const first = await broadcast(toTensor(firstBlock(bytes), group), { group, src });
+  const first = await broadcast(toTensor(firstBlock(bytes), group), { group, src, label });
   if (isSource) {
-    if (bytes.length > firstBytes - lengthBytes) await broadcast(toTensor(bytes, group), { group, src });
+    if (bytes.length > firstBytes - lengthBytes) await broadcast(toTensor(bytes, group), { group, src, label });
     return value;
   }
   return decodeObject(
-    await complete(toBytes(first), (length) => broadcast(emptyBytes(length, group), { group, src })),
+    await complete(toBytes(first), (length) => broadcast(emptyBytes(length, group), { group, src, label })),
   ) as T;
 }
 
 /** The values of all ranks, in the order of ranks, on every rank. */
 export async function allGatherObject<T>(value: T, options: CollectiveOptions = {}): Promise<T[]> {
   const group = resolveGroup(options.group, "allGatherObject");
+  const { label } = options;
   const bytes = encodeObject(value);
-  const blocks = (await allGather(toTensor(firstBlock(bytes), group), { group })).map(toBytes);
+  const blocks = (await allGather(toTensor(firstBlock(bytes), group), { group, label })).map(toBytes);
   const longest = Math.max(...blocks.map(lengthOf));
   let rows = blocks.map((block) => block.subarray(lengthBytes));
   if (longest > firstBytes - lengthBytes) {
     const padded = new Uint8Array(longest);
     padded.set(bytes);
-    rows = (await allGather(toTensor(padded, group), { group })).map(toBytes);
+    rows = (await allGather(toTensor(padded, group), { group, label })).map(toBytes);
   }
   return rows.map((row, rank) => {
     if (rank === group.rank) return value;

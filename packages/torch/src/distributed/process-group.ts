@@ -20,6 +20,11 @@ export interface GroupOptions {
    * GLOO_SOCKET_IFNAME or the one that leads to MASTER_ADDR.
    */
   interface?: string | undefined;
+  /**
+   * A collective that is waited for longer than this is compared with what the other ranks are in, and ranks that made different calls
+   * end with an error that names both. Default: FABRIC_LATE_AFTER_MS, or 30 seconds.
+   */
+  lateAfterMs?: number | undefined;
 }
 
 /** How the default group is made. */
@@ -33,6 +38,7 @@ export interface InitOptions extends GroupOptions {
 }
 
 const defaultTimeoutMs = 30 * 60_000;
+const defaultLateAfterMs = 30_000;
 
 let handle: (group: ProcessGroup) => GroupHandle;
 let construct: (native: GroupHandle, facts: GroupFacts) => ProcessGroup;
@@ -184,10 +190,12 @@ async function connect(
     });
   }
   const timeoutMs = checkTimeout(options.timeoutMs ?? defaultTimeoutMs);
+  const lateAfterMs = checkLateAfter(options.lateAfterMs);
   const peerHost = process.env.MASTER_ADDR ?? "";
+  const meeting = await store.handle();
   const made = await awaited(
     distributedNative().createProcessGroup(
-      await store.handle(),
+      meeting,
       backend,
       rank,
       ranks.length,
@@ -198,7 +206,18 @@ async function connect(
       false,
     ),
   );
+  distributedNative().watchGroup(made, distributedNative().prefixStore("watch/", meeting), lateAfterMs);
   return construct(made, { name, backend, rank, ranks, timeoutMs });
+}
+
+function checkLateAfter(given: number | undefined): number {
+  const text = process.env.FABRIC_LATE_AFTER_MS;
+  const value = given ?? (text === undefined || text === "" ? defaultLateAfterMs : Number(text));
+  if (typeof value === "number" && value > 0) return Math.min(Math.ceil(value), 1e12);
+  throw new ConfigurationError(
+    `${given === undefined ? "FABRIC_LATE_AFTER_MS" : "`lateAfterMs`"} is ${describe(given ?? text)}.`,
+    { hint: "Give a number of milliseconds above 0; the default is 30000." },
+  );
 }
 
 /**

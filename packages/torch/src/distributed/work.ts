@@ -12,6 +12,14 @@ export class Work<T> {
     this.#result = result;
   }
 
+  /** The native half. */
+  get handle(): WorkHandle {
+    return this.#handle;
+  }
+  /** What has come; only when the collective has ended. */
+  result(): T {
+    return this.#result();
+  }
   /** Waits on other threads than JavaScript's. */
   async wait(): Promise<T> {
     await awaited(distributedNative().workWait(this.#handle));

@@ -1,6 +1,6 @@
 // Training one model in several processes: each sees other data, and gradients are averaged during the backward pass by
 // c10d's own reducer. The order of calls is that of PyTorch's class of the same name.
-import { typeError } from "../../check.js";
+import { checkOptions, typeError } from "../../check.js";
 import { type Context, runContext } from "../../context.js";
 import {
   type DistributedBinding,
@@ -15,6 +15,9 @@ import { handleOf, type Tensor } from "../../tensor.js";
 import { type AnyModule, Module } from "../module.js";
 import { isModule } from "../module-state.js";
 import type { Parameter } from "../parameter.js";
+import { nativeHooks } from "./comm-hooks.js";
+import type { CommHook } from "./grad-bucket.js";
+import { HookRunner } from "./hook-runner.js";
 import { findTensors, replaceTensors } from "./output-tensors.js";
 
 /** Options of `DistributedDataParallel`. */
@@ -31,9 +34,22 @@ export interface DistributedDataParallelOptions {
   gradientAsBucketView?: boolean | undefined;
   /** Promise that every pass uses the same parameters in the same way. Default: false. */
   staticGraph?: boolean | undefined;
+  /** Start from rank 0's parameters and buffers. Default: true; without it every rank has to start from the same values. */
+  initSync?: boolean | undefined;
   /** The processes. Default: all. */
   processGroup?: ProcessGroup | null | undefined;
 }
+
+const optionNames = [
+  "deviceIds",
+  "broadcastBuffers",
+  "findUnusedParameters",
+  "bucketCapMb",
+  "gradientAsBucketView",
+  "staticGraph",
+  "initSync",
+  "processGroup",
+];
 
 // PyTorch's size of the messages in which parameters are first copied from rank 0.
 const broadcastBytes = 250 * 1024 * 1024;
@@ -53,6 +69,8 @@ export class DistributedDataParallel<
 > extends Module<A, R> {
   /** The wrapped module. */
   readonly module: M;
+  readonly #processGroup: ProcessGroup;
+  readonly #parameters: readonly Parameter[];
   readonly #group: GroupHandle;
   readonly #reducer: ReducerHandle;
   readonly #broadcastBuffers: boolean;
@@ -61,14 +79,24 @@ export class DistributedDataParallel<
   #passes = 0;
   #averages = true;
   #syncsBuffers = true;
+  #hasHook = false;
 
   constructor(module: M & Module<A, R>, options: DistributedDataParallelOptions = {}) {
     super();
     if (!isModule(module)) throw typeError("module", "a Module", module);
+    checkOptions(options, optionNames, "new DistributedDataParallel(module, { findUnusedParameters: true })");
+    const nested = module.modules().find((inner) => inner instanceof DistributedDataParallel);
+    if (nested) {
+      throw new UsageError("The module is wrapped in DistributedDataParallel already.", {
+        hint: "Wrap the whole model once: gradients would be averaged twice.",
+      });
+    }
     const group = groupOf(options.processGroup);
     const parameters = trainedParameters(module);
     checkDevices(module, options.deviceIds);
     this.module = module;
+    this.#processGroup = group;
+    this.#parameters = parameters.map(({ parameter }) => parameter);
     this.#group = groupHandle(group);
     this.#broadcastBuffers = options.broadcastBuffers ?? true;
     this.#staticGraph = options.staticGraph ?? false;
@@ -77,7 +105,7 @@ export class DistributedDataParallel<
     const names = parameters.map(({ name }) => name);
     binding().verifyModels(this.#group, handles, names);
     const everything = [...module.parameters(), ...module.buffers()];
-    binding().broadcastTensors(this.#group, everything.map(handleOf), broadcastBytes, 0);
+    if (options.initSync ?? true) binding().broadcastTensors(this.#group, everything.map(handleOf), broadcastBytes, 0);
     this.#reducer = binding().createReducer(
       this.#group,
       handles,
@@ -118,8 +146,10 @@ export class DistributedDataParallel<
     const enter = () => {
       const before = this.#averages;
       this.#averages = false;
+      binding().reducerAllowLocal(this.#reducer, 1);
       return () => {
         this.#averages = before;
+        binding().reducerAllowLocal(this.#reducer, -1);
       };
     };
     return runContext("noSync", enter, body);
@@ -132,6 +162,33 @@ export class DistributedDataParallel<
   set requireBackwardGradSync(value: boolean) {
     if (typeof value !== "boolean") throw typeError("requireBackwardGradSync", "a boolean", value);
     this.#averages = value;
+  }
+
+  /**
+   * Lets `hook` average the gradients, at most once and before the first backward pass: `registerCommHook(null, fp16CompressHook)`. `state`
+   * is what the hook gets.
+   */
+  registerCommHook<S>(state: S, hook: CommHook<S>): void {
+    if (typeof hook !== "function") {
+      throw typeError("hook", "a function of (state, bucket)", hook, "Such as `nn.parallel.fp16CompressHook`.");
+    }
+    if (this.#hasHook) {
+      throw new UsageError("This DistributedDataParallel module has a communication hook already.", {
+        hint: "Register one, before training; put hooks into each other with a wrapper such as `fp16CompressWrapper`.",
+      });
+    }
+    if (this.#passes > 0) {
+      throw new UsageError("A communication hook cannot be registered after the first forward pass.", {
+        hint: "Register it right after wrapping the module.",
+      });
+    }
+    const native = nativeHooks.get(hook);
+    if (native) binding().reducerCommHook(this.#reducer, native);
+    else {
+      const runner = new HookRunner(state, hook as CommHook, this.#processGroup, this.#parameters);
+      binding().reducerCommHook(this.#reducer, "js", runner.run, runner.finish);
+    }
+    this.#hasHook = true;
   }
 
   #copyBuffers(): void {
