@@ -1,5 +1,5 @@
 // From options and environment variables to a strategy with its accelerator, precision and cluster environment, in numbered steps.
-import { ConfigurationError, type Device, NotSupportedError, UsageError } from "@fabric-ts/torch";
+import { ConfigurationError, type Device, NotSupportedError, ones, UsageError, versions } from "@fabric-ts/torch";
 import { Accelerator, type DevicesInput } from "./accelerators/accelerator.js";
 import { type AcceleratorName, type AcceleratorRegistry, acceleratorRegistry } from "./accelerators/registry.js";
 import { CheckpointIO } from "./checkpoint/checkpoint-io.js";
@@ -10,7 +10,6 @@ import { HalfPrecision } from "./precision/half.js";
 import { MixedPrecision } from "./precision/mixed.js";
 import { type PrecisionInput, type PrecisionName, precisionName } from "./precision/names.js";
 import { Precision } from "./precision/precision.js";
-import { DDPStrategy } from "./strategies/ddp.js";
 import { ParallelStrategy } from "./strategies/parallel.js";
 import { type StrategyName, type StrategyRegistry, strategyRegistry } from "./strategies/registry.js";
 import { SingleDeviceStrategy } from "./strategies/single-device.js";
@@ -34,7 +33,7 @@ export interface ConnectorOptions {
   /** `"32-true"` (default), `"bf16-mixed"`, `"bf16-true"`, `"16-mixed"`, `"16-true"`, `"64-true"`. */
   precision?: PrecisionInput;
   /** Replacements for parts: at most one precision, checkpoint IO and cluster environment. */
-  plugins?: Plugin | readonly Plugin[];
+  plugins?: Plugin | Iterable<Plugin>;
 }
 
 /** internal: what the decisions depend on beside the options, so that tests can give their own. */
@@ -82,7 +81,7 @@ export class Connector {
     const strategy = this.#overridden("strategy", options.strategy ?? "auto", "auto");
     const devices = this.#overridden("devices", options.devices === undefined ? "auto" : options.devices, "auto");
     const nodes = this.#overridden("numNodes", options.numNodes ?? 1, 1);
-    const precision = this.#overridden("precision", options.precision, undefined);
+    const precision = this.#overridden("precision", options.precision ?? undefined, undefined);
 
     // 2. Names are known, and no part is given twice.
     this.#chosenStrategy = this.#checkStrategy(strategy);
@@ -147,6 +146,8 @@ export class Connector {
     if (name === "auto") return name;
     const { strategies } = this.#around;
     if (name !== undefined && strategies.has(name)) return name;
+    // What 'dp' means depends on the accelerator, which is not known yet.
+    if (name === "dp") return name;
     if (name !== undefined && strategies.isUnsupported(name)) strategies.get(name);
     throw new ConfigurationError(`You selected an invalid strategy name: \`strategy: ${describe(strategy)}\`.`, {
       hint: `It must be a name or a Strategy object. Names: ${["auto", ...strategies.availableStrategies()].join(", ")}.`,
@@ -165,8 +166,9 @@ export class Connector {
     );
   }
 
-  #takePlugins(plugins: Plugin | readonly Plugin[] | undefined, precision: unknown): void {
-    const list: unknown[] = plugins === undefined ? [] : Array.isArray(plugins) ? plugins : [plugins];
+  #takePlugins(plugins: Plugin | Iterable<Plugin> | null | undefined, precision: unknown): void {
+    const list: unknown[] =
+      plugins === undefined || plugins === null ? [] : isIterable(plugins) ? [...plugins] : [plugins];
     const repeated = new Set<string>();
     for (const plugin of list) {
       if (plugin instanceof Precision) {
@@ -218,7 +220,8 @@ export class Connector {
     if (!(strategy instanceof ParallelStrategy)) return;
     if (strategy.clusterEnvironment && this.#environment) throw givenTwice("clusterEnvironment", "plugins");
     const device = strategy.parallelDevices?.[0];
-    if (device !== undefined) this.#takeDeviceType(device.startsWith("cuda") ? "cuda" : "cpu");
+    if (device?.startsWith("cuda")) this.#takeDeviceType("cuda");
+    else if (device?.startsWith("cpu")) this.#takeDeviceType("cpu");
   }
 
   /** The strategy's own devices decide on the accelerator. */
@@ -245,7 +248,7 @@ export class Connector {
     const available = accelerators.names().filter((name) => accelerators.get(name).isAvailable());
     throw new UsageError(`\`${className(found)}\` can not run on your system since the accelerator is not available.`, {
       code: "ERR_ACCELERATOR",
-      hint: `The following accelerator(s) is available and can be passed into the \`accelerator\` option of \`Fabric\`: ${available.join(", ")}.`,
+      hint: `${whyNot(found)}The following accelerator(s) is available and can be passed into the \`accelerator\` option of \`Fabric\`: ${available.join(", ")}.`,
     });
   }
 
@@ -285,6 +288,10 @@ export class Connector {
   #chooseStrategy(numNodes: number, parallelDevices: readonly Device[]): Strategy {
     const chosen = this.#chosenStrategy;
     if (typeof chosen !== "string") return chosen;
+    if (chosen === "dp" && this.accelerator.name === "cpu" && !this.#around.strategies.has("dp")) {
+      this.#tell(rankZeroWarn, "'dp' is not supported on CPUs, hence 'ddp' is used.");
+      return this.#around.strategies.get("ddp");
+    }
     if (chosen !== "auto") return this.#around.strategies.get(chosen);
     if (numNodes === 1 && parallelDevices.length <= 1) return new SingleDeviceStrategy(parallelDevices[0] ?? "cpu");
     return this.#around.strategies.get("ddp");
@@ -300,6 +307,8 @@ export class Connector {
       case "64-true":
         return new DoublePrecision();
       case "16-true":
+        this.#warnOfHalfOnCpu();
+        return new HalfPrecision(name);
       case "bf16-true":
         return new HalfPrecision(name);
       case "16-mixed":
@@ -313,6 +322,17 @@ export class Connector {
           },
         );
     }
+  }
+
+  #warnOfHalfOnCpu(): void {
+    if (this.accelerator.name !== "cpu") return;
+    // Tried when messages are said, because a process that only starts others does not load LibTorch.
+    this.#messages.push(() => {
+      if (hasHalfLayersOnCpu()) return;
+      rankZeroWarn(
+        `LibTorch ${versions().torch} has no float16 layers for the CPU: a model with \`precision: "16-true"\` can be made and saved, but not run. Use \`precision: "bf16-true"\` to run it here.`,
+      );
+    });
   }
 
   #mixedPrecision(name: "16-mixed" | "bf16-mixed"): Precision {
@@ -351,8 +371,6 @@ export class Connector {
     if (strategy instanceof ParallelStrategy) {
       strategy.clusterEnvironment ??= environment;
       strategy.parallelDevices ??= parallelDevices;
-    }
-    if (strategy instanceof DDPStrategy) {
       strategy.numNodes = numNodes;
       strategy.setWorldRanks();
     }
@@ -378,6 +396,26 @@ function defaultSurroundings(): Surroundings {
   };
 }
 
+let halfLayers: boolean | undefined;
+
+/** Tried once: LibTorch 1.13 has none, later versions do. */
+function hasHalfLayersOnCpu(): boolean {
+  if (halfLayers === undefined) {
+    try {
+      const one = ones([1, 1], { dtype: "float16", device: "cpu" });
+      one.mm(one).dispose();
+      halfLayers = true;
+    } catch {
+      halfLayers = false;
+    }
+  }
+  return halfLayers;
+}
+
+function isIterable(value: object): value is Iterable<unknown> {
+  return typeof (value as { [Symbol.iterator]?: unknown })[Symbol.iterator] === "function";
+}
+
 /** True in Node's REPL: there is no script that other processes could run. */
 function isInteractive(): boolean {
   return (
@@ -385,6 +423,15 @@ function isInteractive(): boolean {
     process.stdin.isTTY === true &&
     !process.execArgv.some((flag) => /^(-e|-p|-pe|--eval|--print)(=|$)/.test(flag))
   );
+}
+
+/** What is known of the reason. */
+function whyNot(accelerator: Accelerator): string {
+  if (accelerator.name === "tpu") return "TPUs need PyTorch/XLA, which does not exist for LibTorch. ";
+  if (accelerator.name !== "cuda") return "";
+  return versions().cuda
+    ? "No CUDA device is visible: look at `nvidia-smi` and CUDA_VISIBLE_DEVICES. "
+    : "This LibTorch was built without CUDA: give the path of one with CUDA in FABRIC_LIBTORCH and run the set-up again. ";
 }
 
 function checkNumNodes(given: unknown): number {

@@ -21,7 +21,15 @@ import { type SeedOptions, seedEverything } from "./utilities/seed.js";
 import { type AnyDataLoader, FabricDataLoader } from "./wrappers/dataloader.js";
 import { FabricModule, partsOf } from "./wrappers/module.js";
 import { type FabricOptimizer, wrapOptimizer } from "./wrappers/optimizer.js";
-import { checkDataLoaders, checkOptimizers, splitOptions, warnOfSeveralDevices } from "./wrappers/setup-arguments.js";
+import {
+  checkDataLoaders,
+  checkModule,
+  checkNotMeta,
+  checkOptimizers,
+  splitOptions,
+  warnOfSecondSetup,
+  warnOfSeveralDevices,
+} from "./wrappers/setup-arguments.js";
 import type {
   DataLoaders,
   Optimizers,
@@ -158,7 +166,7 @@ export class Fabric {
     this.#validateLaunched();
     const { items, options } = splitOptions("setup", args, ["scheduler", "moveToDevice"]);
     const { scheduler, moveToDevice = true } = options as Partial<SetupOptionsWithScheduler<unknown>>;
-    this.#checkModule("setup", module);
+    checkModule("setup", module);
     const optimizers = checkOptimizers("setup", items);
     if (scheduler !== undefined && optimizers.length === 0) {
       throw new TypeError(
@@ -185,7 +193,7 @@ export class Fabric {
     this.#validateLaunched();
     checkOptions("setupModule", options, ["moveToDevice"]);
     const { moveToDevice = true } = options;
-    this.#checkModule("setupModule", module);
+    checkModule("setupModule", module);
     this.#prepareModule(module, moveToDevice);
     const wrapped = this.#wrapModule(module, this.strategy.setupModule(module), moveToDevice);
     this.#adopt(module);
@@ -199,7 +207,9 @@ export class Fabric {
   setupOptimizers(...args: unknown[]): unknown {
     this.#validateLaunched();
     if (args.length === 0) throw new ConfigurationError("`setupOptimizers` requires at least one optimizer as input.");
-    const optimizers = checkOptimizers("setupOptimizers", args).map((optimizer) =>
+    const given = checkOptimizers("setupOptimizers", args);
+    checkNotMeta(given);
+    const optimizers = given.map((optimizer) =>
       wrapOptimizer(this.strategy.setupOptimizer(optimizer), this.strategy, this.#callbacks),
     );
     return optimizers.length === 1 ? optimizers[0] : optimizers;
@@ -509,20 +519,6 @@ export class Fabric {
     });
   }
 
-  #checkModule(method: string, module: unknown): void {
-    if (module instanceof FabricModule) {
-      throw new ConfigurationError(`A model should be passed only once to the \`${method}\` method.`, {
-        hint: "It is set up already: use it as it is.",
-      });
-    }
-    if (!(module instanceof nn.Module)) {
-      const example = method === "setup" ? "setup(model, optimizer)" : `${method}(model)`;
-      throw new TypeError(
-        `Expected the first argument of \`${method}\` to be a Module, but got ${describe(module)}.\nType \`fabric.${example}\`.`,
-      );
-    }
-  }
-
   #prepareModule(module: nn.AnyModule, moveToDevice: boolean): void {
     this.strategy.precision.convertModule(module);
     if (!moveToDevice) return;
@@ -536,6 +532,7 @@ export class Fabric {
     moveToDevice: boolean,
   ): FabricModule<M> {
     const wrapped = new FabricModule(forwardModule, this.strategy, original);
+    if (forwardModule !== original) warnOfSecondSetup(original);
     rememberDevice(wrapped, moveToDevice ? this.device : (original.parameters()[0]?.device ?? "cpu"));
     return wrapped;
   }

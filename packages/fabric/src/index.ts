@@ -40,7 +40,13 @@ export { type BackwardOptions, Precision } from "./precision/precision.js";
 export type { BackwardSyncControl } from "./strategies/backward-sync-control.js";
 export { DDPStrategy, type DDPStrategyOptions } from "./strategies/ddp.js";
 export { ParallelStrategy, type ParallelStrategyOptions } from "./strategies/parallel.js";
-export { type StrategyName, StrategyRegistry, strategyRegistry } from "./strategies/registry.js";
+export {
+  type RegisterStrategyOptions,
+  type StrategyMaker,
+  type StrategyName,
+  StrategyRegistry,
+  strategyRegistry,
+} from "./strategies/registry.js";
 export { SingleDeviceStrategy } from "./strategies/single-device.js";
 export {
   type AllReduceOptions,

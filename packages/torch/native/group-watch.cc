@@ -43,7 +43,8 @@ struct Watched {
 };
 
 const char* adviceFor(const std::string& difference) {
-  if (difference.find("fabric.save") != std::string::npos) {
+  if (difference.find("Saving the checkpoint") != std::string::npos ||
+      difference.find("fabric.save") != std::string::npos) {
     return "Call `fabric.save` on all ranks, not inside `if (fabric.globalRank === 0)`: it gathers from all of them, "
            "and "
            "only rank 0 writes. The same goes for every collective.";

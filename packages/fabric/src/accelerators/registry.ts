@@ -1,5 +1,6 @@
 // Accelerators by name.
 import { ConfigurationError } from "@fabric-ts/torch";
+import { describe } from "../utilities/describe.js";
 import type { Accelerator } from "./accelerator.js";
 import { CPUAccelerator } from "./cpu.js";
 import { CUDAAccelerator } from "./cuda.js";
@@ -13,20 +14,29 @@ export type AcceleratorName = "auto" | "cpu" | "cuda" | "gpu" | "mps" | "tpu";
 export class AcceleratorRegistry {
   readonly #entries = new Map<string, new () => Accelerator>();
 
-  /** Adds a class under a name; replacing one needs `{ override: true }`. */
-  register(name: string, accelerator: new () => Accelerator, options: { override?: boolean } = {}): void {
-    if (typeof name !== "string") throw new TypeError(`\`name\` must be a string, found ${String(name)}.`);
+  /** Adds a class under a name; replacing one needs `{ override: true }`. Returns the class. */
+  register<A extends new () => Accelerator>(name: string, accelerator: A, options: { override?: boolean } = {}): A {
+    if (typeof name !== "string") throw new TypeError(`\`name\` must be a string, found ${describe(name)}.`);
+    if (typeof accelerator !== "function") {
+      throw new TypeError(
+        `Expected a class of accelerators, but got ${describe(accelerator)}.\nType \`acceleratorRegistry.register("${name}", MyAccelerator)\`.`,
+      );
+    }
     if (this.#entries.has(name) && !options.override) {
       throw new ConfigurationError(`'${name}' is already present in the registry.`, {
         hint: "Pass `{ override: true }` to replace it.",
       });
     }
     this.#entries.set(name, accelerator);
+    return accelerator;
   }
-  /** A new object of the class that has this name. */
-  get(name: string): Accelerator {
+  /** A new object of the class that has this name; for an unknown one `otherwise`, where it is given. */
+  get(name: string): Accelerator;
+  get<D>(name: string, otherwise: D): Accelerator | D;
+  get<D>(name: string, ...otherwise: [D?]): Accelerator | D | undefined {
     const found = this.#entries.get(name);
     if (!found) {
+      if (otherwise.length > 0) return otherwise[0];
       throw new ConfigurationError(`'${name}' not found in registry.`, {
         hint: `Available names: ${this.names().join(", ")}.`,
       });
@@ -44,6 +54,10 @@ export class AcceleratorRegistry {
   /** All names, in the order of registration. */
   names(): string[] {
     return [...this.#entries.keys()];
+  }
+  /** The same as a set. */
+  availableAccelerators(): Set<string> {
+    return new Set(this.#entries.keys());
   }
   toString(): string {
     return `Registered Accelerators: ${this.names().join(", ")}`;

@@ -11,8 +11,8 @@ export interface Failure {
 /** internal: the part of a strategy that `agree` needs. */
 export interface Gatherer {
   readonly globalRank: number;
-  /** The value of every rank, by rank. */
-  allGatherObject<T>(value: T): Promise<T[]>;
+  /** The value of every rank, by rank. `label` is what the user called, for error texts. */
+  allGatherObject<T>(value: T, label?: string): Promise<T[]>;
 }
 
 /**
@@ -28,7 +28,7 @@ export async function agree<T>(strategy: Gatherer, what: string, task: () => Pro
   }
   let failures: (Failure | null)[];
   try {
-    failures = await strategy.allGatherObject("error" in outcome ? failureOf(outcome.error) : null);
+    failures = await strategy.allGatherObject("error" in outcome ? failureOf(outcome.error) : null, what);
   } catch (error) {
     throw "error" in outcome ? outcome.error : error;
   }

@@ -1,5 +1,5 @@
 // The names of precisions and their historical aliases.
-import { ConfigurationError } from "@fabric-ts/torch";
+import { ConfigurationError, NotSupportedError } from "@fabric-ts/torch";
 import { describe } from "../utilities/describe.js";
 
 /** `true`: weights and computation in that type. `mixed`: float32 weights, autocast computation. */
@@ -33,10 +33,21 @@ const aliases = new Map<string, PrecisionName>([
   ["bf16", "bf16-mixed"],
 ]);
 
+/** Modes of bitsandbytes, which people try as names of a precision. */
+const quantized = ["nf4", "nf4-dq", "fp4", "fp4-dq", "int8", "int8-training", "bitsandbytes"];
+
 /** internal: the canonical name for what the user gave, with a warning about some aliases; nothing given means `32-true`. */
 export function precisionName(given: unknown, warn: (text: string) => void): PrecisionName {
   if (given === undefined || given === null) return "32-true";
   if (names.includes(given as PrecisionName)) return given as PrecisionName;
+  if (typeof given === "string" && quantized.includes(given.toLowerCase())) {
+    throw new NotSupportedError(
+      `The precision ${describe(given)} is not available: bitsandbytes is a Python library for CUDA.`,
+      {
+        hint: 'Use `precision: "bf16-true"` for half the memory, or convert the layers in a `Precision` of your own.',
+      },
+    );
+  }
   const known = typeof given === "string" || typeof given === "number";
   const canonical = known ? aliases.get(String(given)) : undefined;
   if (canonical === undefined) {

@@ -1,13 +1,14 @@
 // Distributed data parallel: a copy of the model in each process, gradients averaged while backward runs.
-import { type Device, distributed, nn, UsageError } from "@fabric-ts/torch";
+import { ConfigurationError, distributed, NotSupportedError, nn, UsageError } from "@fabric-ts/torch";
 import { reportPhase } from "../environments/rank-channel.js";
 import { createStore } from "../environments/rendezvous.js";
 import { ScriptLauncher } from "../launchers/script.js";
 import { nullContext } from "../utilities/context.js";
-import { checkOptions, className } from "../utilities/describe.js";
-import { rankZeroInfo, setCurrentRank } from "../utilities/rank-zero.js";
+import { checkOptions, className, describe } from "../utilities/describe.js";
+import { rankZeroInfo } from "../utilities/rank-zero.js";
 import type { BackwardSyncControl } from "./backward-sync-control.js";
 import { ParallelStrategy, type ParallelStrategyOptions } from "./parallel.js";
+import { SameInputs } from "./same-inputs.js";
 import type { DistributedSamplerOptions } from "./strategy.js";
 
 /** Options of `DDPStrategy`: parts, the process group, and what `DistributedDataParallel` takes. */
@@ -26,6 +27,21 @@ export interface DDPStrategyOptions extends ParallelStrategyOptions {
   gradientAsBucketView?: boolean;
   /** The same parameters are used in every iteration (default false). */
   staticGraph?: boolean;
+  /** Start from rank 0's parameters and buffers (default true). */
+  initSync?: boolean;
+  /**
+   * What averages the gradients in place of the reducer: `nn.parallel.fp16CompressHook`, `bf16CompressHook`, `powerSGDHook`, or a function of
+   * yours, which runs on the JavaScript thread inside the backward pass.
+   */
+  // biome-ignore lint/suspicious/noExplicitAny: the state is the hook's own business
+  ddpCommHook?: nn.parallel.CommHook<any>;
+  /** What the hook gets as its first argument: a `PowerSGDState`, for example. A function makes one for each model that is set up. */
+  ddpCommState?: unknown;
+  /** Put around the hook: `nn.parallel.fp16CompressWrapper`, `bf16CompressWrapper`. */
+  // biome-ignore lint/suspicious/noExplicitAny: the same
+  ddpCommWrapper?: (hook: nn.parallel.CommHook<any>) => nn.parallel.CommHook<any>;
+  /** How processes are made: `"popen"`, by running the script again. Python's other ways do not exist in Node. */
+  startMethod?: "popen";
 }
 
 const moduleOptions = [
@@ -34,6 +50,7 @@ const moduleOptions = [
   "bucketCapMb",
   "gradientAsBucketView",
   "staticGraph",
+  "initSync",
 ] as const;
 const allOptions = [
   "accelerator",
@@ -43,36 +60,26 @@ const allOptions = [
   "clusterEnvironment",
   "processGroupBackend",
   "timeoutMs",
+  "ddpCommHook",
+  "ddpCommState",
+  "ddpCommWrapper",
+  "startMethod",
   ...moduleOptions,
 ];
 
 /** Trains a copy of the model in each process; `Fabric({ strategy: "ddp" })`. */
 export class DDPStrategy extends ParallelStrategy {
   override readonly backwardSyncControl: BackwardSyncControl = new DDPBackwardSyncControl();
-  /** Number of machines. */
-  numNodes = 1;
   readonly #options: DDPStrategyOptions;
+  #sameInputs: SameInputs | null = null;
 
   constructor(options: DDPStrategyOptions = {}) {
     checkOptions("DDPStrategy", options, allOptions);
     super(options);
+    checkDDPOptions(options);
     this.#options = options;
   }
 
-  /** Number of processes on this machine. */
-  get numProcesses(): number {
-    return this.parallelDevices?.length ?? 0;
-  }
-  override get rootDevice(): Device {
-    const device = this.parallelDevices?.[this.localRank];
-    if (device !== undefined) return device;
-    throw new UsageError(
-      `There is no device for local rank ${this.localRank}: the strategy has ${this.numProcesses}.`,
-      {
-        hint: "Start as many processes on each machine as `devices` says.",
-      },
-    );
-  }
   override get distributedSamplerOptions(): DistributedSamplerOptions {
     return { numReplicas: this.numNodes * this.numProcesses, rank: this.globalRank };
   }
@@ -87,15 +94,6 @@ export class DDPStrategy extends ParallelStrategy {
         hint: "Give it to `new Fabric({ strategy })`.",
       });
     this.launcher = new ScriptLauncher(this.clusterEnvironment, this.numProcesses, this.numNodes);
-  }
-
-  /** internal: tells the environment the ranks that follow from the numbers of devices and machines. */
-  setWorldRanks(): void {
-    const environment = this.clusterEnvironment;
-    if (environment === null) return;
-    environment.setGlobalRank(this.nodeRank * this.numProcesses + this.localRank);
-    environment.setWorldSize(this.numNodes * this.numProcesses);
-    setCurrentRank(environment.globalRank());
   }
 
   override async setupEnvironment(): Promise<void> {
@@ -113,6 +111,7 @@ export class DDPStrategy extends ParallelStrategy {
     const backend = this.processGroupBackend;
     const store = await createStore({ environment, worldSize, rank, timeoutMs });
     await distributed.initProcessGroup({ backend, rank, worldSize, store, timeoutMs });
+    this.#sameInputs = new SameInputs(store, rank, worldSize);
     reportPhase("joined");
     rankZeroInfo(
       `All distributed processes registered. Starting with ${worldSize} processes (distributed_backend=${backend}).`,
@@ -124,11 +123,21 @@ export class DDPStrategy extends ParallelStrategy {
     for (const name of moduleOptions) {
       if (this.#options[name] !== undefined) options[name] = this.#options[name];
     }
-    if (this.rootDevice !== "cpu") options.deviceIds = [Number(this.rootDevice.split(":")[1] ?? 0)];
-    return new nn.parallel.DistributedDataParallel(module, options);
+    if (this.rootDevice.startsWith("cuda")) options.deviceIds = [Number(this.rootDevice.split(":")[1] ?? 0)];
+    const wrapped = new nn.parallel.DistributedDataParallel(module, options);
+    const { ddpCommHook, ddpCommState, ddpCommWrapper } = this.#options;
+    if (ddpCommHook !== undefined) {
+      const state: unknown = typeof ddpCommState === "function" ? (ddpCommState as () => unknown)() : ddpCommState;
+      wrapped.registerCommHook(state, ddpCommWrapper ? ddpCommWrapper(ddpCommHook) : ddpCommHook);
+    }
+    return wrapped;
   }
   override moduleToDevice(module: nn.AnyModule): void {
     module.to(this.rootDevice);
+  }
+
+  override noteFirstInputs(args: readonly unknown[]): void {
+    this.#sameInputs?.note(args);
   }
 
   override getModuleStateDict(module: nn.AnyModule): Record<string, unknown> {
@@ -140,6 +149,7 @@ export class DDPStrategy extends ParallelStrategy {
 
   override async teardown(): Promise<void> {
     await super.teardown();
+    this.#sameInputs = null;
     if (distributed.isInitialized()) distributed.destroyProcessGroup();
   }
 }
@@ -154,6 +164,37 @@ class DDPBackwardSyncControl implements BackwardSyncControl {
       );
     }
     return module.noSync();
+  }
+}
+
+/** What can be known to be wrong before there are processes. */
+function checkDDPOptions(options: DDPStrategyOptions): void {
+  const { processGroupBackend: backend, timeoutMs, bucketCapMb, ddpCommHook, ddpCommState, ddpCommWrapper } = options;
+  const startMethod: unknown = options.startMethod ?? "popen";
+  if (startMethod !== "popen") {
+    throw new NotSupportedError(`\`startMethod: ${describe(startMethod)}\` is not available.`, {
+      hint: "Leave it out: the script is run again for each device. Node cannot fork, and functions cannot be sent to other processes.",
+    });
+  }
+  if (backend !== undefined && backend !== "gloo" && backend !== "nccl") {
+    throw new ConfigurationError(`\`processGroupBackend\` is ${describe(backend)}.`, {
+      hint: 'Choose "gloo" (CPU) or "nccl" (CUDA), or leave it out.',
+    });
+  }
+  for (const [name, value] of Object.entries({ timeoutMs, bucketCapMb })) {
+    if (value === undefined || (typeof value === "number" && value > 0)) continue;
+    throw new ConfigurationError(`\`${name}\` is ${describe(value)}.`, { hint: "Give a number above 0." });
+  }
+  for (const [name, value] of Object.entries({ ddpCommHook, ddpCommWrapper })) {
+    if (value === undefined || typeof value === "function") continue;
+    throw new TypeError(
+      `Expected \`${name}\` to be a function, but got ${describe(value)}.\nThe hooks are in \`nn.parallel\`, such as \`nn.parallel.fp16CompressHook\`.`,
+    );
+  }
+  if (ddpCommHook === undefined && (ddpCommState !== undefined || ddpCommWrapper !== undefined)) {
+    throw new ConfigurationError("`ddpCommState` and `ddpCommWrapper` have no effect without a `ddpCommHook`.", {
+      hint: "Give the hook, such as `ddpCommHook: nn.parallel.powerSGDHook`.",
+    });
   }
 }
 

@@ -1,7 +1,8 @@
 // What strategies with several processes have in common: ranks from the cluster environment, collectives over the group.
-import { type Device, distributed, type Tensor } from "@fabric-ts/torch";
+import { type Device, distributed, type Tensor, UsageError } from "@fabric-ts/torch";
 import { reduceOp } from "../collectives/reduce-op.js";
 import type { ClusterEnvironment } from "../environments/cluster-environment.js";
+import { setCurrentRank } from "../utilities/rank-zero.js";
 import {
   type AllReduceOptions,
   type DistributedSamplerOptions,
@@ -27,6 +28,8 @@ export abstract class ParallelStrategy extends Strategy {
   parallelDevices: Device[] | null;
   /** Where ranks and addresses come from; null until Fabric has set it. */
   clusterEnvironment: ClusterEnvironment | null;
+  /** Number of machines. */
+  numNodes = 1;
 
   constructor(options: ParallelStrategyOptions = {}) {
     super(options);
@@ -34,6 +37,20 @@ export abstract class ParallelStrategy extends Strategy {
     this.clusterEnvironment = options.clusterEnvironment ?? null;
   }
 
+  /** Number of processes on this machine. */
+  get numProcesses(): number {
+    return this.parallelDevices?.length ?? 0;
+  }
+  override get rootDevice(): Device {
+    const device = this.parallelDevices?.[this.localRank];
+    if (device !== undefined) return device;
+    throw new UsageError(
+      `There is no device for local rank ${this.localRank}: the strategy has ${this.numProcesses}.`,
+      {
+        hint: "Start as many processes on each machine as `devices` says.",
+      },
+    );
+  }
   override get globalRank(): number {
     return this.clusterEnvironment?.globalRank() ?? 0;
   }
@@ -53,31 +70,42 @@ export abstract class ParallelStrategy extends Strategy {
     return { numReplicas: this.worldSize, rank: this.globalRank };
   }
 
+  /** Tells the environment the ranks that follow from the numbers of devices and machines; those that know better ignore it. */
+  setWorldRanks(): void {
+    const environment = this.clusterEnvironment;
+    if (environment === null) return;
+    environment.setGlobalRank(this.nodeRank * this.numProcesses + this.localRank);
+    environment.setWorldSize(this.numNodes * this.numProcesses);
+    setCurrentRank(environment.globalRank());
+  }
+
   override async allGather(tensor: Tensor, options: GatherOptions = {}): Promise<Tensor> {
     if (!distributed.isInitialized()) return tensor;
     const { syncGrads = false, ...where } = options;
     const own = tensor.contiguous();
-    return syncGrads ? distributed.allGatherWithGrad(own, where) : distributed.allGatherStacked(own.detach(), where);
+    const call = { ...where, label: "fabric.allGather" };
+    return syncGrads ? distributed.allGatherWithGrad(own, call) : distributed.allGatherStacked(own.detach(), call);
   }
 
   override async allReduce(tensor: Tensor, options: AllReduceOptions = {}): Promise<Tensor> {
     const op = reduceOp(options.reduceOp);
     if (!distributed.isInitialized()) return tensor;
-    return distributed.allReduce(tensor, { op, group: options.group });
+    return distributed.allReduce(tensor, { op, group: options.group, label: "fabric.allReduce" });
   }
 
-  override async barrier(_name?: string): Promise<void> {
-    if (distributed.isInitialized()) await distributed.barrier();
+  override async barrier(name?: string): Promise<void> {
+    const label = name === undefined ? "fabric.barrier" : `fabric.barrier("${name}")`;
+    if (distributed.isInitialized()) await distributed.barrier({ label });
   }
 
   override async broadcast<T>(value: T, src = 0): Promise<T> {
     if (!distributed.isInitialized()) return value;
-    return (await distributed.broadcastObject(value, { src })) as T;
+    return (await distributed.broadcastObject(value, { src, label: "fabric.broadcast" })) as T;
   }
 
-  override async allGatherObject<T>(value: T): Promise<T[]> {
+  override async allGatherObject<T>(value: T, label?: string): Promise<T[]> {
     if (!distributed.isInitialized()) return [value];
-    return (await distributed.allGatherObject(value)) as T[];
+    return (await distributed.allGatherObject(value, { label })) as T[];
   }
 
   override async takeTurn(isFirst: boolean): Promise<AsyncDisposable> {

@@ -2,6 +2,7 @@
 import { cuda, type Device, type distributed, nn, type optim, type Tensor, withDevice } from "@fabric-ts/torch";
 import type { Accelerator } from "../accelerators/accelerator.js";
 import type { CheckpointIO, CheckpointPath } from "../checkpoint/checkpoint-io.js";
+import { restorePrecision, withPrecision } from "../checkpoint/precision-state.js";
 import { type CheckpointFilter, convertState, restoreState } from "../checkpoint/state.js";
 import { TorchCheckpointIO } from "../checkpoint/torch-checkpoint-io.js";
 import { agree } from "../collectives/agree.js";
@@ -170,6 +171,9 @@ export abstract class Strategy {
     return moveDataToDevice(batch, device);
   }
 
+  /** internal: hears the arguments of the first call in training of each model that was set up. */
+  noteFirstInputs(_args: readonly unknown[]): void {}
+
   /** Runs the backward pass of a loss. */
   backward(tensor: Tensor, module: nn.AnyModule | null, options: BackwardOptions = {}): void {
     this.precision.preBackward(tensor, module);
@@ -205,8 +209,8 @@ export abstract class Strategy {
   abstract barrier(name?: string): Promise<void>;
   /** The value of rank `src` on every rank. */
   abstract broadcast<T>(value: T, src?: number): Promise<T>;
-  /** internal: the value of every rank, by rank. */
-  async allGatherObject<T>(value: T): Promise<T[]> {
+  /** internal: the value of every rank, by rank. `label` is what the user called, for error texts. */
+  async allGatherObject<T>(value: T, _label?: string): Promise<T[]> {
     return [value];
   }
   /** internal: waits for this process' turn. What it returns gives the turn to the others and meets them at the end. */
@@ -221,7 +225,7 @@ export abstract class Strategy {
   /** Writes a checkpoint. All ranks call it, rank zero writes, and a failure is an error on all of them. */
   async saveCheckpoint(path: CheckpointPath, state: object, filter?: CheckpointFilter): Promise<void> {
     await agree(this, "Saving the checkpoint", async () => {
-      const converted = convertState(this, state, filter);
+      const converted = convertState(this, withPrecision(state, this.precision), filter);
       if (this.isGlobalZero) await this.checkpointIO.saveCheckpoint(converted, path);
     });
   }
@@ -233,9 +237,11 @@ export abstract class Strategy {
   ): Promise<Record<string, unknown>> {
     if (this.rootDevice.startsWith("cuda")) cuda.emptyCache();
     const checkpoint = await agree(this, "Reading the checkpoint", async () => this.checkpointIO.loadCheckpoint(path));
-    return agree(this, "Loading the checkpoint", async () =>
-      restoreState(this, checkpoint, state, options.strict ?? true),
-    );
+    return agree(this, "Loading the checkpoint", async () => {
+      const remainder = restoreState(this, checkpoint, state, options.strict ?? true);
+      if (remainder !== checkpoint) restorePrecision(remainder, state, this.precision);
+      return remainder;
+    });
   }
   /** A module's state as it is saved. */
   getModuleStateDict(module: nn.AnyModule): Record<string, unknown> {

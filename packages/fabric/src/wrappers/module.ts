@@ -1,6 +1,6 @@
 // What `fabric.setup(model)` returns: the model, called through the strategy and the precision. The wrapper is a module of its own behind a
 // Proxy that finds everything it does not define on the user's model.
-import { autograd, type Device, type Dtype, nn, Tensor, UsageError } from "@fabric-ts/torch";
+import { autograd, type Device, type Dtype, isGradEnabled, nn, Tensor, UsageError } from "@fabric-ts/torch";
 import { Precision } from "../precision/precision.js";
 import { Strategy } from "../strategies/strategy.js";
 import { applyToCollection } from "../utilities/apply-to-collection.js";
@@ -64,6 +64,7 @@ class WrapperState {
   /** What users see of the wrapper. */
   proxy: Wrapper | null = null;
   depth = 0;
+  hasNotedInputs = false;
 
   constructor(
     readonly forwardModule: nn.AnyModule,
@@ -141,6 +142,10 @@ const Wrapper = class FabricModule extends DeviceDtypeModule<unknown[], unknown>
   override forward(...args: unknown[]): unknown {
     const state = this[wrapperState];
     const { precision } = state.strategy;
+    if (!state.hasNotedInputs && state.isStrategyWrapped && this.training && isGradEnabled()) {
+      state.hasNotedInputs = true;
+      state.strategy.noteFirstInputs(args);
+    }
     const input = precision.convertInput(args);
     let output: unknown;
     const context = precision.forwardContext();

@@ -1,9 +1,10 @@
 // internal: checks of what `setup` and its siblings are given. Each text says which argument, and what to type.
-import { ConfigurationError, data, type nn, optim } from "@fabric-ts/torch";
+import { ConfigurationError, data, nn, optim, UsageError } from "@fabric-ts/torch";
 import { isPlainObject } from "../utilities/apply-to-collection.js";
 import { checkOptions, className, describe } from "../utilities/describe.js";
 import { rankZeroWarn } from "../utilities/rank-zero.js";
 import type { AnyDataLoader } from "./dataloader.js";
+import { FabricModule } from "./module.js";
 import { isWrapped } from "./wrap.js";
 
 /** internal: separates a last argument that is a plain object of options from those before it. */
@@ -17,6 +18,44 @@ export function splitOptions(
   const options = last === undefined ? {} : (last as object);
   checkOptions(method, options, known);
   return { items: args.slice(0, -1), options };
+}
+
+/** internal: it has to be a module that is not wrapped, and that has nothing wrapped inside. */
+export function checkModule(method: string, module: unknown): asserts module is nn.AnyModule {
+  if (module instanceof FabricModule) throw onlyOnce("A model", method);
+  if (!(module instanceof nn.Module)) {
+    const example = method === "setup" ? "setup(model, optimizer)" : `${method}(model)`;
+    throw new TypeError(
+      `Expected the first argument of \`${method}\` to be a Module, but got ${describe(module)}.\nType \`fabric.${example}\`.`,
+    );
+  }
+  for (const [name, inner] of module.namedModules()) {
+    if (inner instanceof FabricModule) {
+      throw new ConfigurationError(
+        `A model should be passed only once to the \`${method}\` method, but \`${name}\` of this ${className(module)} went through it already.`,
+        { hint: "Set up either the outer model or the one inside: put the inner one's `module` into the outer one." },
+      );
+    }
+    if (inner instanceof nn.parallel.DistributedDataParallel) {
+      throw new ConfigurationError(
+        `${name === "" ? "The model" : `\`${name}\` of this ${className(module)}`} is wrapped in DistributedDataParallel already.`,
+        { hint: `Pass the model itself: \`fabric.${method}\` wraps it as the strategy needs it.` },
+      );
+    }
+  }
+}
+
+const wrappedOnce = new WeakSet<nn.AnyModule>();
+
+/** internal: warns when a strategy wraps the same model a second time. */
+export function warnOfSecondSetup(model: nn.AnyModule): void {
+  if (wrappedOnce.has(model)) {
+    rankZeroWarn(
+      `This ${className(model)} was set up before. Each wrapper keeps gradient buffers of its own: set a model up once, and use what \`fabric.setup\` returned everywhere.`,
+      "PossibleUserWarning",
+    );
+  }
+  wrappedOnce.add(model);
 }
 
 /** internal: each has to be an optimizer that is not wrapped. */
@@ -35,6 +74,16 @@ export function checkOptimizers(method: string, items: readonly unknown[]): opti
     );
   }
   return items as optim.Optimizer[];
+}
+
+/** internal: an optimizer of parameters without values would step nothing. */
+export function checkNotMeta(optimizers: readonly optim.Optimizer[]): void {
+  const isMeta = ({ paramGroups }: optim.Optimizer): boolean =>
+    paramGroups.some((group) => group.params.some((parameter) => parameter.device === "meta"));
+  if (!optimizers.some(isMeta)) return;
+  throw new UsageError("The optimizer has references to the model's meta-device parameters.", {
+    hint: "Materialize the model first: `const model = fabric.setupModule(rawModel)`, then make the optimizer over `model.parameters()`, then `fabric.setupOptimizers(optimizer)`.",
+  });
 }
 
 /** internal: each has to be a data loader that is not wrapped, and there has to be one. */
