@@ -65,6 +65,15 @@ define("collections.OrderedDict", {
   },
 });
 
+define("collections.Counter", {
+  call(args, context) {
+    const [counts] = args;
+    if (args.length === 0) return new PyDict();
+    if (args.length > 1 || !(counts instanceof PyDict)) throw context.bad("takes nothing or a dict");
+    return counts;
+  },
+});
+
 function makeSet(args: readonly unknown[], context: CallContext): PySet {
   const set = new PySet();
   if (args.length === 0) return set;

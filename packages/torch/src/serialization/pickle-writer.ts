@@ -2,7 +2,7 @@
 // `weights_only=True`. Tensors are described by a callback; nothing here knows the engine.
 import type { Dtype } from "../dtype.js";
 import { storageClass } from "./pickle-globals.js";
-import { markedFloats, PyFloat, Tuple } from "./python-types.js";
+import { Counter, markedFloats, PyFloat, Tuple } from "./python-types.js";
 import { encodeUtf8 } from "./utf8.js";
 
 /** internal: how a tensor is written: a view of the storage in the record `data/<key>`. */
@@ -208,6 +208,10 @@ class Writer {
       this.#list(value);
       return;
     }
+    if (value instanceof Counter) {
+      this.#counter(value);
+      return;
+    }
     if (value instanceof Map) {
       this.#map(value);
       return;
@@ -281,6 +285,13 @@ class Writer {
       (key) => this.#path.push(new Key(key)),
       (key) => value.get(key),
     );
+  }
+  #counter(value: Counter): void {
+    this.#global("collections", "Counter");
+    this.#map(new Map(value));
+    this.#op(0x85);
+    this.#op(0x52);
+    this.#objects.set(value, this.#note());
   }
   #dict(
     owner: object,

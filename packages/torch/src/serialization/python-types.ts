@@ -58,6 +58,9 @@ export class PyFloat {
   }
 }
 
+/** A Python `collections.Counter`: a Map of counts that is saved as one. A Counter in a loaded file becomes a plain dict. */
+export class Counter extends Map<unknown, number> {}
+
 const floats = new WeakMap<object, ReadonlySet<string> | "all">();
 
 /**
