@@ -251,9 +251,15 @@ export abstract class Strategy {
   loadModuleStateDict(module: nn.AnyModule, state: Record<string, unknown>, strict = true): void {
     module.loadStateDict(state, { strict });
   }
-  /** An optimizer's state as it is saved. */
+  /**
+   * An optimizer's state as it is saved. An optimizer that is spread over the ranks has `consolidateStateDict()`, which gathers its state on
+   * rank zero; the other ranks have nothing to save then.
+   */
   getOptimizerState(optimizer: optim.Optimizer): unknown {
-    return optimizer.stateDict();
+    const { consolidateStateDict } = optimizer as { consolidateStateDict?: unknown };
+    if (typeof consolidateStateDict !== "function") return optimizer.stateDict();
+    consolidateStateDict.call(optimizer);
+    return this.isGlobalZero ? optimizer.stateDict() : {};
   }
 
   /** Undoes what the strategy changed in the process. */

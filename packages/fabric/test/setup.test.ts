@@ -1,0 +1,171 @@
+// What `setup` and its siblings do, in which order, and what they leave alone.
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { catchWarnings, Fabric, Precision, SingleDeviceStrategy } from "@fabric-ts/fabric";
+import * as torch from "@fabric-ts/torch";
+import { type Device, data, nn, optim, type Tensor } from "@fabric-ts/torch";
+
+const fabric = new Fabric({ accelerator: "cpu" });
+const sgd = (module: nn.AnyModule): optim.SGD => new optim.SGD(module.parameters(), { lr: 0.1 });
+
+describe("setup", () => {
+  it("converts, moves, and hands to the strategy, in this order, and calls the callbacks last", () => {
+    const events: string[] = [];
+    class Converting extends Precision {
+      override convertModule<M extends nn.AnyModule>(module: M): M {
+        events.push("convert");
+        return module;
+      }
+    }
+    class Noting extends SingleDeviceStrategy {
+      override moduleToDevice(module: nn.AnyModule): void {
+        events.push("move");
+        super.moduleToDevice(module);
+      }
+      override setupModuleAndOptimizers(
+        ...args: Parameters<SingleDeviceStrategy["setupModuleAndOptimizers"]>
+      ): ReturnType<SingleDeviceStrategy["setupModuleAndOptimizers"]> {
+        events.push("strategy");
+        return { ...super.setupModuleAndOptimizers(...args), scheduler: "the strategy's" };
+      }
+    }
+    const mine = new Fabric({
+      accelerator: "cpu",
+      strategy: new Noting(),
+      plugins: new Converting(),
+      callbacks: { onAfterSetup: () => events.push("callback") },
+    });
+    const raw = new nn.Linear(2, 2);
+    const [model, optimizer, scheduler] = mine.setup(raw, sgd(raw), { scheduler: "mine" });
+    assert.deepEqual(events.splice(0), ["convert", "move", "strategy", "callback"]);
+    assert.equal(scheduler, "the strategy's");
+    assert.ok(model.module === raw && optimizer.paramGroups[0]?.params[0] === raw.weight);
+    mine.setup(new nn.Linear(2, 2), { moveToDevice: false });
+    assert.deepEqual(events, ["convert", "callback"]);
+  });
+
+  it("takes the same raw model again, and several optimizers", async () => {
+    const raw = new nn.Linear(2, 2);
+    const caught = await catchWarnings(() => {
+      const [first, one, two] = fabric.setup(raw, sgd(raw), sgd(raw));
+      assert.ok(first.module === raw && one.optimizer !== two.optimizer);
+      assert.ok(fabric.setup(raw).module === raw);
+    });
+    assert.deepEqual(caught, []);
+  });
+
+  it("makes a model with a place for Fabric a callback once", () => {
+    const mine = new Fabric({ accelerator: "cpu" });
+    class Model extends nn.Linear {
+      _fabric: unknown = null;
+      _fabricOptimizers: unknown = null;
+    }
+    const raw = new Model(2, 2);
+    mine.setup(raw);
+    mine.setupModule(raw);
+    assert.deepEqual(mine.callbacks, [raw]);
+    assert.deepEqual(raw._fabricOptimizers, []);
+  });
+
+  it("comes after the launch, whatever else is wrong", () => {
+    const mine = new Fabric({ accelerator: "cpu", strategy: "ddp" });
+    const text = /you must call `.launch\(\)`/;
+    assert.throws(() => mine.setup(3 as never), text);
+    assert.throws(() => mine.setupModule(3 as never), text);
+    assert.throws(() => (mine.setupOptimizers as () => unknown)(), text);
+    assert.throws(() => (mine.setupDataLoaders as () => unknown)(), text);
+  });
+
+  it("is not needed for what works anywhere", () => {
+    const mine = new Fabric({ accelerator: "cpu", strategy: "ddp" });
+    assert.equal(mine.initTensor(() => torch.ones([1])).item(), 1);
+    assert.equal(mine.toDevice(torch.ones([1])).item(), 1);
+    assert.equal(
+      mine.autocast(() => 2),
+      2,
+    );
+    const weight = torch.ones([1], { requiresGrad: true });
+    mine.backward(weight.mul(2).sum());
+    assert.equal(weight.grad?.item(), 2);
+    mine.call("onNothing");
+  });
+});
+
+describe("setupOptimizers", () => {
+  it("refuses parameters that have no values yet, and says the order that works", () => {
+    const raw = torch.withDevice("meta", () => new nn.Linear(2, 2));
+    assert.throws(() => fabric.setupOptimizers(sgd(raw)), {
+      name: "UsageError",
+      message: /references to the model's meta-device parameters[\s\S]*setupModule[\s\S]*setupOptimizers/,
+    });
+  });
+});
+
+describe("a wrapped optimizer", () => {
+  it("passes a closure on only where there is one, and arguments of zeroGrad as they are", () => {
+    const seen: unknown[][] = [];
+    class Noting extends SingleDeviceStrategy {
+      override optimizerStep(...args: [optim.Optimizer, (() => Tensor)?]): unknown {
+        seen.push(args.slice(1));
+        return "stepped";
+      }
+    }
+    class Own extends optim.SGD {
+      override zeroGrad(...args: [{ setToNone?: boolean }?]): void {
+        seen.push(args);
+        super.zeroGrad(...args);
+      }
+    }
+    const raw = new nn.Linear(2, 2);
+    const [, optimizer] = new Fabric({ accelerator: "cpu", strategy: new Noting() }).setup(
+      raw,
+      new Own(raw.parameters(), { lr: 0.1 }),
+    );
+    const closure = (): Tensor => torch.ones([1]);
+    assert.equal(optimizer.step(), "stepped");
+    optimizer.step(closure as never);
+    optimizer.zeroGrad();
+    optimizer.zeroGrad({ setToNone: false });
+    assert.deepEqual(seen, [[], [closure], [], [{ setToNone: false }]]);
+  });
+
+  it("that is spread over ranks is gathered before its state is read", () => {
+    class Sharded extends optim.SGD {
+      gathered = 0;
+      consolidateStateDict(): void {
+        this.gathered++;
+      }
+    }
+    class Second extends SingleDeviceStrategy {
+      override get isGlobalZero(): boolean {
+        return false;
+      }
+    }
+    const raw = new nn.Linear(2, 2);
+    const inner = new Sharded(raw.parameters(), { lr: 0.1 });
+    const [, optimizer] = fabric.setup(raw, inner);
+    assert.deepEqual(optimizer.stateDict(), inner.stateDict());
+    assert.equal(inner.gathered, 1);
+    assert.deepEqual(new Second().getOptimizerState(inner), {});
+    assert.equal(inner.gathered, 2);
+  });
+});
+
+describe("setupDataLoaders", () => {
+  it("leaves a loader as it is on one device, and does not ask for the device it does not need", () => {
+    class Homeless extends SingleDeviceStrategy {
+      isAsked = false;
+      override get rootDevice(): Device {
+        this.isAsked = true;
+        return "cpu";
+      }
+    }
+    const strategy = new Homeless();
+    const mine = new Fabric({ accelerator: "cpu", strategy });
+    const loader = new data.DataLoader([1, 2, 3]);
+    strategy.isAsked = false;
+    const wrapped = mine.setupDataLoaders(loader, { moveToDevice: false });
+    assert.deepEqual([wrapped.loader === loader, wrapped.device, strategy.isAsked], [true, null, false]);
+    assert.equal(mine.setupDataLoaders(loader).device, "cpu");
+  });
+});
