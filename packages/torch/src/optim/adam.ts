@@ -1,23 +1,23 @@
 // Adam. The formulas and their order of operations are those of PyTorch's single-tensor code of the same version as the
 // engine, so results have the same bits; bias corrections are computed in double precision with C's pow.
 
-import { describe } from "../check.js";
 import { ConfigurationError } from "../errors.js";
 import { type Handle, native } from "../native.js";
 import { checkBoolean, checkNumber, checkOptions } from "../nn/arguments.js";
 import { operator } from "../ops.js";
 import { handleOf, Tensor, wrapHandle } from "../tensor.js";
+import { checkBetas } from "./betas.js";
 import { type Bucket, gradientBuckets } from "./buckets.js";
 import {
+  asReal,
   foreachAdd,
-  foreachAdd_,
   foreachAddcdiv_,
   foreachAddcdivScalars_,
   foreachAddcmul_,
   foreachAddScalar_,
+  foreachAverage_,
   foreachDivScalar_,
   foreachDivScalars_,
-  foreachLerp_,
   foreachMaximum_,
   foreachMulScalar_,
   foreachNeg,
@@ -81,17 +81,6 @@ const defaultOptions = {
   fused: null,
 };
 
-/** internal: the single-tensor code writes the first moment with `lerp_` since PyTorch 2.1, which rounds differently. */
-let usesLerp: boolean | undefined;
-
-function firstMomentByLerp(): boolean {
-  if (usesLerp === undefined) {
-    const [major = 0, minor = 0] = native().versions().torch.split(".").map(Number);
-    usesLerp = major > 2 || (major === 2 && minor >= 1);
-  }
-  return usesLerp;
-}
-
 /**
  * Adam (Kingma and Ba, https://arxiv.org/abs/1412.6980), with AMSGrad on request, as `torch.optim.Adam`.
  *
@@ -117,6 +106,7 @@ export class Adam extends Optimizer {
   protected override checkGroup(group: ParamGroup): void {
     for (const name of ["lr", "eps", "weightDecay"]) checkNumber(name, group[name], 0);
     for (const name of ["amsgrad", "maximize"]) checkBoolean(name, group[name]);
+    checkBetas(group.betas);
     // PyTorch 2.7 and newer say in the groups which of the two optimizers wrote them.
     const decoupled = group.decoupled_weight_decay;
     if (typeof decoupled === "boolean" && decoupled !== this.decoupledWeightDecay) {
@@ -124,15 +114,6 @@ export class Adam extends Optimizer {
       throw new ConfigurationError(`The loaded state was saved by ${other}, but this is ${own}.`, {
         hint: `Load it into \`new optim.${other}(...)\`, or set \`decoupled_weight_decay\` in its groups.`,
       });
-    }
-    const betas = group.betas;
-    if (!Array.isArray(betas) || betas.length !== 2 || !betas.every((beta) => beta >= 0 && beta < 1)) {
-      throw new ConfigurationError(
-        `\`betas\` has to be two numbers from 0 up to, not including, 1, but is ${describe(betas)}.`,
-        {
-          hint: "Type `{ betas: [0.9, 0.999] }`.",
-        },
-      );
     }
   }
 
@@ -188,12 +169,7 @@ export class Adam extends Optimizer {
       ];
     }
 
-    if (firstMomentByLerp()) {
-      foreachLerp_(first, grads, 1 - beta1);
-    } else {
-      foreachMulScalar_(first, beta1);
-      foreachAdd_(first, grads, 1 - beta1);
-    }
+    foreachAverage_(first, grads, beta1);
     foreachMulScalar_(second, beta2);
     foreachAddcmul_(second, grads, grads, 1 - beta2);
     let largest = second;
@@ -248,9 +224,4 @@ function initialize(state: AdamState, param: Tensor, amsgrad: boolean): void {
     state.exp_avg_sq = zeros();
     if (amsgrad) state.max_exp_avg_sq = zeros();
   });
-}
-
-function asReal(list: readonly Handle[]): Handle[] {
-  const packet = native().resolve("aten", "view_as_real");
-  return list.map((handle) => native().call(packet, handle) as Handle);
 }

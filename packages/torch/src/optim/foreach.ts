@@ -35,11 +35,42 @@ export const foreachDivScalars_ = listOperator("_foreach_div_.ScalarList");
 export const foreachAddcmul_ = listOperator("_foreach_addcmul_.Scalar");
 export const foreachAddcdiv_ = listOperator("_foreach_addcdiv_.Scalar");
 export const foreachAddcdivScalars_ = listOperator("_foreach_addcdiv_.ScalarList");
-export const foreachLerp_ = listOperator("_foreach_lerp_.Scalar");
+export const foreachAbs = listOperator("_foreach_abs");
+export const foreachAddcmul = listOperator("_foreach_addcmul.Scalar");
+export const foreachAddScalar = listOperator("_foreach_add.Scalar");
+export const foreachDiv_ = listOperator("_foreach_div_.List");
+export const foreachDivScalar = listOperator("_foreach_div.Scalar");
+export const foreachMul_ = listOperator("_foreach_mul_.List");
+export const foreachReciprocal_ = listOperator("_foreach_reciprocal_");
+export const foreachSqrt_ = listOperator("_foreach_sqrt_");
+const foreachLerp_ = listOperator("_foreach_lerp_.Scalar");
 export const foreachMaximum_ = listOperator("_foreach_maximum_.List");
 export const foreachNeg = listOperator("_foreach_neg");
 export const foreachSqrt = listOperator("_foreach_sqrt");
 export const foreachZero_ = listOperator("_foreach_zero_");
+
+// The single-tensor code writes running averages of the gradient with `lerp_` since PyTorch 2.1, which rounds differently.
+let usesLerp: boolean | undefined;
+
+/** internal: `average = decay * average + (1 - decay) * value`, in place, with the roundings of the engine's PyTorch. */
+export function foreachAverage_(averages: Handle[], values: Handle[], decay: number): void {
+  if (usesLerp === undefined) {
+    const [major = 0, minor = 0] = native().versions().torch.split(".").map(Number);
+    usesLerp = major > 2 || (major === 2 && minor >= 1);
+  }
+  if (usesLerp) {
+    foreachLerp_(averages, values, 1 - decay);
+    return;
+  }
+  foreachMulScalar_(averages, decay);
+  foreachAdd_(averages, values, 1 - decay);
+}
+
+/** internal: complex tensors as real ones with a dimension more, sharing their memory. */
+export function asReal(list: readonly Handle[]): Handle[] {
+  const packet = native().resolve("aten", "view_as_real");
+  return list.map((handle) => native().call(packet, handle) as Handle);
+}
 
 /** internal: frees temporaries now, so that the next list finds their blocks still in the cache. */
 export function releaseAll(handles: readonly Handle[]): void {

@@ -7,7 +7,7 @@ import { optim, type Tensor } from "@fabric-ts/torch";
 
 type Nested = number | Nested[];
 interface Case {
-  optimizer: "SGD" | "Adam" | "AdamW";
+  optimizer: "SGD" | "Adam" | "AdamW" | "RMSprop" | "Adagrad" | "Adadelta" | "Adamax" | "NAdam" | "RAdam";
   options: Record<string, never>;
   dtype: "float32" | "float64" | "bfloat16";
   late: boolean;
@@ -58,7 +58,10 @@ for (const c of golden.cases) {
     const state: Record<string, Record<string, unknown>> = {};
     for (const [key, record] of optimizer.stateDict().state) {
       state[key] = Object.fromEntries(
-        Object.entries(record).map(([name, value]) => [name, (value as Tensor).tolist()]),
+        Object.entries(record).map(([name, value]) => [
+          name,
+          typeof value === "number" ? value : (value as Tensor).tolist(),
+        ]),
       );
     }
     assert.deepEqual(state, c.state);
@@ -68,6 +71,12 @@ for (const c of golden.cases) {
 test("an optimizer prints as in PyTorch", () => {
   for (const c of golden.cases.filter((c) => c.optimizer !== "AdamW")) {
     const text = String(new optim[c.optimizer]([torch.zeros([1])], camel(c.options)));
-    assert.equal(text.replace("fused: None", "fused: False"), c.repr);
+    // A whole number prints as one: JavaScript has no floats beside ints. 1.13 has no decoupled decay in NAdam and RAdam, and neither goes uphill there.
+    const newer =
+      c.optimizer === "NAdam" || c.optimizer === "RAdam" ? / {4}(decoupled_weight_decay|maximize): False\n/g : /$^/;
+    assert.equal(
+      text.replace("fused: None", "fused: False").replace(newer, ""),
+      c.repr.replace("lr: 1.0\n", "lr: 1\n"),
+    );
   }
 });

@@ -63,6 +63,21 @@ CASES = [
     ("AdamW", {"lr": 0.01, "weight_decay": 0.1, "amsgrad": True}),
     ("AdamW", {"lr": 0.01, "betas": [0.5, 0.9], "weight_decay": 0, "maximize": True}),
 ]
+MORE_CASES = [
+    ("RMSprop", {}),
+    ("RMSprop", {"lr": 0.02, "alpha": 0.9, "weight_decay": 0.1, "maximize": True}),
+    ("RMSprop", {"lr": 0.005, "momentum": 0.8, "centered": True, "eps": 1e-5}),
+    ("Adagrad", {}),
+    ("Adagrad", {"lr": 0.1, "lr_decay": 0.05, "weight_decay": 0.02, "initial_accumulator_value": 0.3, "maximize": True}),
+    ("Adadelta", {}),
+    ("Adadelta", {"lr": 0.5, "rho": 0.8, "eps": 1e-4, "weight_decay": 0.1, "maximize": True}),
+    ("Adamax", {}),
+    ("Adamax", {"lr": 0.05, "betas": [0.8, 0.95], "weight_decay": 0.1, "maximize": True}),
+    ("NAdam", {}),
+    ("NAdam", {"lr": 0.03, "betas": [0.8, 0.95], "weight_decay": 0.1, "momentum_decay": 0.01}),
+    ("RAdam", {}),
+    ("RAdam", {"lr": 0.03, "betas": [0.8, 0.95], "weight_decay": 0.1}),
+]
 
 
 def main():
@@ -70,6 +85,10 @@ def main():
     cases += [run(*CASES[i], dtype=torch.float64) for i in (1, 8, 12)]
     cases += [run(*CASES[i], dtype=torch.bfloat16) for i in (1, 7)]
     cases += [run(*CASES[i], late=True) for i in (1, 6, 7, 12)]
+    cases += [run(*case) for case in MORE_CASES]
+    cases += [run(*MORE_CASES[i], dtype=torch.float64) for i in (2, 4, 6, 8, 10, 12)]
+    cases += [run(*MORE_CASES[i], dtype=torch.bfloat16) for i in (0, 3, 5, 7)]
+    cases += [run(*MORE_CASES[i], late=True) for i in (2, 4, 6, 8, 10, 12)]
     inputs = {
         "params": [values(10 + i, shape, torch.float32).tolist() for i, shape in enumerate(SHAPES)],
         "grads": [[values(100 * s + i, shape, torch.float32).tolist() for i, shape in enumerate(SHAPES)] for s in range(STEPS)],

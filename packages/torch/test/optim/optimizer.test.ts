@@ -191,3 +191,21 @@ test("wrong options are refused with what to type", () => {
     /Unknown option `learningRate`[\s\S]*new AdamW/,
   );
 });
+
+test("the optimizers with running averages refuse options that cannot work, with their names", () => {
+  const p = [torch.zeros([1], { requiresGrad: true })];
+  assert.throws(() => new optim.RMSprop(p, { alpha: -1 }), /`alpha` has to be at least 0, but is -1/);
+  assert.throws(() => new optim.Adadelta(p, { rho: 2 }), /`rho` has to be between 0 and 1, but is 2/);
+  assert.throws(() => new optim.NAdam(p, { betas: [1, 2] }), /`betas` has to be two numbers.*\[1, 2\]/);
+  assert.throws(() => new optim.RAdam(p, { weight_decay: 1 } as never), /It is called `weightDecay` here/);
+  assert.throws(() => new optim.Adagrad(p, { lrdecay: 1 } as never), /It is called `lrDecay` here/);
+});
+
+test("momentum that is switched on later is an error that says so", () => {
+  const p = torch.zeros([1], { requiresGrad: true });
+  const optimizer = new optim.RMSprop([p]);
+  p.grad = torch.ones([1]);
+  optimizer.step();
+  (optimizer.paramGroups[0] as optim.ParamGroup).momentum = 0.9;
+  assert.throws(() => optimizer.step(), /RMSprop has state for a parameter, but no `momentum_buffer` in it/);
+});

@@ -91,6 +91,12 @@ for (const [name, make] of [
   ["SGD", (p: Tensor[]) => new optim.SGD(p, { lr: 0.1, momentum: 0.9, nesterov: true })],
   ["Adam", (p: Tensor[]) => new optim.Adam(p, { lr: 0.1, amsgrad: true })],
   ["AdamW", (p: Tensor[]) => new optim.AdamW(p, { lr: 0.1 })],
+  ["RMSprop", (p: Tensor[]) => new optim.RMSprop(p, { lr: 0.1, momentum: 0.5, centered: true })],
+  ["Adagrad", (p: Tensor[]) => new optim.Adagrad(p, { lr: 0.1, lrDecay: 0.1, initialAccumulatorValue: 0.5 })],
+  ["Adadelta", (p: Tensor[]) => new optim.Adadelta(p)],
+  ["Adamax", (p: Tensor[]) => new optim.Adamax(p, { lr: 0.1 })],
+  ["NAdam", (p: Tensor[]) => new optim.NAdam(p, { lr: 0.1, decoupledWeightDecay: true, weightDecay: 0.1 })],
+  ["RAdam", (p: Tensor[]) => new optim.RAdam(p, { lr: 0.1, maximize: true })],
 ] as const) {
   test(`${name} resumed from its state dictionary has the bits of an uninterrupted run`, () => {
     const whole = params();
