@@ -113,7 +113,7 @@ void GradientWatch::called(bool averaged) {
   for (auto& parameter : parameters_) {
     parameter->expected = averaged ? Expectation::Averaged : Expectation::Local;
     parameter->seen = false;
-    parameter->phase = phase_;
+    if (parameter->phase != phase_) parameter->phase = phase_;
   }
 }
 
