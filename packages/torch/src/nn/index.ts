@@ -25,6 +25,11 @@ export { LayerNorm } from "./layers/layer-norm.js";
 export { Linear } from "./layers/linear.js";
 export * from "./layers/losses.js";
 export {
+  type AttentionCallOptions,
+  MultiheadAttention,
+  type MultiheadAttentionOptions,
+} from "./layers/multihead-attention.js";
+export {
   AdaptiveAvgPool1d,
   AdaptiveAvgPool2d,
   AvgPool1d,
@@ -32,7 +37,15 @@ export {
   MaxPool1d,
   MaxPool2d,
 } from "./layers/pooling.js";
+export { GRU, LSTM, type RecurrentOptions, RNN } from "./layers/recurrent.js";
+export { GRUCell, LSTMCell, type RecurrentCellOptions, RNNCell } from "./layers/recurrent-cells.js";
 export { Flatten, Identity, Unflatten } from "./layers/shape.js";
+export {
+  type EncoderMasks,
+  TransformerEncoder,
+  TransformerEncoderLayer,
+  type TransformerEncoderLayerOptions,
+} from "./layers/transformer-encoder.js";
 export {
   type AnyModule,
   type FullBackwardHook,

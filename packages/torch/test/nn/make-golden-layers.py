@@ -1,0 +1,107 @@
+"""Writes ../golden/nn-layers.json: what PyTorch's attention, recurrent and image layers compute from seed 1234.
+
+Run with the Python of the LibTorch that the tests use: OMP_NUM_THREADS=1 python3 make-golden-layers.py
+"""
+import json
+import os
+import warnings
+
+import torch
+from torch import nn
+
+warnings.simplefilter("ignore")
+
+
+def numbers(tensor):
+    return [float(v) for v in tensor.detach().double().flatten()]
+
+
+def flat(value):
+    if isinstance(value, torch.Tensor):
+        return [value]
+    return [t for item in value if item is not None for t in flat(item)]
+
+
+def case(make, shapes, call=lambda module, *xs: module(*xs)):
+    torch.manual_seed(1234)
+    module = make()
+    inputs = [torch.randn(*shape).requires_grad_() for shape in shapes]
+    outputs = flat(call(module, *inputs))
+    sum(o.square().sum() for o in outputs).backward()
+    return {
+        "repr": repr(module),
+        "keys": list(module.state_dict()),
+        "parameters": [numbers(p) for p in module.parameters()],
+        "shapes": [list(o.shape) for o in outputs],
+        "outputs": [numbers(o) for o in outputs],
+        "inputGrads": [numbers(x.grad) if x.grad is not None else None for x in inputs],
+        "grads": [numbers(p.grad) if p.grad is not None else None for p in module.parameters()],
+        "buffers": [numbers(b) for b in module.buffers()],
+    }
+
+
+causal = torch.triu(torch.ones(3, 3, dtype=torch.bool), 1)
+padding = torch.tensor([[False, False, True], [False, False, False]])
+mask3 = (torch.arange(2 * 2 * 3 * 3).reshape(4, 3, 3) % 5).float() / 3
+
+MHA = nn.MultiheadAttention
+LAYER = nn.TransformerEncoderLayer
+CASES = {
+    "attention": case(lambda: MHA(4, 2), [(3, 2, 4)], lambda m, x: m(x, x, x)),
+    "attention, batch first": case(lambda: MHA(4, 2, batch_first=True, bias=False), [(2, 3, 4)], lambda m, x: m(x, x, x, attn_mask=causal)),
+    "attention across": case(
+        lambda: MHA(4, 2, kdim=3, vdim=5), [(3, 2, 4), (6, 2, 3), (6, 2, 5)], lambda m, q, k, v: m(q, k, v, average_attn_weights=False)
+    ),
+    "attention of keys": case(lambda: MHA(4, 2), [(3, 2, 4), (5, 2, 4)], lambda m, q, k: m(q, k, k)),
+    "attention with padding": case(
+        lambda: MHA(4, 2, batch_first=True), [(2, 3, 4)], lambda m, x: m(x, x, x, key_padding_mask=padding, attn_mask=mask3)
+    ),
+    "attention with all": case(
+        lambda: MHA(4, 2, add_bias_kv=True, add_zero_attn=True),
+        [(3, 2, 4)],
+        lambda m, x: m(x, x, x, attn_mask=causal, key_padding_mask=padding, need_weights=False),
+    ),
+    "attention without batches": case(lambda: MHA(4, 2), [(3, 4)], lambda m, x: m(x, x, x)),
+    "encoder layer": case(lambda: LAYER(4, 2, 6, dropout=0.0), [(3, 2, 4)]),
+    "encoder layer, norm first": case(
+        lambda: LAYER(4, 2, 6, dropout=0.0, activation="gelu", norm_first=True, batch_first=True, layer_norm_eps=1e-3),
+        [(2, 3, 4)],
+        lambda m, x: m(x, src_mask=causal, src_key_padding_mask=padding),
+    ),
+    "encoder": case(
+        lambda: nn.TransformerEncoder(LAYER(4, 2, 6, dropout=0.0), 2, norm=nn.LayerNorm(4)), [(3, 2, 4)], lambda m, x: m(x, mask=causal)
+    ),
+    "RNN": case(lambda: nn.RNN(3, 4), [(5, 2, 3)]),
+    "RNN relu": case(lambda: nn.RNN(3, 2, 2, nonlinearity="relu", bias=False, batch_first=True), [(2, 5, 3), (2, 2, 2)]),
+    "LSTM": case(lambda: nn.LSTM(3, 2), [(5, 2, 3)]),
+    "LSTM with all": case(
+        lambda: nn.LSTM(3, 3, 2, batch_first=True, bidirectional=True, proj_size=2),
+        [(2, 4, 3), (4, 2, 2), (4, 2, 3)],
+        lambda m, x, h, c: m(x, (h, c)),
+    ),
+    "LSTM without batches": case(lambda: nn.LSTM(3, 2), [(4, 3)]),
+    "GRU": case(lambda: nn.GRU(3, 2, bidirectional=True), [(4, 2, 3)]),
+    "GRU with a state": case(lambda: nn.GRU(3, 2, 2), [(4, 3), (2, 2)]),
+    "RNNCell": case(lambda: nn.RNNCell(3, 2, nonlinearity="relu"), [(2, 3), (2, 2)]),
+    "LSTMCell": case(lambda: nn.LSTMCell(3, 2), [(2, 3), (2, 2), (2, 2)], lambda m, x, h, c: m(x, (h, c))),
+    "LSTMCell without batches": case(lambda: nn.LSTMCell(3, 2, bias=False), [(3,)]),
+    "GRUCell": case(lambda: nn.GRUCell(3, 2), [(2, 3)]),
+    "Unfold": case(lambda: nn.Unfold(2), [(1, 2, 3, 3)]),
+    "Unfold with options": case(lambda: nn.Unfold((2, 3), dilation=(1, 2), padding=1, stride=(2, 1)), [(1, 1, 4, 5)]),
+    "Fold": case(lambda: nn.Fold((3, 3), 2), [(1, 8, 4)]),
+    "Fold with options": case(lambda: nn.Fold((4, 5), kernel_size=(2, 2), stride=2, padding=(0, 1)), [(2, 4, 6)]),
+    "PixelShuffle": case(lambda: nn.PixelShuffle(2), [(1, 4, 2, 3)]),
+    "PixelUnshuffle": case(lambda: nn.PixelUnshuffle(2), [(1, 1, 4, 2)]),
+    "InstanceNorm1d": case(lambda: nn.InstanceNorm1d(2), [(2, 2, 4)]),
+    "InstanceNorm2d": case(lambda: nn.InstanceNorm2d(2, affine=True, track_running_stats=True, eps=1e-3), [(2, 2, 2, 3)]),
+    "InstanceNorm2d evaluated": case(lambda: nn.InstanceNorm2d(2, track_running_stats=True).eval(), [(2, 2, 2, 3)]),
+    "InstanceNorm3d": case(lambda: nn.InstanceNorm3d(2, affine=True), [(2, 2, 2, 2)]),
+    "Upsample": case(lambda: nn.Upsample(scale_factor=2), [(1, 1, 2, 2)]),
+    "Upsample bilinear": case(lambda: nn.Upsample(size=(3, 4), mode="bilinear", align_corners=True), [(1, 1, 2, 2)]),
+    "Upsample by factors": case(lambda: nn.Upsample(scale_factor=(2, 1.5), mode="bicubic"), [(1, 1, 2, 2)]),
+}
+
+path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "golden", "nn-layers.json")
+with open(path, "w") as file:
+    json.dump({"torch": torch.__version__, "cases": CASES}, file)
+    file.write("\n")
