@@ -20,7 +20,14 @@ export { Conv3d } from "./layers/conv3d.js";
 export { Dropout } from "./layers/dropout.js";
 export { Dropout2d } from "./layers/dropout2d.js";
 export { Embedding } from "./layers/embedding.js";
+export { Fold, PixelShuffle, PixelUnshuffle, Unfold } from "./layers/fold.js";
 export { GroupNorm } from "./layers/group-norm.js";
+export {
+  InstanceNorm1d,
+  InstanceNorm2d,
+  InstanceNorm3d,
+  type InstanceNormLayerOptions,
+} from "./layers/instance-norm.js";
 export { LayerNorm } from "./layers/layer-norm.js";
 export { Linear } from "./layers/linear.js";
 export * from "./layers/losses.js";
@@ -46,6 +53,7 @@ export {
   TransformerEncoderLayer,
   type TransformerEncoderLayerOptions,
 } from "./layers/transformer-encoder.js";
+export { Upsample, type UpsampleOptions } from "./layers/upsample.js";
 export {
   type AnyModule,
   type FullBackwardHook,

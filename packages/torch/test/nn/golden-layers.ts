@@ -20,9 +20,6 @@ interface Golden {
 const file = new URL("../../test/golden/nn-layers.json", import.meta.url);
 const { cases } = JSON.parse(readFileSync(file, "utf8")) as { cases: Record<string, Golden> };
 
-/** Names of all cases, so that none is forgotten. */
-export const goldenNames: readonly string[] = Object.keys(cases);
-
 function tensorsIn(value: unknown): Tensor[] {
   if (value instanceof Tensor) return [value];
   return Array.isArray(value) ? value.flatMap(tensorsIn) : [];

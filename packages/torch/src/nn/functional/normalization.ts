@@ -24,6 +24,7 @@ export interface BatchNormOptions extends AffineOptions {
 const layerNorm_ = aten("layer_norm");
 const batchNorm_ = aten("batch_norm");
 const groupNorm_ = aten("group_norm");
+const instanceNorm_ = aten("instance_norm");
 
 /** Normalizes the last dimensions, of the sizes `normalizedShape`. */
 export function layerNorm(input: Tensor, normalizedShape: readonly number[], options: AffineOptions = {}): Tensor {
@@ -62,4 +63,29 @@ function checkBatch(shape: number[]): void {
       },
     );
   }
+}
+
+/** Options of `instanceNorm`. */
+export interface InstanceNormOptions extends AffineOptions {
+  /** Means to use, or to update (default: none). */
+  runningMean?: Tensor | null;
+  /** Variances to use, or to update (default: none). */
+  runningVar?: Tensor | null;
+  /** Normalizes by the sample's own statistics (default true) rather than by the running ones. */
+  useInputStats?: boolean;
+  /** Share of the samples in the running statistics (default 0.1). */
+  momentum?: number;
+}
+
+/** Normalizes each channel (dimension 1) of each sample by itself. */
+export function instanceNorm(input: Tensor, options: InstanceNormOptions = {}): Tensor {
+  const { runningMean = null, runningVar = null, weight = null, bias = null } = options;
+  const { useInputStats = true, momentum = 0.1, eps = 1e-5 } = options;
+  if (useInputStats && input.shape.slice(2).reduce((a, b) => a * b, 1) === 1) {
+    throw new ConfigurationError(
+      `Expected more than 1 element per channel of a sample, but got an input of shape [${input.shape.join(", ")}].`,
+      { hint: "A single element has no variance: normalize earlier, where the image is greater." },
+    );
+  }
+  return instanceNorm_(input, weight, bias, runningMean, runningVar, useInputStats, momentum, eps, true);
 }
