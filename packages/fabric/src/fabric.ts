@@ -9,7 +9,7 @@ import { Connector, type ConnectorOptions, connectorOptionNames, isCliUsed } fro
 import type { Logger } from "./loggers/logger.js";
 import type { BackwardOptions } from "./precision/precision.js";
 import { SingleDeviceStrategy } from "./strategies/single-device.js";
-import type { AllReduceOptions, GatherOptions, Strategy } from "./strategies/strategy.js";
+import type { AllReduceOptions, GatherOptions, LoadOptions, Strategy } from "./strategies/strategy.js";
 import { nullContext, within } from "./utilities/context.js";
 import { convertTensorsToScalars } from "./utilities/convert.js";
 import { checkOptions, className, describe } from "./utilities/describe.js";
@@ -422,12 +422,8 @@ export class Fabric {
    * Reads a file into the objects and values of `state` and returns the entries that were not asked for; without `state` all of
    * them. Call it on **all** processes. `strict: false` allows missing keys.
    */
-  async load(
-    path: CheckpointPath,
-    state?: object,
-    options: { strict?: boolean } = {},
-  ): Promise<Record<string, unknown>> {
-    checkOptions("load", options, ["strict"]);
+  async load(path: CheckpointPath, state?: object, options: LoadOptions = {}): Promise<Record<string, unknown>> {
+    checkOptions("load", options, ["strict", "weightsOnly"]);
     this.#validateLaunched();
     const unwrapped = unwrapObjects(state);
     const remainder = await this.strategy.loadCheckpoint(path, unwrapped, options);
@@ -440,9 +436,9 @@ export class Fabric {
   async loadRaw(
     path: CheckpointPath,
     target: nn.AnyModule | optim.Optimizer,
-    options: { strict?: boolean } = {},
+    options: LoadOptions = {},
   ): Promise<void> {
-    checkOptions("loadRaw", options, ["strict"]);
+    checkOptions("loadRaw", options, ["strict", "weightsOnly"]);
     await this.strategy.loadCheckpoint(path, unwrapObjects(target), options);
   }
 

@@ -1,6 +1,6 @@
-// The engine's allocator for CPU memory with a cache of small blocks in front. An aligned block from the C library costs as
-// much as the arithmetic of a small operator; here it is the pop of a list. Big blocks go on to the engine's own allocator
-// (and stay in the process, see keepFreedBlocks in memory.cc).
+// The engine's allocator for CPU memory with a cache of small blocks in front. An aligned block from the C library
+// costs as much as the arithmetic of a small operator; here it is the pop of a list. Big blocks go on to the engine's
+// own allocator (and stay in the process, see keepFreedBlocks in memory.cc).
 #include <c10/core/Allocator.h>
 #include <c10/core/CPUAllocator.h>
 
@@ -17,9 +17,9 @@ namespace fabric {
 namespace {
 
 constexpr size_t kAlignment = 64;
-constexpr size_t kClasses = 64;                       // 64, 128, ... 4096 bytes
+constexpr size_t kClasses = 64;  // 64, 128, ... 4096 bytes
 constexpr size_t kSmall = kClasses * kAlignment;
-constexpr size_t kKeptBytes = 16 * 1024 * 1024;       // the most that a thread keeps
+constexpr size_t kKeptBytes = 16 * 1024 * 1024;  // the most that a thread keeps
 
 struct FreeBlock {
   FreeBlock* next;

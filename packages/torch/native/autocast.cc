@@ -6,9 +6,7 @@ namespace fabric {
 
 namespace {
 
-c10::DeviceType deviceTypeOf(napi_env env, napi_value value) {
-  return deviceOf(env, value, "deviceType").type();
-}
+c10::DeviceType deviceTypeOf(napi_env env, napi_value value) { return deviceOf(env, value, "deviceType").type(); }
 
 napi_value autocastState(napi_env env, napi_callback_info info) {
   return guarded(env, "autocastState", [&]() -> napi_value {

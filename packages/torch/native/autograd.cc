@@ -107,7 +107,8 @@ class JsHook {
     if (std::this_thread::get_id() == thread_) return run(gradient);
     HookServer* current = server.load();
     if (!current) {
-      throw std::runtime_error("internal: a tensor hook was reached from another thread than that of its backward pass");
+      throw std::runtime_error(
+          "internal: a tensor hook was reached from another thread than that of its backward pass");
     }
     return current->request([&] { return run(gradient); });
   }
@@ -184,12 +185,14 @@ napi_value backward(napi_env env, napi_callback_info info) {
     const auto inputs = isNullish(env, a[4]) ? std::vector<at::Tensor>() : tensorsOf(env, a[4], "inputs");
     for (size_t i = 0; i < tensors.size(); i++) {
       if (!tensors[i].requires_grad()) {
-        throw JsError("UsageError", "`backward()` was called on a tensor that does not require gradients and has no history.",
-                      "Compute the loss from parameters with `requiresGrad`, outside of `noGrad`, and do not `detach()` it.");
+        throw JsError(
+            "UsageError", "`backward()` was called on a tensor that does not require gradients and has no history.",
+            "Compute the loss from parameters with `requiresGrad`, outside of `noGrad`, and do not `detach()` it.");
       }
       if (!gradients[i].defined() && tensors[i].numel() != 1) {
-        throw JsError("UsageError", "`backward()` without a gradient needs a tensor with one element, but this one has " +
-                                        std::to_string(tensors[i].numel()) + ".",
+        throw JsError("UsageError",
+                      "`backward()` without a gradient needs a tensor with one element, but this one has " +
+                          std::to_string(tensors[i].numel()) + ".",
                       "Reduce it first (`loss.mean().backward()`), or pass a gradient of its shape.");
       }
     }
@@ -241,7 +244,8 @@ napi_value hasHooks(napi_env env, napi_callback_info info) {
     Args<1> a(env, info);
     const at::Tensor& tensor = tensorOf(env, a[0], "tensor");
     // A tensor without gradients may have no place for hooks at all.
-    return jsBool(env, torch::autograd::impl::get_autograd_meta(tensor) && !torch::autograd::impl::hooks(tensor).empty());
+    return jsBool(env,
+                  torch::autograd::impl::get_autograd_meta(tensor) && !torch::autograd::impl::hooks(tensor).empty());
   });
 }
 

@@ -33,8 +33,11 @@ JsValue classify(napi_env env, napi_value value) {
   napi_valuetype type;
   check(napi_typeof(env, value, &type));
   switch (type) {
-    case napi_undefined: break;
-    case napi_null: result.kind = Js::Null; break;
+    case napi_undefined:
+      break;
+    case napi_null:
+      result.kind = Js::Null;
+      break;
     case napi_boolean:
       result.kind = Js::Bool;
       check(napi_get_value_bool(env, value, &result.flag));
@@ -54,15 +57,17 @@ JsValue classify(napi_env env, napi_value value) {
       result.number = static_cast<double>(result.integer);
       result.whole = true;
       break;
-    case napi_string: result.kind = Js::String; break;
+    case napi_string:
+      result.kind = Js::String;
+      break;
     case napi_external: {
       void* pointer = nullptr;
       check(napi_get_value_external(env, value, &pointer));
       result.object = static_cast<Object*>(pointer);
-      result.kind = !result.object                             ? Js::Other
+      result.kind = !result.object                           ? Js::Other
                     : result.object->kind == Kind::Tensor    ? Js::Tensor
                     : result.object->kind == Kind::Generator ? Js::Generator
-                                                               : Js::Other;
+                                                             : Js::Other;
       break;
     }
     case napi_object: {
@@ -80,7 +85,8 @@ JsValue classify(napi_env env, napi_value value) {
       }
       break;
     }
-    default: result.kind = Js::Other;
+    default:
+      result.kind = Js::Other;
   }
   return result;
 }
@@ -89,17 +95,22 @@ static const at::Tensor& tensorIn(const JsValue& value) { return static_cast<Ten
 
 std::string describe(napi_env env, const JsValue& value) {
   switch (value.kind) {
-    case Js::Undefined: return "undefined";
-    case Js::Null: return "null";
-    case Js::Bool: return value.flag ? "true" : "false";
+    case Js::Undefined:
+      return "undefined";
+    case Js::Null:
+      return "null";
+    case Js::Bool:
+      return value.flag ? "true" : "false";
     case Js::Number: {
       std::ostringstream text;
       text.precision(15);
       text << value.number;
       return text.str();
     }
-    case Js::BigInt: return std::to_string(value.integer) + "n";
-    case Js::String: return '"' + stringOf(env, value.raw) + '"';
+    case Js::BigInt:
+      return std::to_string(value.integer) + "n";
+    case Js::String:
+      return '"' + stringOf(env, value.raw) + '"';
     case Js::Tensor: {
       if (static_cast<TensorHandle*>(value.object)->released) return "a disposed tensor";
       const at::Tensor& tensor = tensorIn(value);
@@ -107,7 +118,8 @@ std::string describe(napi_env env, const JsValue& value) {
       for (int64_t i = 0; i < tensor.dim(); i++) text += (i ? ", " : "") + std::to_string(tensor.size(i));
       return text + "]" + (tensor.is_cpu() ? "" : " on " + tensor.device().str());
     }
-    case Js::Generator: return "a Generator";
+    case Js::Generator:
+      return "a Generator";
     case Js::Array: {
       std::string text = "[";
       for (size_t i = 0; i < value.items.size() && i < 6; i++) text += (i ? ", " : "") + describe(env, value.items[i]);
@@ -127,34 +139,56 @@ std::string describe(napi_env env, const JsValue& value) {
 static Tag listTag(const c10::TypePtr& element) {
   bool optional = false;
   switch (tagOf(element, &optional)) {
-    case Tag::Int: return Tag::IntList;
-    case Tag::Float: return Tag::FloatList;
-    case Tag::Bool: return Tag::BoolList;
-    case Tag::Scalar: return Tag::ScalarList;
-    case Tag::String: return Tag::StringList;
-    case Tag::Tensor: return optional ? Tag::OptionalTensorList : Tag::TensorList;
-    default: return Tag::Unsupported;
+    case Tag::Int:
+      return Tag::IntList;
+    case Tag::Float:
+      return Tag::FloatList;
+    case Tag::Bool:
+      return Tag::BoolList;
+    case Tag::Scalar:
+      return Tag::ScalarList;
+    case Tag::String:
+      return Tag::StringList;
+    case Tag::Tensor:
+      return optional ? Tag::OptionalTensorList : Tag::TensorList;
+    default:
+      return Tag::Unsupported;
   }
 }
 
 Tag tagOf(const c10::TypePtr& type, bool* optional) {
   switch (type->kind()) {
-    case c10::TypeKind::OptionalType: *optional = true; return tagOf(type->castRaw<c10::OptionalType>()->getElementType(), optional);
-    case c10::TypeKind::TensorType: return Tag::Tensor;
+    case c10::TypeKind::OptionalType:
+      *optional = true;
+      return tagOf(type->castRaw<c10::OptionalType>()->getElementType(), optional);
+    case c10::TypeKind::TensorType:
+      return Tag::Tensor;
     case c10::TypeKind::IntType:
-    case c10::TypeKind::SymIntType: return Tag::Int;
+    case c10::TypeKind::SymIntType:
+      return Tag::Int;
     case c10::TypeKind::FloatType:
-    case c10::TypeKind::SymFloatType: return Tag::Float;
-    case c10::TypeKind::BoolType: return Tag::Bool;
-    case c10::TypeKind::NumberType: return Tag::Scalar;
-    case c10::TypeKind::StringType: return Tag::String;
-    case c10::TypeKind::ScalarTypeType: return Tag::Dtype;
-    case c10::TypeKind::LayoutType: return Tag::Layout;
-    case c10::TypeKind::MemoryFormatType: return Tag::MemoryFormat;
-    case c10::TypeKind::DeviceObjType: return Tag::Device;
-    case c10::TypeKind::GeneratorType: return Tag::Generator;
-    case c10::TypeKind::ListType: return listTag(type->castRaw<c10::ListType>()->getElementType());
-    default: return Tag::Unsupported;
+    case c10::TypeKind::SymFloatType:
+      return Tag::Float;
+    case c10::TypeKind::BoolType:
+      return Tag::Bool;
+    case c10::TypeKind::NumberType:
+      return Tag::Scalar;
+    case c10::TypeKind::StringType:
+      return Tag::String;
+    case c10::TypeKind::ScalarTypeType:
+      return Tag::Dtype;
+    case c10::TypeKind::LayoutType:
+      return Tag::Layout;
+    case c10::TypeKind::MemoryFormatType:
+      return Tag::MemoryFormat;
+    case c10::TypeKind::DeviceObjType:
+      return Tag::Device;
+    case c10::TypeKind::GeneratorType:
+      return Tag::Generator;
+    case c10::TypeKind::ListType:
+      return listTag(type->castRaw<c10::ListType>()->getElementType());
+    default:
+      return Tag::Unsupported;
   }
 }
 
@@ -215,39 +249,58 @@ static bool matchesString(napi_env env, Tag tag, const JsValue& value) {
   at::MemoryFormat format;
   c10::optional<at::Device> device;
   switch (tag) {
-    case Tag::Dtype: return findDtype(stringOf(env, value.raw), &dtype);
-    case Tag::Layout: return parseLayout(stringOf(env, value.raw), &layout);
-    case Tag::MemoryFormat: return parseMemoryFormat(stringOf(env, value.raw), &format);
-    case Tag::Device: return parseDevice(stringOf(env, value.raw), &device);
-    default: return true;
+    case Tag::Dtype:
+      return findDtype(stringOf(env, value.raw), &dtype);
+    case Tag::Layout:
+      return parseLayout(stringOf(env, value.raw), &layout);
+    case Tag::MemoryFormat:
+      return parseMemoryFormat(stringOf(env, value.raw), &format);
+    case Tag::Device:
+      return parseDevice(stringOf(env, value.raw), &device);
+    default:
+      return true;
   }
 }
 
 bool matches(napi_env env, const ArgPlan& plan, const JsValue& value, bool lenient) {
   if (value.kind == Js::Null) return plan.optional;
   switch (plan.tag) {
-    case Tag::Tensor: return value.kind == Js::Tensor || ((lenient || plan.takesNumber) && isScalar(value));
-    case Tag::Int: return (isNumeric(value) && value.whole) || (lenient && isSingle(value));
-    case Tag::Float: return isNumeric(value) || (lenient && isSingle(value));
-    case Tag::Bool: return value.kind == Js::Bool;
-    case Tag::Scalar: return isScalar(value) || (lenient && isSingle(value));
+    case Tag::Tensor:
+      return value.kind == Js::Tensor || ((lenient || plan.takesNumber) && isScalar(value));
+    case Tag::Int:
+      return (isNumeric(value) && value.whole) || (lenient && isSingle(value));
+    case Tag::Float:
+      return isNumeric(value) || (lenient && isSingle(value));
+    case Tag::Bool:
+      return value.kind == Js::Bool;
+    case Tag::Scalar:
+      return isScalar(value) || (lenient && isSingle(value));
     case Tag::String:
     case Tag::Dtype:
     case Tag::Layout:
     case Tag::MemoryFormat:
-    case Tag::Device: return matchesString(env, plan.tag, value);
-    case Tag::Generator: return value.kind == Js::Generator;
-    case Tag::IntList: return allItems(plan, value, [](const JsValue& v) { return isNumeric(v) && v.whole; });
-    case Tag::FloatList: return allItems(plan, value, isNumeric);
-    case Tag::BoolList: return allItems(plan, value, [](const JsValue& v) { return v.kind == Js::Bool; });
-    case Tag::ScalarList: return allItems(plan, value, isScalar);
-    case Tag::StringList: return allItems(plan, value, [](const JsValue& v) { return v.kind == Js::String; });
-    case Tag::TensorList: return value.kind == Js::Array && allItems(plan, value, [](const JsValue& v) { return v.kind == Js::Tensor; });
+    case Tag::Device:
+      return matchesString(env, plan.tag, value);
+    case Tag::Generator:
+      return value.kind == Js::Generator;
+    case Tag::IntList:
+      return allItems(plan, value, [](const JsValue& v) { return isNumeric(v) && v.whole; });
+    case Tag::FloatList:
+      return allItems(plan, value, isNumeric);
+    case Tag::BoolList:
+      return allItems(plan, value, [](const JsValue& v) { return v.kind == Js::Bool; });
+    case Tag::ScalarList:
+      return allItems(plan, value, isScalar);
+    case Tag::StringList:
+      return allItems(plan, value, [](const JsValue& v) { return v.kind == Js::String; });
+    case Tag::TensorList:
+      return value.kind == Js::Array && allItems(plan, value, [](const JsValue& v) { return v.kind == Js::Tensor; });
     case Tag::OptionalTensorList:
       return value.kind == Js::Array && allItems(plan, value, [](const JsValue& v) {
                return v.kind == Js::Tensor || v.kind == Js::Null || v.kind == Js::Undefined;
              });
-    case Tag::Unsupported: return false;
+    case Tag::Unsupported:
+      return false;
   }
   return false;
 }
@@ -313,31 +366,46 @@ static double doubleOf(const JsValue& v) { return v.kind == Js::Tensor ? tensorI
 c10::IValue convert(napi_env env, const ArgPlan& plan, const JsValue& value) {
   if (value.kind == Js::Null) return c10::IValue();
   switch (plan.tag) {
-    case Tag::Tensor: return value.kind == Js::Tensor ? liveTensor(env, plan, value) : wrappedNumber(value);
-    case Tag::Int: return integerOf(value);
-    case Tag::Float: return doubleOf(value);
-    case Tag::Bool: return value.flag;
-    case Tag::Scalar: return scalarOf(value);
+    case Tag::Tensor:
+      return value.kind == Js::Tensor ? liveTensor(env, plan, value) : wrappedNumber(value);
+    case Tag::Int:
+      return integerOf(value);
+    case Tag::Float:
+      return doubleOf(value);
+    case Tag::Bool:
+      return value.flag;
+    case Tag::Scalar:
+      return scalarOf(value);
     case Tag::String:
     case Tag::Dtype:
     case Tag::Layout:
     case Tag::MemoryFormat:
-    case Tag::Device: return stringValue(env, plan, value);
-    case Tag::Generator: return static_cast<GeneratorHandle*>(value.object)->generator;
-    case Tag::IntList: return listOf<int64_t>(plan, value, integerOf);
-    case Tag::FloatList: return listOf<double>(plan, value, doubleOf);
-    case Tag::BoolList: return listOf<bool>(plan, value, [](const JsValue& v) { return v.flag; });
-    case Tag::StringList: return listOf<std::string>(plan, value, [&](const JsValue& v) { return stringOf(env, v.raw); });
-    case Tag::TensorList: return listOf<at::Tensor>(plan, value, [&](const JsValue& v) { return liveTensor(env, plan, v); });
-    case Tag::ScalarList: return listOf<at::Scalar>(plan, value, scalarOf);
+    case Tag::Device:
+      return stringValue(env, plan, value);
+    case Tag::Generator:
+      return static_cast<GeneratorHandle*>(value.object)->generator;
+    case Tag::IntList:
+      return listOf<int64_t>(plan, value, integerOf);
+    case Tag::FloatList:
+      return listOf<double>(plan, value, doubleOf);
+    case Tag::BoolList:
+      return listOf<bool>(plan, value, [](const JsValue& v) { return v.flag; });
+    case Tag::StringList:
+      return listOf<std::string>(plan, value, [&](const JsValue& v) { return stringOf(env, v.raw); });
+    case Tag::TensorList:
+      return listOf<at::Tensor>(plan, value, [&](const JsValue& v) { return liveTensor(env, plan, v); });
+    case Tag::ScalarList:
+      return listOf<at::Scalar>(plan, value, scalarOf);
     case Tag::OptionalTensorList:
       return listOf<c10::optional<at::Tensor>>(plan, value, [&](const JsValue& v) -> c10::optional<at::Tensor> {
         if (v.kind != Js::Tensor) return c10::nullopt;
         return liveTensor(env, plan, v);
       });
-    case Tag::Unsupported: break;
+    case Tag::Unsupported:
+      break;
   }
-  throw JsError("NotSupportedError", "The argument `" + plan.camelName + "` has a type that cannot be passed from JavaScript.");
+  throw JsError("NotSupportedError",
+                "The argument `" + plan.camelName + "` has a type that cannot be passed from JavaScript.");
 }
 
 // ---- results ------------------------------------------------------------------------------------------------

@@ -29,22 +29,39 @@ JsValue classify(napi_env env, napi_value value);
 std::string describe(napi_env env, const JsValue& value);
 
 enum class Tag : uint8_t {
-  Tensor, Int, Float, Bool, Scalar, String, Dtype, Layout, MemoryFormat, Device, Generator,
-  IntList, FloatList, BoolList, ScalarList, StringList, TensorList, OptionalTensorList, Unsupported
+  Tensor,
+  Int,
+  Float,
+  Bool,
+  Scalar,
+  String,
+  Dtype,
+  Layout,
+  MemoryFormat,
+  Device,
+  Generator,
+  IntList,
+  FloatList,
+  BoolList,
+  ScalarList,
+  StringList,
+  TensorList,
+  OptionalTensorList,
+  Unsupported
 };
 
 // How one argument of a schema is filled.
 struct ArgPlan {
-  std::string name;        // as in the schema
-  std::string camelName;   // as users type it
+  std::string name;       // as in the schema
+  std::string camelName;  // as users type it
   Tag tag = Tag::Unsupported;
-  bool optional = false;   // accepts null
+  bool optional = false;  // accepts null
   bool keywordOnly = false;
   bool hasDefault = false;
   bool isOut = false;
-  bool takesNumber = false; // a tensor for which a plain number may stand
-  int fixedSize = 0;       // N of int[N], where one number stands for N equal ones
-  c10::IValue fallback;    // the default
+  bool takesNumber = false;  // a tensor for which a plain number may stand
+  int fixedSize = 0;         // N of int[N], where one number stands for N equal ones
+  c10::IValue fallback;      // the default
   const c10::Argument* schema = nullptr;
 };
 

@@ -82,9 +82,8 @@ napi_value cudaResetPeakMemoryStats(napi_env env, napi_callback_info info) {
 }
 
 napi_value cudaDeviceName(napi_env env, napi_callback_info info) {
-  return useDevice(env, info, "cudaDeviceName", [&](c10::DeviceIndex index) {
-    return jsString(env, at::cuda::getDeviceProperties(index)->name);
-  });
+  return useDevice(env, info, "cudaDeviceName",
+                   [&](c10::DeviceIndex index) { return jsString(env, at::cuda::getDeviceProperties(index)->name); });
 }
 
 napi_value cudaCapability(napi_env env, napi_callback_info info) {
@@ -152,16 +151,11 @@ const std::vector<Export>& cudaExports() {
                                             {"cudaCapability", cudaCapability},
                                             {"cudaCollectOnPressure", cudaCollectOnPressure}};
 #else
-  static const std::vector<Export> table = {{"cudaDeviceCount", cudaDeviceCount},
-                                            {"cudaCurrentDevice", withoutCuda},
-                                            {"cudaSetDevice", withoutCuda},
-                                            {"cudaSynchronize", withoutCuda},
-                                            {"cudaEmptyCache", nothing},
-                                            {"cudaMemoryStats", withoutCuda},
-                                            {"cudaResetPeakMemoryStats", withoutCuda},
-                                            {"cudaDeviceName", withoutCuda},
-                                            {"cudaCapability", withoutCuda},
-                                            {"cudaCollectOnPressure", nothing}};
+  static const std::vector<Export> table = {
+      {"cudaDeviceCount", cudaDeviceCount},      {"cudaCurrentDevice", withoutCuda}, {"cudaSetDevice", withoutCuda},
+      {"cudaSynchronize", withoutCuda},          {"cudaEmptyCache", nothing},        {"cudaMemoryStats", withoutCuda},
+      {"cudaResetPeakMemoryStats", withoutCuda}, {"cudaDeviceName", withoutCuda},    {"cudaCapability", withoutCuda},
+      {"cudaCollectOnPressure", nothing}};
 #endif
   return table;
 }

@@ -26,7 +26,7 @@ struct Overload {
   std::vector<int> aliasOf;  // for each result, the argument that it is, or -1
   size_t positional = 0;     // arguments that may be given by position
   bool hasOut = false;
-  bool isFactory = false;    // makes a tensor from no tensor: takes the default device
+  bool isFactory = false;  // makes a tensor from no tensor: takes the default device
   int deviceArg = -1;
 };
 
@@ -59,8 +59,8 @@ c10::optional<at::Device> defaultDevice;
 
 // ---- building packets ---------------------------------------------------------------------------------------
 
-// PyTorch gives a number to `x + 1`, `x * 2` and their like as a tensor, never to the Scalar overload; `AddBackward0` in a
-// printed tensor comes from there. Their tensors take numbers, and come before their overloads for Scalars.
+// PyTorch gives a number to `x + 1`, `x * 2` and their like as a tensor, never to the Scalar overload; `AddBackward0`
+// in a printed tensor comes from there. Their tensors take numbers, and come before their overloads for Scalars.
 bool isArithmetic(const std::string& name) {
   static const char* const kNames[] = {"aten::add", "aten::add_", "aten::sub", "aten::sub_",
                                        "aten::mul", "aten::mul_", "aten::div", "aten::div_"};
@@ -223,7 +223,7 @@ std::string describeCall(napi_env env, const Packet& packet, const Arguments& ar
     for (size_t o = 0; o < packet.overloads.size() && named.values[i].kind == Js::String; o++) {
       const int place = (*named.places)[o][i];
       const Tag tag = place < 0 ? Tag::Unsupported : packet.overloads[o].args[place].tag;
-      if (tag == Tag::Dtype) dtypeOf(env, named.values[i].raw, name.c_str());     // a wrong name is the better error
+      if (tag == Tag::Dtype) dtypeOf(env, named.values[i].raw, name.c_str());  // a wrong name is the better error
       if (tag == Tag::Device) deviceOf(env, named.values[i].raw, name.c_str());
     }
     const bool known = std::any_of(packet.overloads.begin(), packet.overloads.end(),
@@ -243,9 +243,10 @@ std::string describeCall(napi_env env, const Packet& packet, const Arguments& ar
   throw JsError("TypeError", message, hint);
 }
 
-// The overload that the arguments fit, with `slots` filled; `gathered` keeps a list that was made from trailing numbers.
-const Overload& choose(napi_env env, const Packet& packet, const Arguments& args, size_t positional,
-                       const Named& named, Arguments* gathered, Slots* slots) {
+// The overload that the arguments fit, with `slots` filled; `gathered` keeps a list that was made from trailing
+// numbers.
+const Overload& choose(napi_env env, const Packet& packet, const Arguments& args, size_t positional, const Named& named,
+                       Arguments* gathered, Slots* slots) {
   const size_t count = packet.overloads.size();
   for (size_t i = 0; i < count; i++) {
     if (fill(env, packet, i, args, positional, named, false, slots)) return packet.overloads[i];
@@ -283,7 +284,8 @@ napi_value results(napi_env env, const Overload& overload, const Slots& slots, t
   return array;
 }
 
-// The operand stack of the last call, kept for the next one: an operator may call back into JavaScript and from there another.
+// The operand stack of the last call, kept for the next one: an operator may call back into JavaScript and from there
+// another.
 class BorrowedStack {
  public:
   explicit BorrowedStack(EnvData& data) : data_(data) {
@@ -323,8 +325,9 @@ napi_value invoke(napi_env env, const Packet& packet, const Arguments& args, siz
     const JsError error = describeException(std::current_exception());
     std::ostringstream schema;
     schema << overload.op.schema();
-    throw JsError(error.kind, std::string(error.what()) + "\n  in " + describeCall(env, packet, args, positional, named) +
-                                  "\n  of " + schema.str(),
+    throw JsError(error.kind,
+                  std::string(error.what()) + "\n  in " + describeCall(env, packet, args, positional, named) +
+                      "\n  of " + schema.str(),
                   error.hint, error.code);
   }
   return results(env, overload, slots, stack);
@@ -347,7 +350,8 @@ napi_value resolve(napi_env env, napi_callback_info info) {
     auto known = packetIds.find(key);
     if (known == packetIds.end()) {
       const size_t dot = full.find('.');
-      auto packet = makePacket(space + "::" + full.substr(0, dot), dot == std::string::npos ? "" : full.substr(dot + 1));
+      auto packet =
+          makePacket(space + "::" + full.substr(0, dot), dot == std::string::npos ? "" : full.substr(dot + 1));
       if (packet->overloads.empty()) {
         throw JsError("NotSupportedError", "There is no operator \"" + key + "\" in LibTorch " TORCH_VERSION ".",
                       "Check its name, or use a LibTorch that has it (FABRIC_LIBTORCH=/path, then `npm run setup`).");
@@ -461,10 +465,13 @@ napi_value setDefaultDevice(napi_env env, napi_callback_info info) {
 }  // namespace
 
 const std::vector<Export>& dispatchExports() {
-  static const std::vector<Export> table = {
-      {"resolve", resolve},     {"hasOperator", hasOperator}, {"call", call},
-      {"callNamed", callNamed}, {"internNames", internNames}, {"schemas", schemas},
-      {"setDefaultDevice", setDefaultDevice}};
+  static const std::vector<Export> table = {{"resolve", resolve},
+                                            {"hasOperator", hasOperator},
+                                            {"call", call},
+                                            {"callNamed", callNamed},
+                                            {"internNames", internNames},
+                                            {"schemas", schemas},
+                                            {"setDefaultDevice", setDefaultDevice}};
   return table;
 }
 

@@ -1,6 +1,4 @@
 // How C++ exceptions become JavaScript errors, and the small conversions that every file uses.
-#include "handle.h"
-
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
 #include <c10/util/Exception.h>
@@ -10,6 +8,7 @@
 #include <cstring>
 
 #include "compat.h"
+#include "handle.h"
 #include "transport-error.h"
 
 namespace fabric {
@@ -53,9 +52,10 @@ static std::string engineText(const c10::Error& error) {
 static JsError missingKernel(const c10::Error& error) {
   const std::string text = engineText(error);
   const size_t end = text.find("backend. ");
-  return JsError("NotSupportedError", end == std::string::npos ? text : text.substr(0, end + 8),
-                 "This LibTorch has no such operator for that device. `npx fabric doctor` shows which devices it knows; "
-                 "FABRIC_LIBTORCH=/path and `npm run setup` choose another LibTorch.");
+  return JsError(
+      "NotSupportedError", end == std::string::npos ? text : text.substr(0, end + 8),
+      "This LibTorch has no such operator for that device. `npx fabric doctor` shows which devices it knows; "
+      "FABRIC_LIBTORCH=/path and `npm run setup` choose another LibTorch.");
 }
 
 JsError describeException(const std::exception_ptr& pointer) {
@@ -234,11 +234,22 @@ napi_value jsInts(napi_env env, at::IntArrayRef values) {
 }
 
 static constexpr std::pair<at::ScalarType, const char*> kDtypes[] = {
-    {at::kFloat, "float32"},         {at::kDouble, "float64"},         {at::kHalf, "float16"},
-    {at::kBFloat16, "bfloat16"},     {at::kLong, "int64"},             {at::kInt, "int32"},
-    {at::kShort, "int16"},           {at::kChar, "int8"},              {at::kByte, "uint8"},
-    {at::kBool, "bool"},             {at::kComplexFloat, "complex64"}, {at::kComplexDouble, "complex128"},
-    {at::ScalarType::ComplexHalf, "complex32"}, {at::kQInt8, "qint8"}, {at::kQUInt8, "quint8"}, {at::kQInt32, "qint32"},
+    {at::kFloat, "float32"},
+    {at::kDouble, "float64"},
+    {at::kHalf, "float16"},
+    {at::kBFloat16, "bfloat16"},
+    {at::kLong, "int64"},
+    {at::kInt, "int32"},
+    {at::kShort, "int16"},
+    {at::kChar, "int8"},
+    {at::kByte, "uint8"},
+    {at::kBool, "bool"},
+    {at::kComplexFloat, "complex64"},
+    {at::kComplexDouble, "complex128"},
+    {at::ScalarType::ComplexHalf, "complex32"},
+    {at::kQInt8, "qint8"},
+    {at::kQUInt8, "quint8"},
+    {at::kQInt32, "qint32"},
 };
 
 const char* dtypeName(at::ScalarType type) {

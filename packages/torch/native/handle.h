@@ -2,14 +2,13 @@
 // unwrapping of tensors, per-environment data, and the one guard that keeps C++ exceptions inside C++.
 #pragma once
 
-// The experimental version of Node-API, for one thing: finalizers that run inside a collection. With any other version they
-// wait for the event loop, and a synchronous training loop would never free a tensor.
+// The experimental version of Node-API, for one thing: finalizers that run inside a collection. With any other version
+// they wait for the event loop, and a synchronous training loop would never free a tensor.
 #define NAPI_EXPERIMENTAL
 #define NAPI_VERSION 2147483647
 #define NODE_API_EXPERIMENTAL_NOGC_ENV_OPT_OUT
-#include <node_api.h>
-
 #include <ATen/core/Tensor.h>
+#include <node_api.h>
 
 #include <atomic>
 #include <memory>
@@ -51,10 +50,10 @@ struct EnvData {
   std::shared_ptr<Accounts> accounts;
   std::shared_ptr<OperandStack> spareStack;
   napi_env env = nullptr;
-  napi_ref makeError = nullptr;    // (kind, message, hint, code) => Error, set from TypeScript
-  napi_ref collect = nullptr;      // (full: boolean) => void: a garbage collection
-  napi_ref hookEntry = nullptr;    // (fn, handle) => handle | undefined: runs a JavaScript tensor hook
-  std::thread::id thread;          // the JavaScript thread
+  napi_ref makeError = nullptr;  // (kind, message, hint, code) => Error, set from TypeScript
+  napi_ref collect = nullptr;    // (full: boolean) => void: a garbage collection
+  napi_ref hookEntry = nullptr;  // (fn, handle) => handle | undefined: runs a JavaScript tensor hook
+  std::thread::id thread;        // the JavaScript thread
 };
 
 EnvData& envData(napi_env env);
@@ -93,9 +92,9 @@ T* unwrap(napi_env env, napi_value value, Kind kind, const char* what) {
 struct TensorHandle final : Object {
   TensorHandle(at::Tensor t, EnvData* data) : Object(Kind::Tensor), tensor(std::move(t)), env(data) {}
   ~TensorHandle() override;
-  at::Tensor tensor;       // undefined after release
+  at::Tensor tensor;  // undefined after release
   EnvData* env;
-  int64_t charged = 0;     // bytes of overhead charged for the handle itself
+  int64_t charged = 0;             // bytes of overhead charged for the handle itself
   void* chargedStorage = nullptr;  // key of the storage that this handle holds a share of, or null
   bool released = false;
 };

@@ -17,8 +17,9 @@ namespace {
 constexpr int64_t kHandleBytes = 512;
 // Storages below this are covered by kHandleBytes.
 constexpr size_t kSmallStorage = 1024;
-// A minor collection after so many handles: their memory comes back while it is still in the processor's cache, which is
-// worth more than the tenth of a millisecond that the collection takes (an `add` of small tensors: 2.0 us against 3.3).
+// A minor collection after so many handles: their memory comes back while it is still in the processor's cache, which
+// is worth more than the tenth of a millisecond that the collection takes (an `add` of small tensors: 2.0 us
+// against 3.3).
 constexpr int64_t kCollectEveryHandles = 1024;
 // V8 is told of changes in steps of this size.
 constexpr int64_t kTellEvery = 256 * 1024;
@@ -155,7 +156,7 @@ Object* unwrapObject(napi_env env, napi_value value, Kind kind, const char* what
   if (type == napi_external) check(napi_get_value_external(env, value, &pointer));
   auto* object = static_cast<Object*>(pointer);
   if (!object || object->kind != kind) {
-    static constexpr const char* kNames[] = {"a Tensor", "a Generator", "a Store", "a ProcessGroup",
+    static constexpr const char* kNames[] = {"a Tensor", "a Generator", "a Store",        "a ProcessGroup",
                                              "a Work",   "a Reducer",   "a BackwardGuard"};
     const size_t index = static_cast<uint32_t>(kind) - static_cast<uint32_t>(Kind::Tensor);
     throw JsError("TypeError", std::string("Expected `") + what + "` to be " + kNames[index] + ".");

@@ -63,7 +63,8 @@ napi_value createGenerator(napi_env env, napi_callback_info info) {
       return makeExternal(env, new GeneratorHandle(at::cuda::detail::createCUDAGenerator(device.index())));
     }
 #endif
-    if (!device.is_cpu()) throw JsError("NotSupportedError", "There are no generators for the device " + device.str() + " here.");
+    if (!device.is_cpu())
+      throw JsError("NotSupportedError", "There are no generators for the device " + device.str() + " here.");
     return makeExternal(env, new GeneratorHandle(at::detail::createCPUGenerator()));
   });
 }

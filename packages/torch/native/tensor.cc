@@ -79,12 +79,14 @@ napi_value setRequiresGrad(napi_env env, napi_callback_info info) {
     const at::Tensor& tensor = tensorOf(env, a[0], "tensor");
     const bool value = boolOf(env, a[1], "requiresGrad");
     if (!tensor.is_leaf() && !value) {
-      throw JsError("UsageError", "`requiresGrad` can only be switched off on leaf tensors; this one is the result of an operation.",
+      throw JsError("UsageError",
+                    "`requiresGrad` can only be switched off on leaf tensors; this one is the result of an operation.",
                     "Use `tensor.detach()` for a tensor that takes no part in the gradient.");
     }
     if (value && !at::isFloatingType(tensor.scalar_type()) && !at::isComplexType(tensor.scalar_type())) {
-      throw JsError("UsageError", std::string("Only floating-point and complex tensors can require gradients; this one is ") +
-                                      dtypeName(tensor.scalar_type()) + ".",
+      throw JsError("UsageError",
+                    std::string("Only floating-point and complex tensors can require gradients; this one is ") +
+                        dtypeName(tensor.scalar_type()) + ".",
                     "Convert it first, for example with `.to(\"float32\")`.");
     }
     tensor.set_requires_grad(value);
@@ -97,9 +99,10 @@ napi_value setRequiresGrad(napi_env env, napi_callback_info info) {
 napi_value item(napi_env env, napi_callback_info info) {
   return readTensor(env, info, "item", [&](const at::Tensor& t) -> napi_value {
     if (t.numel() != 1) {
-      throw JsError("UsageError", "`item()` needs a tensor with exactly one element, but this one has " +
-                                      std::to_string(t.numel()) + ".",
-                    "Reduce it first, or use `tolist()`.");
+      throw JsError(
+          "UsageError",
+          "`item()` needs a tensor with exactly one element, but this one has " + std::to_string(t.numel()) + ".",
+          "Reduce it first, or use `tolist()`.");
     }
     const at::Scalar value = t.item();
     if (value.isBoolean()) return jsBool(env, value.toBool());
@@ -152,14 +155,21 @@ Bytes bytesOf(napi_env env, napi_value value) {
   size_t width = 1;
   switch (type) {
     case napi_int16_array:
-    case napi_uint16_array: width = 2; break;
+    case napi_uint16_array:
+      width = 2;
+      break;
     case napi_int32_array:
     case napi_uint32_array:
-    case napi_float32_array: width = 4; break;
+    case napi_float32_array:
+      width = 4;
+      break;
     case napi_float64_array:
     case napi_bigint64_array:
-    case napi_biguint64_array: width = 8; break;
-    default: break;
+    case napi_biguint64_array:
+      width = 8;
+      break;
+    default:
+      break;
   }
   result.data = data;
   result.length = length * width;
@@ -202,7 +212,8 @@ napi_value readStorage(napi_env env, napi_callback_info info) {
     const int64_t offset = intOf(env, a[1], "offset"), length = intOf(env, a[2], "length");
     const int64_t total = tensor.storage().nbytes();
     if (offset < 0 || length < 0 || offset > total || length > total - offset) {
-      throw JsError("TypeError", "The bytes asked for lie outside of the storage of " + std::to_string(total) + " bytes.");
+      throw JsError("TypeError",
+                    "The bytes asked for lie outside of the storage of " + std::to_string(total) + " bytes.");
     }
     // The whole storage as bytes, wherever it lives.
     at::Tensor bytes = at::empty({0}, tensor.options().dtype(at::kByte).requires_grad(false));
@@ -219,7 +230,8 @@ napi_value setDefaultDtype(napi_env env, napi_callback_info info) {
     Args<1> a(env, info);
     const at::ScalarType type = dtypeOf(env, a[0]);
     if (!at::isFloatingType(type)) {
-      throw JsError("TypeError", std::string("The default dtype must be a floating-point type, but got ") + dtypeName(type) + ".");
+      throw JsError("TypeError",
+                    std::string("The default dtype must be a floating-point type, but got ") + dtypeName(type) + ".");
     }
     c10::set_default_dtype(c10::scalarTypeToTypeMeta(type));
     return jsUndefined(env);

@@ -1,5 +1,5 @@
-// From what the user gives to `save` and `load` (modules, optimizers, anything) to what is stored, and back.
-import { CheckpointError, nn, optim } from "@fabric-ts/torch";
+// From what the user gives to `save` (modules, optimizers, anything) to what is stored. The way back is in restore.ts.
+import { ConfigurationError, nn, optim } from "@fabric-ts/torch";
 import { isPlainObject, setOwn } from "../utilities/apply-to-collection.js";
 import { describe } from "../utilities/describe.js";
 
@@ -12,10 +12,9 @@ export interface Stateful {
   loadStateDict(state: never): unknown;
 }
 
-/** internal: how a strategy reads and writes the state of models and optimizers. */
+/** internal: how a strategy reads the state of models and optimizers. */
 export interface StateAccess {
   getModuleStateDict(module: nn.AnyModule): Record<string, unknown>;
-  loadModuleStateDict(module: nn.AnyModule, state: Record<string, unknown>, strict: boolean): void;
   getOptimizerState(optimizer: optim.Optimizer): unknown;
 }
 
@@ -47,7 +46,7 @@ export function checkFilter(filter: unknown, state: object): asserts filter is C
   if (!isPlainObject(filter)) throw new TypeError(`Filter should be a dictionary, given ${describe(filter)}.`);
   const unknown = Object.keys(filter).filter((key) => !Object.hasOwn(state, key));
   if (unknown.length > 0) {
-    throw new CheckpointError(
+    throw new ConfigurationError(
       `The filter keys ${unknown.map((key) => `'${key}'`).join(", ")} are not present in the state keys.`,
       {
         hint: `The state has: ${Object.keys(state).join(", ") || "no keys"}.`,
@@ -59,40 +58,6 @@ export function checkFilter(filter: unknown, state: object): asserts filter is C
       throw new TypeError(`Expected \`filter\` for key '${key}' to be a callable, given ${describe(value)}.`);
     }
   }
-}
-
-/** internal: puts a checkpoint's entries into the state; returns those that were not asked for. */
-export function restoreState(
-  access: StateAccess,
-  checkpoint: unknown,
-  state: unknown,
-  strict: boolean,
-): Record<string, unknown> {
-  if (state === undefined || state === null) return checkpoint as Record<string, unknown>;
-  if (state instanceof nn.Module) {
-    access.loadModuleStateDict(state as nn.AnyModule, checkpoint as Record<string, unknown>, strict);
-    return {};
-  }
-  if (state instanceof optim.Optimizer) {
-    state.loadStateDict(checkpoint as never);
-    return {};
-  }
-  const wanted = state as Record<string, unknown>;
-  if (Object.keys(wanted).length === 0) return checkpoint as Record<string, unknown>;
-  const remainder = entriesOf(checkpoint);
-  if (strict) checkKeys(wanted, remainder);
-  for (const [key, target] of Object.entries(wanted)) {
-    if (!remainder.has(key)) continue;
-    const stored = remainder.get(key);
-    remainder.delete(key);
-    if (target instanceof nn.Module) {
-      access.loadModuleStateDict(target as nn.AnyModule, stored as Record<string, unknown>, strict);
-    } else if (isStateful(target)) target.loadStateDict(stored as never);
-    else setOwn(wanted, key, stored);
-  }
-  const rest: Record<string, unknown> = {};
-  for (const [key, value] of remainder) setOwn(rest, key, value);
-  return rest;
 }
 
 const nothing = Symbol("nothing");
@@ -113,24 +78,4 @@ function filtered(value: unknown, keep: (key: string, value: unknown) => boolean
   const kept = Object.create(Object.getPrototypeOf(value)) as Record<string, unknown>;
   for (const [key, item] of Object.entries(value)) if (keep(key, item)) setOwn(kept, key, item);
   return Object.keys(kept).length === 0 ? nothing : kept;
-}
-
-function entriesOf(checkpoint: unknown): Map<string, unknown> {
-  if (checkpoint instanceof Map) return new Map(checkpoint);
-  if (isPlainObject(checkpoint)) return new Map(Object.entries(checkpoint));
-  throw new CheckpointError(`The checkpoint is ${describe(checkpoint)}, not a dictionary.`, {
-    hint: "Use `fabric.loadRaw(path, model)` for a file that holds the state of one object.",
-  });
-}
-
-function checkKeys(wanted: object, checkpoint: ReadonlyMap<string, unknown>): void {
-  const missing = Object.keys(wanted).find((key) => !checkpoint.has(key));
-  if (missing === undefined) return;
-  throw new CheckpointError(
-    `The requested state contains a key '${missing}' that does not exist in the loaded checkpoint.`,
-    {
-      code: "ERR_CHECKPOINT_KEY",
-      hint: `It has: ${[...checkpoint.keys()].join(", ") || "no keys"}. To disable strict loading, set \`strict: false\`.`,
-    },
-  );
 }

@@ -146,11 +146,17 @@ export class DDPStrategy extends ParallelStrategy {
   override loadModuleStateDict(module: nn.AnyModule, state: Record<string, unknown>, strict = true): void {
     super.loadModuleStateDict(withoutDDP(module), state, strict);
   }
+  override checkModuleStateDict(module: nn.AnyModule, state: Record<string, unknown>, strict = true): void {
+    super.checkModuleStateDict(withoutDDP(module), state, strict);
+  }
 
   override async teardown(): Promise<void> {
-    await super.teardown();
-    this.#sameInputs = null;
-    if (distributed.isInitialized()) distributed.destroyProcessGroup();
+    try {
+      await super.teardown();
+    } finally {
+      this.#sameInputs = null;
+      if (distributed.isInitialized()) distributed.destroyProcessGroup();
+    }
   }
 }
 

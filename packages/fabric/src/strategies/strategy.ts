@@ -2,13 +2,16 @@
 import { cuda, type Device, type distributed, nn, type optim, type Tensor, withDevice } from "@fabric-ts/torch";
 import type { Accelerator } from "../accelerators/accelerator.js";
 import type { CheckpointIO, CheckpointPath } from "../checkpoint/checkpoint-io.js";
-import { restorePrecision, withPrecision } from "../checkpoint/precision-state.js";
-import { type CheckpointFilter, convertState, restoreState } from "../checkpoint/state.js";
+import { joinShares, sharesOf } from "../checkpoint/per-rank.js";
+import { precisionToRestore, withPrecision } from "../checkpoint/precision-state.js";
+import { Restoration } from "../checkpoint/restore.js";
+import { type CheckpointFilter, convertState } from "../checkpoint/state.js";
 import { TorchCheckpointIO } from "../checkpoint/torch-checkpoint-io.js";
 import { agree } from "../collectives/agree.js";
 import type { ReduceOp } from "../collectives/reduce-op.js";
 import type { Launcher } from "../launchers/launcher.js";
 import { type BackwardOptions, Precision } from "../precision/precision.js";
+import { setOwn } from "../utilities/apply-to-collection.js";
 import { nested, nullContext } from "../utilities/context.js";
 import { moveDataToDevice } from "../utilities/move-data-to-device.js";
 import type { BackwardSyncControl } from "./backward-sync-control.js";
@@ -45,7 +48,9 @@ export interface AllReduceOptions {
 /** Options of `save` and `load` as strategies receive them. */
 export interface LoadOptions {
   /** Missing and unknown keys are errors (default true). */
-  strict?: boolean;
+  strict?: boolean | undefined;
+  /** Handed to the `CheckpointIO`. Whatever it is, only data is loaded and no code ever runs. */
+  weightsOnly?: boolean | null | undefined;
 }
 
 /** How a model is run on one or several devices. */
@@ -224,24 +229,45 @@ export abstract class Strategy {
 
   /** Writes a checkpoint. All ranks call it, rank zero writes, and a failure is an error on all of them. */
   async saveCheckpoint(path: CheckpointPath, state: object, filter?: CheckpointFilter): Promise<void> {
-    await agree(this, "Saving the checkpoint", async () => {
-      const converted = convertState(this, withPrecision(state, this.precision), filter);
-      if (this.isGlobalZero) await this.checkpointIO.saveCheckpoint(converted, path);
+    const what = "Saving the checkpoint";
+    const converted = await agree(this, what, async () =>
+      convertState(this, withPrecision(state, this.precision), filter),
+    );
+    const shares = await this.allGatherObject(sharesOf(state, converted));
+    await agree(this, what, async () => {
+      if (!this.isGlobalZero) return;
+      for (const key of Object.keys(shares[0] as object)) {
+        setOwn(converted, key, joinShares(shares.map((share) => share[key])));
+      }
+      await this.checkpointIO.saveCheckpoint(converted, path);
     });
   }
-  /** Reads a checkpoint into `state` and returns what was not asked for. All ranks call it. */
+  /**
+   * Reads a checkpoint into `state` and returns what was not asked for. All ranks call it. Everything is checked before anything is
+   * changed, and when a rank fails all of them keep what they had.
+   */
   async loadCheckpoint(
     path: CheckpointPath,
     state?: unknown,
     options: LoadOptions = {},
   ): Promise<Record<string, unknown>> {
+    const { strict = true, weightsOnly } = options;
     if (this.rootDevice.startsWith("cuda")) cuda.emptyCache();
-    const checkpoint = await agree(this, "Reading the checkpoint", async () => this.checkpointIO.loadCheckpoint(path));
-    return agree(this, "Loading the checkpoint", async () => {
-      const remainder = restoreState(this, checkpoint, state, options.strict ?? true);
-      if (remainder !== checkpoint) restorePrecision(remainder, state, this.precision);
-      return remainder;
+    const checkpoint = await agree(this, "Reading the checkpoint", async () =>
+      this.checkpointIO.loadCheckpoint(path, weightsOnly === undefined ? undefined : { weightsOnly }),
+    );
+    const what = "Loading the checkpoint";
+    const restoration = await agree(this, what, async () => {
+      return new Restoration(this, checkpoint, state, { strict, extras: precisionToRestore(state, this.precision) });
     });
+    try {
+      await agree(this, what, async () => restoration.applyObjects());
+      await agree(this, what, async () => restoration.applyModules());
+    } catch (error) {
+      restoration.undo();
+      throw error;
+    }
+    return restoration.remainder;
   }
   /** A module's state as it is saved. */
   getModuleStateDict(module: nn.AnyModule): Record<string, unknown> {
@@ -250,6 +276,10 @@ export abstract class Strategy {
   /** Puts a saved state into a module. */
   loadModuleStateDict(module: nn.AnyModule, state: Record<string, unknown>, strict = true): void {
     module.loadStateDict(state, { strict });
+  }
+  /** internal: throws what `loadModuleStateDict` would throw, and changes nothing. */
+  checkModuleStateDict(module: nn.AnyModule, state: Record<string, unknown>, strict = true): void {
+    module.loadStateDict(state, { strict, dryRun: true });
   }
   /**
    * An optimizer's state as it is saved. An optimizer that is spread over the ranks has `consolidateStateDict()`, which gathers its state on
@@ -266,6 +296,6 @@ export abstract class Strategy {
   async teardown(): Promise<void> {
     this.precision.teardown();
     this.accelerator?.teardown();
-    this.checkpointIO.teardown();
+    await this.checkpointIO.teardown();
   }
 }

@@ -1,8 +1,7 @@
-// fabric_process.node: what a launched rank asks of the operating system and Node does not offer. It dies with its launcher, it
-// leaves without running static destructors, and it leaves at a deadline even while the JavaScript thread is blocked.
-// Knows nothing of LibTorch: it has to be in the process before anything else is, and to cost nothing.
+// fabric_process.node: what a launched rank asks of the operating system and Node does not offer. It dies with its
+// launcher, it leaves without running static destructors, and it leaves at a deadline even while the JavaScript thread
+// is blocked. Knows nothing of LibTorch: it has to be in the process before anything else is, and to cost nothing.
 #include <node_api.h>
-
 #include <signal.h>
 #include <stdint.h>
 #include <unistd.h>
@@ -71,7 +70,8 @@ void waitForEndOf(pid_t parent) {
 }
 #endif
 
-// dieWithParent(pid): from now on the process dies when its parent does. It ends at once if `pid` is no longer its parent.
+// dieWithParent(pid): from now on the process dies when its parent does. It ends at once if `pid` is no longer its
+// parent.
 napi_value dieWithParent(napi_env env, napi_callback_info info) {
   int64_t args[1];
   if (!integers(env, info, "dieWithParent expects the process id of the parent.", args)) return nullptr;
@@ -126,7 +126,8 @@ ExitTimer& exitTimer() {
   return *timer;
 }
 
-// startExitTimer(milliseconds, code): a thread of its own ends the process then, whatever the JavaScript thread is doing.
+// startExitTimer(milliseconds, code): a thread of its own ends the process then, whatever the JavaScript thread is
+// doing.
 napi_value startExitTimer(napi_env env, napi_callback_info info) {
   int64_t args[2];
   if (!integers(env, info, "startExitTimer expects milliseconds and an exit code.", args)) return nullptr;
@@ -183,8 +184,9 @@ void graceThread() {
   _exit(128 + number);
 }
 
-// limitSignal(number, graceMilliseconds): the JavaScript handler of this signal, which must be installed already, gets that long;
-// then, or at a second such signal, the process ends with 128 + number even while the JavaScript thread is in a native call.
+// limitSignal(number, graceMilliseconds): the JavaScript handler of this signal, which must be installed already, gets
+// that long; then, or at a second such signal, the process ends with 128 + number even while the JavaScript thread is
+// in a native call.
 napi_value limitSignal(napi_env env, napi_callback_info info) {
   int64_t args[2];
   if (!integers(env, info, "limitSignal expects a signal number and milliseconds.", args)) return nullptr;
@@ -222,8 +224,8 @@ napi_value saveSignalHandlers(napi_env env, napi_callback_info) {
   return undefined(env);
 }
 
-// restoreSignalHandlers(): takes back what the library installed. Debian's LibTorch 2.6 brings along UCX, which would otherwise
-// swallow SIGHUP and stop in a debugger prompt where a crash should end the process.
+// restoreSignalHandlers(): takes back what the library installed. Debian's LibTorch 2.6 brings along UCX, which would
+// otherwise swallow SIGHUP and stop in a debugger prompt where a crash should end the process.
 napi_value restoreSignalHandlers(napi_env env, napi_callback_info) {
   for (int number = 1; number < NSIG; number++) {
     struct sigaction now;
@@ -238,9 +240,13 @@ napi_value initialize(napi_env env, napi_value exports) {
     const char* name;
     napi_callback callback;
   } table[] = {
-      {"dieWithParent", dieWithParent},     {"exitNow", exitNow},         {"startExitTimer", startExitTimer},
-      {"cancelExitTimer", cancelExitTimer}, {"limitSignal", limitSignal},
-      {"saveSignalHandlers", saveSignalHandlers}, {"restoreSignalHandlers", restoreSignalHandlers},
+      {"dieWithParent", dieWithParent},
+      {"exitNow", exitNow},
+      {"startExitTimer", startExitTimer},
+      {"cancelExitTimer", cancelExitTimer},
+      {"limitSignal", limitSignal},
+      {"saveSignalHandlers", saveSignalHandlers},
+      {"restoreSignalHandlers", restoreSignalHandlers},
   };
   for (const auto& entry : table) {
     napi_value function = nullptr;

@@ -28,6 +28,8 @@ export interface LoadOptions {
   strict?: boolean;
   /** Makes the given tensors the module's own instead of copying their values. */
   assign?: boolean;
+  /** Only checks whether everything fits: throws what loading would throw, and changes nothing (default false). */
+  dryRun?: boolean;
 }
 
 /** Names that did not match while loading. */
@@ -86,15 +88,21 @@ export function loadInto(
       "Pass what `stateDict()` of such a model returned.",
     );
   }
-  const { strict = true, assign = false } = options;
+  const { strict = true, assign = false, dryRun = false } = options;
   const given = new Map<string, unknown>(state instanceof Map ? state : Object.entries(state));
-  const load: Loading = { given, assign, missing: [], problems: [], known: new Set() };
+  const load: Loading = { given, assign, missing: [], problems: [], known: new Set(), changes: [] };
   loadModule(load, module, "");
   const unexpected = [...given.keys()].filter((key) => !load.known.has(key));
   const lines: string[] = [];
   if (strict && load.missing.length > 0) lines.push(`Missing key(s) in state_dict: ${quoted(load.missing)}. `);
   if (strict && unexpected.length > 0) lines.push(`Unexpected key(s) in state_dict: ${quoted(unexpected)}. `);
-  lines.push(...load.problems);
+  lines.push(...load.problems.slice(0, mostNamed));
+  if (load.problems.length > mostNamed) lines.push(`... and ${load.problems.length - mostNamed} more.`);
+  // Nothing is changed before all is known to fit, so that no model is ever loaded by halves.
+  if (lines.length === 0 && !dryRun) {
+    for (const change of load.changes) change();
+    lines.push(...load.problems);
+  }
   if (lines.length > 0) {
     throw new UsageError(`Error(s) in loading state_dict for ${module.constructor.name}:\n\t${lines.join("\n\t")}`, {
       code: "ERR_STATE_DICT",
@@ -110,6 +118,8 @@ interface Loading {
   missing: string[];
   problems: string[];
   known: Set<string>;
+  /** What loading does once everything is checked. */
+  changes: (() => void)[];
 }
 
 function loadModule(load: Loading, module: AnyModule, prefix: string): void {
@@ -126,7 +136,7 @@ function loadModule(load: Loading, module: AnyModule, prefix: string): void {
   const extraKey = prefix + extraState;
   if (parts.setExtraState) {
     load.known.add(extraKey);
-    if (load.given.has(extraKey)) parts.setExtraState(load.given.get(extraKey));
+    if (load.given.has(extraKey)) load.changes.push(() => parts.setExtraState?.(load.given.get(extraKey)));
     else load.missing.push(extraKey);
   }
   for (const [name, child] of children) loadModule(load, child, `${prefix}${name}.`);
@@ -148,15 +158,17 @@ function loadMember(load: Loading, module: AnyModule, name: string, key: string,
     );
     return;
   }
-  try {
-    if (load.assign) setMember(module, name, adopted(member, source));
-    else noGrad(() => member.copy_(source));
-  } catch (error) {
-    load.problems.push(
-      `While copying the parameter named "${key}", whose dimensions in the model are ${list(wanted)} and whose dimensions in the ` +
-        `checkpoint are ${list(shape)}, an exception occurred: ${(error as Error).message}.`,
-    );
-  }
+  load.changes.push(() => {
+    try {
+      if (load.assign) setMember(module, name, adopted(member, source));
+      else noGrad(() => member.copy_(source));
+    } catch (error) {
+      load.problems.push(
+        `While copying the parameter named "${key}", whose dimensions in the model are ${list(wanted)} and whose dimensions in the ` +
+          `checkpoint are ${list(shape)}, an exception occurred: ${(error as Error).message}.`,
+      );
+    }
+  });
 }
 
 /** The given tensor in the role of the member that it replaces. */
@@ -169,8 +181,12 @@ function adopted(member: Tensor, source: Tensor): Tensor {
   return new Parameter(source, member.requiresGrad);
 }
 
+const mostNamed = 5;
+
 function quoted(keys: string[]): string {
-  return keys.map((key) => `"${key}"`).join(", ");
+  const named = keys.slice(0, mostNamed).map((key) => `"${key}"`);
+  if (keys.length > mostNamed) named.push(`and ${keys.length - mostNamed} more`);
+  return named.join(", ");
 }
 
 function list(shape: number[]): string {

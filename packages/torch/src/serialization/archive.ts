@@ -35,11 +35,16 @@ export class ArchiveWriter {
 
   /** Writes the archive. */
   write(sink: Sink): void {
+    for (const _ of this.writeInSteps(sink));
+  }
+
+  /** The same; pauses after each piece, so that the caller may wait until the sink has room again. */
+  *writeInSteps(sink: Sink): Generator<void> {
     const zip = new ZipWriter(sink);
-    zip.add(`${prefix}/data.pkl`, this.#pickle.length, [this.#pickle]);
+    yield* zip.addInSteps(`${prefix}/data.pkl`, this.#pickle.length, [this.#pickle]);
     zip.add(`${prefix}/byteorder`, 6, [Buffer.from("little")]);
     for (const { key, nbytes } of this.#storages.records)
-      zip.add(`${prefix}/data/${key}`, nbytes, this.#storages.chunks(key));
+      yield* zip.addInSteps(`${prefix}/data/${key}`, nbytes, this.#storages.chunks(key));
     zip.add(`${prefix}/version`, 2, [Buffer.from("3\n")]);
     zip.finish();
   }

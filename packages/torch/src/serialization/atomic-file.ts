@@ -11,6 +11,7 @@ import { fileError } from "./damaged.js";
 export interface FileSystem {
   open(path: string, flags: string, mode: number): number;
   write(fd: number, bytes: Uint8Array, offset: number, length: number): number;
+  writeAsync(fd: number, bytes: Uint8Array, offset: number, length: number): Promise<number>;
   fsync(fd: number): void;
   fsyncAsync(fd: number): Promise<void>;
   close(fd: number): void;
@@ -23,6 +24,10 @@ export interface FileSystem {
 export const realFileSystem: FileSystem = {
   open: (path, flags, mode) => fs.openSync(path, flags, mode),
   write: (fd, bytes, offset, length) => fs.writeSync(fd, bytes, offset, length),
+  writeAsync: (fd, bytes, offset, length) =>
+    new Promise((resolve, reject) =>
+      fs.write(fd, bytes, offset, length, null, (error, count) => (error ? reject(error) : resolve(count))),
+    ),
   fsync: (fd) => fs.fsyncSync(fd),
   fsyncAsync: (fd) => new Promise((resolve, reject) => fs.fsync(fd, (error) => (error ? reject(error) : resolve()))),
   close: (fd) => fs.closeSync(fd),
@@ -89,6 +94,21 @@ export class AtomicFile {
     });
   }
 
+  /** Appends bytes, which must not change meanwhile, without blocking the thread. On failure the temporary file is removed. */
+  async writeAsync(bytes: Uint8Array): Promise<void> {
+    try {
+      this.#flush();
+      for (let done = 0; done < bytes.length; ) {
+        const count = await this.#fs.writeAsync(this.#fd, bytes, done, Math.min(bytes.length - done, mostPerCall));
+        if (count === 0) throw nothingWritten();
+        done += count;
+      }
+    } catch (error) {
+      this.abort();
+      throw fileError("write", this.#path, error);
+    }
+  }
+
   /** Puts the file in place, durably. */
   commitSync(): void {
     this.#try(() => {
@@ -141,7 +161,7 @@ export class AtomicFile {
   #writeAll(bytes: Uint8Array, length: number): void {
     for (let done = 0; done < length; ) {
       const count = this.#fs.write(this.#fd, bytes, done, Math.min(length - done, mostPerCall));
-      if (count === 0) throw Object.assign(new Error("the system wrote nothing"), { code: "EIO" });
+      if (count === 0) throw nothingWritten();
       done += count;
     }
   }
@@ -179,6 +199,10 @@ export class AtomicFile {
       }
     }
   }
+}
+
+function nothingWritten(): Error {
+  return Object.assign(new Error("the system wrote nothing"), { code: "EIO" });
 }
 
 /** Follows links, so that a link stays one; refuses what a rename would destroy. */

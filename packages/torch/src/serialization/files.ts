@@ -35,6 +35,45 @@ export async function save(value: unknown, path: string | URL): Promise<void> {
   await writeFile(value, path).commit();
 }
 
+/**
+ * `save` that reads the value piece by piece while it writes, so that the thread is never blocked for long. Nobody may change the
+ * value before the promise resolves; `copyOf` makes a copy to save.
+ *
+ *     const saving = serialization.saveInBackground(serialization.copyOf(state), "last.pt");
+ */
+export async function saveInBackground(value: unknown, path: string | URL): Promise<void> {
+  const name = checkPath(path);
+  const archive = new ArchiveWriter(value);
+  const file = new AtomicFile(name);
+  try {
+    for await (const piece of archivePieces(archive)) await file.writeAsync(piece);
+  } catch (error) {
+    file.abort();
+    throw error;
+  }
+  await file.commit();
+}
+
+const pieceBytes = 4 << 20;
+
+/** internal: the bytes of an archive in pieces of some megabytes. Each is memory of its own; other work runs between them. */
+export async function* archivePieces(archive: ArchiveWriter): AsyncGenerator<Uint8Array> {
+  let parts: Uint8Array[] = [];
+  let size = 0;
+  const steps = archive.writeInSteps((chunk) => {
+    parts.push(chunk.slice());
+    size += chunk.length;
+  });
+  for (const _ of steps) {
+    if (size < pieceBytes) continue;
+    yield Buffer.concat(parts);
+    await new Promise(setImmediate);
+    parts = [];
+    size = 0;
+  }
+  if (size > 0) yield Buffer.concat(parts);
+}
+
 /** `save` that blocks the thread until the file is on the disk. */
 export function saveSync(value: unknown, path: string | URL): void {
   writeFile(value, path).commitSync();

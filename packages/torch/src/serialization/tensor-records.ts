@@ -107,7 +107,8 @@ export class StorageTable {
 }
 
 // A conjugate or negative view holds the elements of another tensor; what is saved are its own.
-function withoutLazyBits(tensor: Tensor): Tensor {
+/** internal: a tensor whose own memory holds its elements. */
+export function withoutLazyBits(tensor: Tensor): Tensor {
   let result = tensor;
   if (tensor.isComplex() && operator("aten", "is_conj")(result))
     result = operator("aten", "resolve_conj")(result) as Tensor;

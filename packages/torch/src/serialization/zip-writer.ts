@@ -44,6 +44,11 @@ export class ZipWriter {
 
   /** Writes a record of `size` bytes that come in any number of chunks. */
   add(name: string, size: number, chunks: Iterable<Uint8Array>): void {
+    for (const _ of this.addInSteps(name, size, chunks));
+  }
+
+  /** The same; pauses after each chunk, so that the caller may wait until the sink has room again. */
+  *addInSteps(name: string, size: number, chunks: Iterable<Uint8Array>): Generator<void> {
     if (this.#names.has(name)) throw new Error(`internal: the record ${name} was added twice`);
     this.#names.add(name);
     const entry: Entry = { name: encodeUtf8(name), crc: 0, size, offset: this.#position };
@@ -53,6 +58,7 @@ export class ZipWriter {
       entry.crc = crc32(chunk, entry.crc);
       written += chunk.length;
       this.#put(chunk);
+      yield;
     }
     if (written !== size) throw new Error(`internal: the record ${name} has ${written} bytes instead of ${size}`);
     this.#put(descriptor(entry));

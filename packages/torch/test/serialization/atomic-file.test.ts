@@ -46,6 +46,10 @@ class Failing {
         step("write");
         return real.write(fd, bytes, offset, Math.ceil(length / 2));
       },
+      writeAsync: async (fd, bytes, offset, length) => {
+        step("write");
+        return real.writeAsync(fd, bytes, offset, Math.ceil(length / 2));
+      },
       fsync: (fd) => {
         step("fsync");
         return real.fsync(fd);
@@ -74,7 +78,11 @@ class Failing {
 
 async function write(path: string, system: FileSystem, wait: boolean): Promise<void> {
   const file = new AtomicFile(path, system);
-  for (let i = 0; i < 4; i++) file.write(Buffer.alloc(50_000, i));
+  for (let i = 0; i < 4; i++) {
+    const bytes = Buffer.alloc(50_000, i);
+    if (wait && i % 2 === 0) await file.writeAsync(bytes);
+    else file.write(bytes);
+  }
   if (wait) await file.commit();
   else file.commitSync();
 }

@@ -1,6 +1,6 @@
-// Python's LibTorch contains Gloo but ships none of its headers, which ProcessGroupGloo.hpp includes. This declares what
-// that header names. The addon only passes Gloo's objects on: it never makes one and never derives from one, so the
-// layout of these classes does not matter. Used only where the real headers are missing.
+// Python's LibTorch contains Gloo but ships none of its headers, which ProcessGroupGloo.hpp includes. This declares
+// what that header names. The addon only passes Gloo's objects on: it never makes one and never derives from one, so
+// the layout of these classes does not matter. Used only where the real headers are missing.
 #pragma once
 
 #include <chrono>

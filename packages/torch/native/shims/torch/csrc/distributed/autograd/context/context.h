@@ -1,5 +1,6 @@
-// Stands in for a header that some packages of LibTorch 1.13 lack although c10d's reducer.hpp includes it. Only the names
-// that reducer.hpp uses are declared; the real header wins where it exists, since this folder comes last in the search path.
+// Stands in for a header that some packages of LibTorch 1.13 lack although c10d's reducer.hpp includes it. Only the
+// names that reducer.hpp uses are declared; the real header wins where it exists, since this folder comes last in the
+// search path.
 #pragma once
 
 #include <ATen/core/Tensor.h>
