@@ -2,7 +2,7 @@
 // returns objects as Maps, so that no key means anything.
 
 const deepest = 8;
-const stringAt = /"(?:[^"\\\u0000-\u001f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"/y;
+const stringAt = /"(?:[ !#-[\]-\uffff]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"/y;
 const numberAt = /-?(?:0|[1-9]\d*)(?![\d.eE])/y;
 const spaceAt = /[ \t\r\n]*/y;
 
