@@ -19,9 +19,11 @@ function parts(): { raw: nn.Linear; inner: optim.SGD; scheduler: optim.StepLR } 
 async function warningsOf(body: () => void): Promise<Error[]> {
   const seen: Error[] = [];
   const note = (warning: Error): void => void seen.push(warning);
+  const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+  await turn(); // what was warned of before comes out
   process.on("warning", note);
   body();
-  await new Promise((resolve) => setImmediate(resolve));
+  await turn();
   process.off("warning", note);
   return seen;
 }
