@@ -27,68 +27,83 @@ std::string camelCase(const std::string& name) {
   return result;
 }
 
-JsValue classify(napi_env env, napi_value value) {
-  JsValue result;
-  result.raw = value;
+static void setNumber(double number, JsValue* result) {
+  result->kind = Js::Number;
+  result->number = number;
+  result->whole = std::trunc(result->number) == result->number && std::fabs(result->number) <= 9007199254740992.0 &&
+                  !(result->number == 0 && std::signbit(result->number));
+  if (result->whole) result->integer = static_cast<int64_t>(result->number);
+}
+
+static void classifyObject(Object* object, JsValue* result) {
+  result->object = object;
+  result->kind = Js::Other;
+  if (!object) return;
+  if (object->kind == Kind::Tensor) result->kind = Js::Tensor;
+  if (object->kind == Kind::Generator) result->kind = Js::Generator;
+  if (object->kind != Kind::NumberList) return;
+  const double* memory = static_cast<NumberList*>(object)->memory;
+  const auto count = static_cast<uint32_t>(memory[0]);
+  result->kind = Js::Array;
+  result->items.allocate(count);
+  for (uint32_t i = 0; i < count; i++) setNumber(memory[i + 1], &result->items[i]);
+}
+
+static void classifyArray(napi_env env, JsValue* result) {
+  uint32_t length = 0;
+  if (napi_get_array_length(env, result->raw, &length) != napi_ok) {
+    result->kind = Js::Other;
+    return;
+  }
+  result->kind = Js::Array;
+  result->items.allocate(length);
+  for (uint32_t i = 0; i < length; i++) {
+    napi_value item;
+    check(napi_get_element(env, result->raw, i, &item));
+    classify(env, item, &result->items[i]);
+  }
+}
+
+void classify(napi_env env, napi_value value, JsValue* result) {
+  result->raw = value;
+  // Most values are tensors: asking for what is in an external tells that as well.
+  void* pointer = nullptr;
+  if (napi_get_value_external(env, value, &pointer) == napi_ok) {
+    return classifyObject(static_cast<Object*>(pointer), result);
+  }
   napi_valuetype type;
   check(napi_typeof(env, value, &type));
   switch (type) {
     case napi_undefined:
       break;
     case napi_null:
-      result.kind = Js::Null;
+      result->kind = Js::Null;
       break;
     case napi_boolean:
-      result.kind = Js::Bool;
-      check(napi_get_value_bool(env, value, &result.flag));
-      result.integer = result.flag;
-      result.number = result.flag;
+      result->kind = Js::Bool;
+      check(napi_get_value_bool(env, value, &result->flag));
+      result->integer = result->flag;
+      result->number = result->flag;
       break;
     case napi_number:
-      result.kind = Js::Number;
-      check(napi_get_value_double(env, value, &result.number));
-      result.whole = std::trunc(result.number) == result.number && std::fabs(result.number) <= 9007199254740992.0 &&
-                     !(result.number == 0 && std::signbit(result.number));
-      if (result.whole) result.integer = static_cast<int64_t>(result.number);
+      check(napi_get_value_double(env, value, &result->number));
+      setNumber(result->number, result);
       break;
     case napi_bigint:
-      result.kind = Js::BigInt;
-      result.integer = intOf(env, value, "bigint");
-      result.number = static_cast<double>(result.integer);
-      result.whole = true;
+      result->kind = Js::BigInt;
+      result->integer = intOf(env, value, "bigint");
+      result->number = static_cast<double>(result->integer);
+      result->whole = true;
       break;
     case napi_string:
-      result.kind = Js::String;
+      result->kind = Js::String;
       break;
-    case napi_external: {
-      void* pointer = nullptr;
-      check(napi_get_value_external(env, value, &pointer));
-      result.object = static_cast<Object*>(pointer);
-      result.kind = !result.object                           ? Js::Other
-                    : result.object->kind == Kind::Tensor    ? Js::Tensor
-                    : result.object->kind == Kind::Generator ? Js::Generator
-                                                             : Js::Other;
+    case napi_object:
+      classifyArray(env, result);
       break;
-    }
-    case napi_object: {
-      uint32_t length = 0;
-      if (napi_get_array_length(env, value, &length) != napi_ok) {
-        result.kind = Js::Other;
-        break;
-      }
-      result.kind = Js::Array;
-      result.items.reserve(length);
-      for (uint32_t i = 0; i < length; i++) {
-        napi_value item;
-        check(napi_get_element(env, value, i, &item));
-        result.items.push_back(classify(env, item));
-      }
-      break;
-    }
     default:
-      result.kind = Js::Other;
+      result->kind = Js::Other;
   }
-  return result;
 }
 
 static const at::Tensor& tensorIn(const JsValue& value) { return static_cast<TensorHandle*>(value.object)->tensor; }

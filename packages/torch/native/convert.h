@@ -12,19 +12,54 @@ namespace fabric {
 // What an argument is in JavaScript.
 enum class Js : uint8_t { Undefined, Null, Bool, Number, BigInt, String, Tensor, Generator, Array, Other };
 
+struct JsValue;
+
+// The items of an array. Made for values that have none: those are most, and cost one pointer.
+class JsItems {
+ public:
+  void allocate(uint32_t count);
+  uint32_t size() const { return count_; }
+  JsValue* begin() const { return items_.get(); }
+  JsValue* end() const;
+  JsValue& operator[](size_t i) const;
+
+ private:
+  struct Delete {
+    void operator()(JsValue* items) const;
+  };
+  std::unique_ptr<JsValue[], Delete> items_;
+  uint32_t count_ = 0;
+};
+
 struct JsValue {
   Js kind = Js::Undefined;
   bool whole = false;  // a number without fraction
   bool flag = false;   // the value of a boolean
-  double number = 0;
-  int64_t integer = 0;
   napi_value raw = nullptr;
-  Object* object = nullptr;
-  std::vector<JsValue> items;  // of an array
+  union {
+    double number = 0;
+    Object* object;  // of a Tensor or a Generator
+  };
+  int64_t integer = 0;
+  JsItems items;
 };
 
-// Looks at a value (and the items of an array) once.
-JsValue classify(napi_env env, napi_value value);
+inline void JsItems::Delete::operator()(JsValue* items) const { delete[] items; }
+inline void JsItems::allocate(uint32_t count) {
+  items_.reset(new JsValue[count]);
+  count_ = count;
+}
+inline JsValue* JsItems::end() const { return items_.get() + count_; }
+inline JsValue& JsItems::operator[](size_t i) const { return items_[i]; }
+
+// Stands for a list of numbers in memory that JavaScript writes: first how many, then the numbers.
+struct NumberList final : Object {
+  explicit NumberList(const double* memory) : Object(Kind::NumberList), memory(memory) {}
+  const double* memory;
+};
+
+// Looks at a value (and the items of an array) once; `result` is new.
+void classify(napi_env env, napi_value value, JsValue* result);
 // "float32 [2, 3]", "1.5", "\"abc\"", "array of 3": for error texts.
 std::string describe(napi_env env, const JsValue& value);
 

@@ -3,6 +3,7 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 
 #include <algorithm>
+#include <array>
 #include <memory>
 #include <mutex>
 #include <sstream>
@@ -30,13 +31,17 @@ struct Overload {
   int deviceArg = -1;
 };
 
-// Where the named arguments of a call go, for each overload of a packet: indices of arguments, -1 for an unknown name.
-using Places = std::vector<std::vector<int>>;
-
 struct Packet {
   std::string name;  // "aten::add"
   std::vector<Overload> overloads;
-  std::unordered_map<uint32_t, Places> places;  // by the number of the list of names
+};
+
+// Calls of a packet with the same named arguments.
+struct CallSite {
+  const Packet* packet;
+  std::vector<std::string> names;
+  // Where they go, for each overload: indices of arguments, -1 for an unknown name.
+  std::vector<std::vector<int>> places;
 };
 
 // Most calls have few arguments: their bookkeeping stays on the stack.
@@ -44,17 +49,34 @@ using Arguments = c10::SmallVector<JsValue, 6>;
 
 // The named arguments of a call: their values follow the positional ones.
 struct Named {
-  const std::vector<std::string>* names = nullptr;
-  const Places* places = nullptr;
+  const CallSite* site = nullptr;
   const JsValue* values = nullptr;
-  size_t size() const { return names ? names->size() : 0; }
+  size_t size() const { return site ? site->names.size() : 0; }
+};
+
+// Grows and never moves: other threads read what they were given the number of without the lock.
+template <typename T>
+class Table {
+ public:
+  T& operator[](size_t id) const { return *blocks_.at(id / kBlock)[id % kBlock]; }
+  uint32_t add(std::unique_ptr<T> item) {
+    if (size_ % kBlock == 0) blocks_.at(size_ / kBlock) = std::make_unique<std::unique_ptr<T>[]>(kBlock);
+    blocks_[size_ / kBlock][size_ % kBlock] = std::move(item);
+    return size_++;
+  }
+
+ private:
+  static constexpr size_t kBlock = 1024;
+  std::array<std::unique_ptr<std::unique_ptr<T>[]>, 1024> blocks_;
+  uint32_t size_ = 0;
 };
 
 // The operator table is shared by all environments of the process.
 std::mutex tableMutex;
-std::vector<std::unique_ptr<Packet>> packets;
+Table<Packet> packets;
 std::unordered_map<std::string, uint32_t> packetIds;
-std::vector<std::unique_ptr<std::vector<std::string>>> nameLists;
+Table<CallSite> callSites;
+std::unordered_map<std::string, uint32_t> callSiteIds;  // by packet and names
 c10::optional<at::Device> defaultDevice;
 
 // ---- building packets ---------------------------------------------------------------------------------------
@@ -152,13 +174,13 @@ int argumentNamed(const Overload& overload, const std::string& name) {
   return -1;
 }
 
-Places placesOf(const Packet& packet, const std::vector<std::string>& names) {
-  Places places;
+std::unique_ptr<CallSite> makeCallSite(const Packet& packet, std::vector<std::string> names) {
+  auto site = std::make_unique<CallSite>(CallSite{&packet, std::move(names), {}});
   for (const Overload& overload : packet.overloads) {
-    places.emplace_back();
-    for (const std::string& name : names) places.back().push_back(argumentNamed(overload, name));
+    site->places.emplace_back();
+    for (const std::string& name : site->names) site->places.back().push_back(argumentNamed(overload, name));
   }
-  return places;
+  return site;
 }
 
 // Fills `slots` with one value (or null for the default) an argument; false when the overload does not fit.
@@ -171,7 +193,7 @@ bool fill(napi_env env, const Packet& packet, size_t index, const Arguments& arg
     if (args[i].kind != Js::Undefined) (*slots)[i] = &args[i];
   }
   for (size_t i = 0; i < named.size(); i++) {
-    const int place = (*named.places)[index][i];
+    const int place = named.site->places[index][i];
     if (place < 0 || (*slots)[place]) return false;
     (*slots)[place] = &named.values[i];
   }
@@ -188,14 +210,30 @@ bool gatherNumbers(const Arguments& args, size_t positional, Arguments* gathered
   size_t first = 0;
   while (first < positional && args[first].kind != Js::Number) first++;
   if (first == positional || first > 1) return false;
-  JsValue list;
-  list.kind = Js::Array;
   for (size_t i = first; i < positional; i++) {
     if (args[i].kind != Js::Number || !args[i].whole) return false;
-    list.items.push_back(args[i]);
   }
-  for (size_t i = 0; i < first; i++) gathered->push_back(args[i]);
-  gathered->push_back(std::move(list));
+  const auto copy = [](const JsValue& from, JsValue* to) {  // of a number or a tensor: without items
+    to->kind = from.kind;
+    to->whole = from.whole;
+    to->raw = from.raw;
+    to->integer = from.integer;
+    if (from.kind == Js::Number) {
+      to->number = from.number;
+    } else {
+      to->object = from.object;
+    }
+  };
+  if (first == 1) {
+    if (args[0].kind != Js::Tensor) return false;
+    gathered->emplace_back();
+    copy(args[0], &gathered->back());
+  }
+  gathered->emplace_back();
+  JsValue& list = gathered->back();
+  list.kind = Js::Array;
+  list.items.allocate(static_cast<uint32_t>(positional - first));
+  for (size_t i = first; i < positional; i++) copy(args[i], &list.items[i - first]);
   return true;
 }
 
@@ -206,7 +244,7 @@ std::string describeCall(napi_env env, const Packet& packet, const Arguments& ar
   std::string text = shortName(packet) + "(";
   for (size_t i = 0; i < positional; i++) text += (i ? ", " : "") + describe(env, args[i]);
   for (size_t i = 0; i < named.size(); i++) {
-    text += (i ? ", " : positional == 0 ? "{ " : ", { ") + (*named.names)[i] + ": " + describe(env, named.values[i]);
+    text += (i ? ", " : positional == 0 ? "{ " : ", { ") + named.site->names[i] + ": " + describe(env, named.values[i]);
   }
   return text + (named.size() == 0 ? ")" : " })");
 }
@@ -219,9 +257,9 @@ std::string describeCall(napi_env env, const Packet& packet, const Arguments& ar
   }
   const std::string call = describeCall(env, packet, args, positional, named);
   for (size_t i = 0; i < named.size() && message.empty(); i++) {
-    const std::string& name = (*named.names)[i];
+    const std::string& name = named.site->names[i];
     for (size_t o = 0; o < packet.overloads.size() && named.values[i].kind == Js::String; o++) {
-      const int place = (*named.places)[o][i];
+      const int place = named.site->places[o][i];
       const Tag tag = place < 0 ? Tag::Unsupported : packet.overloads[o].args[place].tag;
       if (tag == Tag::Dtype) dtypeOf(env, named.values[i].raw, name.c_str());  // a wrong name is the better error
       if (tag == Tag::Device) deviceOf(env, named.values[i].raw, name.c_str());
@@ -333,10 +371,10 @@ napi_value invoke(napi_env env, const Packet& packet, const Arguments& args, siz
   return results(env, overload, slots, stack);
 }
 
-Packet& packetOf(napi_env env, napi_value id) {
+uint32_t idOf(napi_env env, napi_value id) {
   uint32_t index = 0;
   check(napi_get_value_uint32(env, id, &index));
-  return *packets.at(index);
+  return index;
 }
 
 // ---- exports ------------------------------------------------------------------------------------------------
@@ -356,9 +394,7 @@ napi_value resolve(napi_env env, napi_callback_info info) {
         throw JsError("NotSupportedError", "There is no operator \"" + key + "\" in LibTorch " TORCH_VERSION ".",
                       "Check its name, or use a LibTorch that has it (FABRIC_LIBTORCH=/path, then `npm run setup`).");
       }
-      if (packets.capacity() == 0) packets.reserve(1 << 16);  // never moves: other threads read it without the lock
-      packets.push_back(std::move(packet));
-      known = packetIds.emplace(key, packets.size() - 1).first;
+      known = packetIds.emplace(key, packets.add(std::move(packet))).first;
     }
     return jsInt(env, known->second);
   });
@@ -385,53 +421,79 @@ napi_value hasOperator(napi_env env, napi_callback_info info) {
 constexpr size_t kMostArguments = 32;
 
 // The values of a call from the `first` on, looked at.
-Arguments argumentsOf(napi_env env, const Args<kMostArguments>& a, size_t first) {
+void takeArguments(napi_env env, const Args<kMostArguments>& a, size_t first, Arguments* args) {
   if (a.count > kMostArguments) throw JsError("TypeError", "An operator takes at most 30 arguments.");
-  Arguments args;
-  for (size_t i = first; i < a.count; i++) args.push_back(classify(env, a[i]));
-  return args;
+  for (size_t i = first; i < a.count; i++) {
+    args->emplace_back();
+    classify(env, a[i], &args->back());
+  }
 }
 
 // call(packet, ...positional)
 napi_value call(napi_env env, napi_callback_info info) {
   return guarded(env, "call", [&]() -> napi_value {
     const Args<kMostArguments> a(env, info);
-    const Arguments args = argumentsOf(env, a, 1);
-    return invoke(env, packetOf(env, a[0]), args, args.size(), Named());
+    Arguments args;
+    takeArguments(env, a, 1, &args);
+    return invoke(env, packets[idOf(env, a[0])], args, args.size(), Named());
   });
 }
 
-// internNames(names): a number for a list of argument names.
-napi_value internNames(napi_env env, napi_callback_info info) {
-  return guarded(env, "internNames", [&]() -> napi_value {
-    Args<1> a(env, info);
-    auto names = std::make_unique<std::vector<std::string>>();
-    for (const JsValue& name : classify(env, a[0]).items) names->push_back(stringOf(env, name.raw));
+// callSite(packet, names): a number for calls of the packet with these named arguments.
+napi_value callSite(napi_env env, napi_callback_info info) {
+  return guarded(env, "callSite", [&]() -> napi_value {
+    Args<2> a(env, info);
+    const uint32_t packet = idOf(env, a[0]);
+    JsValue list;
+    classify(env, a[1], &list);
+    std::vector<std::string> names;
+    std::string key = std::to_string(packet);
+    for (const JsValue& name : list.items) {
+      names.push_back(stringOf(env, name.raw));
+      key += "," + names.back();
+    }
     const std::lock_guard<std::mutex> lock(tableMutex);
-    nameLists.push_back(std::move(names));
-    return jsInt(env, nameLists.size() - 1);
+    auto known = callSiteIds.find(key);
+    if (known == callSiteIds.end()) {
+      const uint32_t id = callSites.add(makeCallSite(packets[packet], std::move(names)));
+      known = callSiteIds.emplace(key, id).first;
+    }
+    return jsInt(env, known->second);
   });
 }
 
-// callNamed(packet, names, ...positional, ...values of the names)
+// callNamed(site, ...positional, ...values of the site's names)
 napi_value callNamed(napi_env env, napi_callback_info info) {
   return guarded(env, "callNamed", [&]() -> napi_value {
     const Args<kMostArguments> a(env, info);
-    const Arguments args = argumentsOf(env, a, 2);
-    Packet& packet = packetOf(env, a[0]);
-    uint32_t id = 0;
-    check(napi_get_value_uint32(env, a[1], &id));
+    Arguments args;
+    takeArguments(env, a, 1, &args);
     Named named;
-    {
-      const std::lock_guard<std::mutex> lock(tableMutex);
-      named.names = nameLists.at(id).get();
-      auto known = packet.places.find(id);
-      if (known == packet.places.end()) known = packet.places.emplace(id, placesOf(packet, *named.names)).first;
-      named.places = &known->second;
-    }
+    named.site = &callSites[idOf(env, a[0])];
     const size_t positional = args.size() - named.size();
     named.values = args.data() + positional;
-    return invoke(env, packet, args, positional, named);
+    return invoke(env, *named.site->packet, args, positional, named);
+  });
+}
+
+// numberLists(memory, stride): values that stand for the lists of numbers in a Float64Array.
+napi_value numberLists(napi_env env, napi_callback_info info) {
+  return guarded(env, "numberLists", [&]() -> napi_value {
+    Args<2> a(env, info);
+    napi_typedarray_type type;
+    size_t length = 0;
+    void* memory = nullptr;
+    check(napi_get_typedarray_info(env, a[0], &type, &length, &memory, nullptr, nullptr));
+    napi_ref forEver;  // the lists point into it
+    check(napi_create_reference(env, a[0], 1, &forEver));
+    const uint32_t stride = idOf(env, a[1]), count = static_cast<uint32_t>(length) / stride;
+    napi_value result;
+    check(napi_create_array_with_length(env, count, &result));
+    for (uint32_t i = 0; i < count; i++) {
+      auto* list = new NumberList(static_cast<double*>(memory) + size_t{i} * stride);
+      check(napi_set_element(env, result, i, makeExternal(env, list)));
+    }
+    return result;
   });
 }
 
@@ -465,13 +527,10 @@ napi_value setDefaultDevice(napi_env env, napi_callback_info info) {
 }  // namespace
 
 const std::vector<Export>& dispatchExports() {
-  static const std::vector<Export> table = {{"resolve", resolve},
-                                            {"hasOperator", hasOperator},
-                                            {"call", call},
-                                            {"callNamed", callNamed},
-                                            {"internNames", internNames},
-                                            {"schemas", schemas},
-                                            {"setDefaultDevice", setDefaultDevice}};
+  static const std::vector<Export> table = {{"resolve", resolve},   {"hasOperator", hasOperator},
+                                            {"call", call},         {"callNamed", callNamed},
+                                            {"callSite", callSite}, {"numberLists", numberLists},
+                                            {"schemas", schemas},   {"setDefaultDevice", setDefaultDevice}};
   return table;
 }
 

@@ -60,14 +60,16 @@ EnvData& envData(napi_env env);
 
 // Fills in what memory.cc keeps for an environment.
 void setUpMemory(EnvData& data);
-// Puts a cache of small blocks in front of the engine's CPU allocator.
+// Puts caches of freed blocks in front of the engine's CPU allocator.
 void installAllocator();
+void keepFreedBlocks(bool keep);  // false: gives big blocks back to the system at once
+void forgetOldPeak();             // called now and then, so that a peak that does not come again is forgotten
 // Runs V8's collector: the minor one, or a full one. Only on the JavaScript thread, inside a call from JavaScript.
 void collect(EnvData& data, bool full);
 
 // ---- objects behind externals -------------------------------------------------------------------------------
 
-enum class Kind : uint32_t { Tensor = 0x46540001, Generator, Store, ProcessGroup, Work, Reducer, Guard };
+enum class Kind : uint32_t { Tensor = 0x46540001, Generator, Store, ProcessGroup, Work, Reducer, Guard, NumberList };
 
 struct Object {
   explicit Object(Kind kind) : kind(kind) {}
@@ -96,6 +98,7 @@ struct TensorHandle final : Object {
   EnvData* env;
   int64_t charged = 0;             // bytes of overhead charged for the handle itself
   void* chargedStorage = nullptr;  // key of the storage that this handle holds a share of, or null
+  TensorHandle* next = nullptr;    // in the list of spare handles
   bool released = false;
 };
 

@@ -1,19 +1,22 @@
-// Lifetime of native objects: externals with basic finalizers, accounting of storages towards V8, minor collections
-// after a number of bytes, explicit release, and an allocator that keeps freed blocks.
+// Lifetime of native objects: externals with basic finalizers, the account of what their storages hold, collections for
+// its sake, and explicit release.
+//
+// V8 is not told of that memory (napi_adjust_external_memory): Node 20 ends the process with "Check failed:
+// marking_done_" when a change of it comes while an incremental marking is under way. Collections are started here.
 #include <c10/core/StorageImpl.h>
 #include <c10/util/flat_hash_map.h>
+#include <torch/csrc/autograd/variable.h>
+
+#include <algorithm>
+#include <utility>
 
 #include "handle.h"
-
-#if defined(__GLIBC__)
-#include <malloc.h>
-#endif
 
 namespace fabric {
 
 namespace {
 
-// What V8 is told a handle costs beside the elements: the native tensor, its handle and its JavaScript objects.
+// What a handle costs beside the elements: the native tensor, its handle and its JavaScript objects.
 constexpr int64_t kHandleBytes = 512;
 // Storages below this are covered by kHandleBytes.
 constexpr size_t kSmallStorage = 1024;
@@ -21,8 +24,12 @@ constexpr size_t kSmallStorage = 1024;
 // is worth more than the tenth of a millisecond that the collection takes (an `add` of small tensors: 2.0 us
 // against 3.3).
 constexpr int64_t kCollectEveryHandles = 1024;
-// V8 is told of changes in steps of this size.
-constexpr int64_t kTellEvery = 256 * 1024;
+// Minor collections leave what has survived two of them: a full one comes when this many bytes or handles more are held
+// than after the last one, or half as many again. A handle may hold a graph, which is not in the account of bytes.
+constexpr int64_t kFullAfterBytes = 64 * 1024 * 1024;
+constexpr int64_t kFullAfterHandles = 512;
+// Dead handles beyond this number are not kept for the next tensors.
+constexpr size_t kSpareHandles = 1024;
 
 struct Charge {
   int64_t handles = 0;
@@ -37,26 +44,27 @@ struct Accounts {
   int64_t live = 0;
   int64_t charged = 0;
   int64_t peak = 0;
-  int64_t untold = 0;  // of `charged`, what V8 does not know yet
+  int64_t fullAtBytes = kFullAfterBytes;      // a full collection when `charged` is above
+  int64_t fullAtHandles = kFullAfterHandles;  // or `live`
   int64_t collections = 0;
   int64_t collectEvery = 20 * 1024 * 1024;
   int64_t freshBytes = 0;    // since the last collection that was asked for
   int64_t freshHandles = 0;  // likewise
+  // Handles that were collected, with their small tensors still inside. Freeing a thousand tensors at once, as a
+  // collection would, takes the C library three times as long as freeing one whenever the next one is made.
+  TensorHandle* spare = nullptr;
+  size_t spares = 0;
+  ~Accounts();
 };
 
 void setUpMemory(EnvData& data) { data.accounts = std::make_shared<Accounts>(); }
 
 namespace {
 
-void tell(EnvData* data, int64_t change) {
+void charge(EnvData* data, int64_t change) {
   Accounts& accounts = *data->accounts;
   accounts.charged += change;
   if (accounts.charged > accounts.peak) accounts.peak = accounts.charged;
-  accounts.untold += change;
-  if (accounts.untold < kTellEvery && accounts.untold > -kTellEvery) return;
-  int64_t ignored = 0;
-  napi_adjust_external_memory(data->env, accounts.untold, &ignored);
-  accounts.untold = 0;
 }
 
 // Takes a share of the tensor's storage; returns the bytes that this added.
@@ -84,17 +92,58 @@ int64_t dischargeStorage(TensorHandle* handle) {
   return bytes;
 }
 
-void releaseHandle(TensorHandle* handle) {
+// Takes a handle off the account; its tensor is still inside.
+void discharge(TensorHandle* handle) {
   if (handle->released) return;
   handle->released = true;
   handle->env->accounts->live--;
-  const int64_t bytes = handle->charged + dischargeStorage(handle);
+  charge(handle->env, -handle->charged - dischargeStorage(handle));
   handle->charged = 0;
-  handle->tensor.reset();
-  tell(handle->env, -bytes);
 }
 
-void finalize(napi_env, void* object, void*) { delete static_cast<Object*>(object); }
+bool holdsGraph(const at::Tensor& tensor) {
+  const auto* meta = torch::autograd::impl::get_autograd_meta(tensor);
+  return meta && (meta->grad_fn_ || meta->grad_accumulator_.lock() || meta->grad_.defined() || !meta->hooks_.empty());
+}
+
+// True for a handle whose tensor may as well stay a while: no big storage, no graph, not even through what it is a view
+// of.
+bool holdsLittle(TensorHandle* handle) {
+  const at::Tensor& tensor = handle->tensor;
+  if (!tensor.defined() || handle->chargedStorage || !tensor.is_cpu()) return false;
+  if (!tensor.unsafeGetTensorImpl()->autograd_meta()) return true;
+  if (holdsGraph(tensor)) return false;
+  const auto* view = torch::autograd::impl::get_view_autograd_meta(tensor);
+  if (!view) return true;
+  return (!view->has_bw_view() || !holdsGraph(view->get_backward_view().base_)) && !view->has_fw_view();
+}
+
+void finalize(napi_env, void* pointer, void*) {
+  auto* object = static_cast<Object*>(pointer);
+  if (object->kind == Kind::Tensor) {
+    auto* handle = static_cast<TensorHandle*>(object);
+    Accounts& accounts = *handle->env->accounts;
+    if (accounts.spares < kSpareHandles && holdsLittle(handle)) {
+      discharge(handle);
+      handle->next = accounts.spare;
+      accounts.spare = handle;
+      accounts.spares++;
+      return;
+    }
+  }
+  delete object;
+}
+
+TensorHandle* newHandle(EnvData& data, at::Tensor tensor) {
+  Accounts& accounts = *data.accounts;
+  TensorHandle* handle = accounts.spare;
+  if (!handle) return new TensorHandle(std::move(tensor), &data);
+  accounts.spare = handle->next;
+  accounts.spares--;
+  handle->tensor = std::move(tensor);
+  handle->released = false;
+  return handle;
+}
 
 }  // namespace
 
@@ -107,7 +156,11 @@ void collect(EnvData& data, bool full) {
   check(napi_call_function(data.env, receiver, function, 1, &argument, &ignored));
 }
 
-TensorHandle::~TensorHandle() { releaseHandle(this); }
+TensorHandle::~TensorHandle() { discharge(this); }
+
+Accounts::~Accounts() {
+  while (spare) delete std::exchange(spare, spare->next);
+}
 
 napi_value makeExternal(napi_env env, Object* object) {
   napi_value result;
@@ -118,22 +171,33 @@ napi_value makeExternal(napi_env env, Object* object) {
   return result;
 }
 
+// Collections for the sake of tensors: minor ones after so many new bytes or handles, a full one when they leave much.
+static void collectIfDue(EnvData& data, int64_t fresh) {
+  Accounts& accounts = *data.accounts;
+  accounts.freshBytes += fresh;
+  accounts.freshHandles++;
+  if (accounts.collectEvery > 0) {
+    if (accounts.freshHandles < kCollectEveryHandles && accounts.freshBytes < accounts.collectEvery) return;
+    accounts.freshBytes = accounts.freshHandles = 0;
+    collect(data, false);
+    forgetOldPeak();
+  }
+  if (accounts.charged < accounts.fullAtBytes && accounts.live < accounts.fullAtHandles) return;
+  collect(data, true);
+  accounts.fullAtBytes = accounts.charged + std::max(kFullAfterBytes, accounts.charged / 2);
+  accounts.fullAtHandles = accounts.live + std::max(kFullAfterHandles, accounts.live / 2);
+}
+
 napi_value wrapTensor(napi_env env, at::Tensor tensor) {
   if (!tensor.defined()) return jsNull(env);
   EnvData& data = envData(env);
-  Accounts& accounts = *data.accounts;
-  auto* handle = new TensorHandle(std::move(tensor), &data);
-  accounts.live++;
+  TensorHandle* handle = newHandle(data, std::move(tensor));
+  data.accounts->live++;
   handle->charged = kHandleBytes;
   const int64_t fresh = chargeStorage(handle);
-  tell(&data, kHandleBytes + fresh);
+  charge(&data, kHandleBytes + fresh);
   napi_value result = makeExternal(env, handle);
-  accounts.freshBytes += fresh;
-  if (accounts.collectEvery > 0 &&
-      (++accounts.freshHandles >= kCollectEveryHandles || accounts.freshBytes >= accounts.collectEvery)) {
-    accounts.freshBytes = accounts.freshHandles = 0;
-    collect(data, false);
-  }
+  collectIfDue(data, fresh);
   return result;
 }
 
@@ -146,7 +210,7 @@ napi_value wrapTensors(napi_env env, const std::vector<at::Tensor>& tensors) {
 
 void rechargeStorage(TensorHandle* handle) {
   const int64_t before = dischargeStorage(handle);
-  tell(handle->env, chargeStorage(handle) - before);
+  charge(handle->env, chargeStorage(handle) - before);
 }
 
 Object* unwrapObject(napi_env env, napi_value value, Kind kind, const char* what) {
@@ -156,8 +220,8 @@ Object* unwrapObject(napi_env env, napi_value value, Kind kind, const char* what
   if (type == napi_external) check(napi_get_value_external(env, value, &pointer));
   auto* object = static_cast<Object*>(pointer);
   if (!object || object->kind != kind) {
-    static constexpr const char* kNames[] = {"a Tensor", "a Generator", "a Store",        "a ProcessGroup",
-                                             "a Work",   "a Reducer",   "a BackwardGuard"};
+    static constexpr const char* kNames[] = {"a Tensor", "a Generator", "a Store",         "a ProcessGroup",
+                                             "a Work",   "a Reducer",   "a BackwardGuard", "a list of numbers"};
     const size_t index = static_cast<uint32_t>(kind) - static_cast<uint32_t>(Kind::Tensor);
     throw JsError("TypeError", std::string("Expected `") + what + "` to be " + kNames[index] + ".");
   }
@@ -183,7 +247,9 @@ at::Tensor optionalTensorOf(napi_env env, napi_value value, const char* what) {
 static napi_value release(napi_env env, napi_callback_info info) {
   return guarded(env, "release", [&]() -> napi_value {
     Args<1> a(env, info);
-    releaseHandle(unwrap<TensorHandle>(env, a[0], Kind::Tensor, "tensor"));
+    auto* handle = unwrap<TensorHandle>(env, a[0], Kind::Tensor, "tensor");
+    discharge(handle);
+    handle->tensor.reset();
     return jsUndefined(env);
   });
 }
@@ -219,25 +285,11 @@ static napi_value setCollectEvery(napi_env env, napi_callback_info info) {
   });
 }
 
-// glibc gives big blocks back to the system and faults them in again at the next allocation; keeping them is worth
-// about a third of a convnet's step.
-static bool keepBlocks(bool keep) {
-#if defined(__GLIBC__)
-  const int threshold = keep ? 1 << 30 : 128 * 1024;
-  const bool changed = mallopt(M_MMAP_THRESHOLD, threshold) == 1 && mallopt(M_TRIM_THRESHOLD, threshold) == 1;
-  if (!keep) malloc_trim(0);
-  return changed;
-#else
-  return keep && false;
-#endif
-}
-
-static const bool kKeptAtLoad = keepBlocks(true);
-
-static napi_value keepFreedBlocks(napi_env env, napi_callback_info info) {
+static napi_value setKeepFreedBlocks(napi_env env, napi_callback_info info) {
   return guarded(env, "keepFreedBlocks", [&]() -> napi_value {
     Args<1> a(env, info);
-    return jsBool(env, keepBlocks(boolOf(env, a[0], "keep")) || kKeptAtLoad);
+    keepFreedBlocks(boolOf(env, a[0], "keep"));
+    return jsUndefined(env);
   });
 }
 
@@ -246,7 +298,7 @@ const std::vector<Export>& memoryExports() {
                                             {"isReleased", isReleased},
                                             {"memoryStats", memoryStats},
                                             {"setCollectEvery", setCollectEvery},
-                                            {"keepFreedBlocks", keepFreedBlocks}};
+                                            {"keepFreedBlocks", setKeepFreedBlocks}};
   return table;
 }
 

@@ -50,10 +50,12 @@ export interface NativeBinding {
   resolve(namespace: string, name: string): number;
   hasOperator(namespace: string, name: string): boolean;
   call(packet: number, ...args: unknown[]): unknown;
-  /** Gives a list of argument names a number, for `callNamed`. */
-  internNames(names: readonly string[]): number;
-  /** Positional values, then the values of the names. */
-  callNamed(packet: number, names: number, ...values: unknown[]): unknown;
+  /** A number for calls of a packet with these named arguments. */
+  callSite(packet: number, names: readonly string[]): number;
+  /** Positional values, then the values of the site's names. */
+  callNamed(site: number, ...values: unknown[]): unknown;
+  /** Values that stand for lists of numbers in `memory`, each `stride` numbers after the one before: a length, then the list. */
+  numberLists(memory: Float64Array, stride: number): object[];
   schemas(): string[];
   setDefaultDevice(device: string | null): void;
 

@@ -14,16 +14,44 @@ export type Operator = (...args: unknown[]) => unknown;
 // Packets by "namespace::name"; their ids come from the addon at the first call.
 const packets = new Map<string, Operator>();
 
+// Lists of numbers, such as sizes, go to the addon in memory that both share: getting them out of an array there takes
+// several crossings a number. Each of the `lists` stands for one part of `numbers`: its length, then its numbers.
+const longestList = 32;
+let numbers = new Float64Array(0);
+let lists: readonly object[] = [];
+let listsUsed = 0; // in the call that is being prepared
+
+function lowerArray(value: readonly unknown[]): unknown {
+  const count = value.length;
+  if (count <= longestList && listsUsed < lists.length) {
+    const start = listsUsed * (longestList + 1);
+    let i = 0;
+    for (; i < count; i++) {
+      const item = value[i];
+      if (typeof item !== "number") break;
+      numbers[start + 1 + i] = item;
+    }
+    if (i === count) {
+      numbers[start] = count;
+      return lists[listsUsed++];
+    }
+  }
+  for (const item of value) if (typeof item === "object" && item !== null) return value.map(lowerItem);
+  return value;
+}
+
+function lowerItem(value: unknown): unknown {
+  if (typeof value !== "object" || value === null) return value;
+  if (value instanceof Tensor) return handleOf(value);
+  if (Array.isArray(value)) return value.map(lowerItem);
+  return (value as { [generatorHandle]?: unknown })[generatorHandle] ?? value;
+}
+
 /** internal: replaces tensors (also in arrays) by their handles. */
 function lower(value: unknown): unknown {
   if (typeof value !== "object" || value === null) return value;
   if (value instanceof Tensor) return handleOf(value);
-  if (Array.isArray(value)) {
-    for (const item of value) if (typeof item === "object" && item !== null) return value.map(lower);
-    return value;
-  }
-  const handle = (value as { [generatorHandle]?: unknown })[generatorHandle];
-  return handle ?? value;
+  return Array.isArray(value) ? lowerArray(value) : lowerItem(value);
 }
 
 /** internal: objects that stand for a native generator carry its handle under this key. */
@@ -51,20 +79,34 @@ function lift(result: unknown, args: readonly unknown[], lowered: readonly unkno
   return wrapHandle(result);
 }
 
-// The names of a call's named arguments, interned: the addon looks up their places once a packet and not once a call.
-const signatures = new Map<string, number>();
-
-function signatureOf(names: readonly string[]): number {
-  const key = names.length === 1 ? (names[0] as string) : names.join(",");
-  let id = signatures.get(key);
-  if (id === undefined) {
-    id = native().internNames(names);
-    signatures.set(key, id);
-  }
-  return id;
+/** What an operator keeps from call to call. */
+interface Packet {
+  id: number;
+  /** For each list of argument names that it was called with, the number of where they go. */
+  sites: Map<string, number>;
 }
 
-function callNamed(packet: number, args: readonly unknown[]): unknown {
+function siteOf(packet: Packet, key: string, names: readonly string[]): number {
+  let site = packet.sites.get(key);
+  if (site === undefined) {
+    site = native().callSite(packet.id, names);
+    packet.sites.set(key, site);
+  }
+  return site;
+}
+
+/** The only name in `options` that has a value, when it needs no check of its own; else undefined. */
+function singleName(options: Record<string, unknown>): string | undefined {
+  let single: string | undefined;
+  for (const name in options) {
+    if (options[name] === undefined) continue;
+    if (single !== undefined || name === "dtype" || name === "device" || name === "requiresGrad") return undefined;
+    single = name;
+  }
+  return single;
+}
+
+function callWithNames(packet: Packet, args: readonly unknown[]): unknown {
   const last = args.length - 1;
   const options = args[last] as Record<string, unknown>;
   const names: string[] = [];
@@ -88,7 +130,7 @@ function callNamed(packet: number, args: readonly unknown[]): unknown {
     }
   }
   const returned =
-    names.length === 0 ? call(packet, ...lowered) : native().callNamed(packet, signatureOf(names), ...lowered);
+    names.length === 0 ? call(packet.id, ...lowered) : callNamed(siteOf(packet, names.join(","), names), ...lowered);
   const result = lift(returned, values, lowered);
   if (requiresGrad !== undefined) {
     if (!(result instanceof Tensor)) {
@@ -99,41 +141,64 @@ function callNamed(packet: number, args: readonly unknown[]): unknown {
   return result;
 }
 
-// The addon's `call`, kept beside the table of exports: looking it up there costs more than the crossing itself.
-let call: NativeBinding["call"] = (...args) => {
-  call = native().call;
-  return call(...args);
-};
+// The addon's calls, kept beside the table of exports: looking them up there costs more than the crossing itself.
+let call: NativeBinding["call"] = () => -1;
+let callNamed: NativeBinding["callNamed"] = () => -1;
+
+function resolve(namespace: string, name: string): number {
+  const binding = native();
+  if (lists.length === 0) {
+    ({ call, callNamed } = binding);
+    numbers = new Float64Array(8 * (longestList + 1));
+    lists = binding.numberLists(numbers, longestList + 1);
+  }
+  return binding.resolve(namespace, name);
+}
 
 /** internal: an operator by name, such as `operator("aten", "add")` or `operator("aten", "add.Tensor")`. Resolved at its first call. */
 export function operator(namespace: string, name: string): Operator {
   const key = `${namespace}::${name}`;
   const known = packets.get(key);
   if (known) return known;
-  let packet = -1;
-  // Written out for one and two arguments, most of all calls: no arrays are made there.
-  function made(a?: unknown, b?: unknown): unknown {
-    if (packet < 0) packet = native().resolve(namespace, name);
+  const packet: Packet = { id: -1, sites: new Map() };
+  // Written out for up to two arguments and for one name, most of all calls: no arrays are made there.
+  function made(a?: unknown, b?: unknown, c?: unknown): unknown {
+    if (packet.id < 0) packet.id = resolve(namespace, name);
+    listsUsed = 0;
     // biome-ignore lint/complexity/noArguments: a rest parameter would make an array of every call
     const count = arguments.length;
     if (count === 1 && !isNamed(a)) {
       const la = lower(a);
-      const result = call(packet, la);
+      const result = call(packet.id, la);
       if (isHandle(result)) return result === la ? a : wrapHandle(result);
       return typeof result === "object" ? lift(result, [a], [la]) : result;
     }
     if (count === 2 && !isNamed(b)) {
       const la = lower(a);
       const lb = lower(b);
-      const result = call(packet, la, lb);
+      const result = call(packet.id, la, lb);
       if (isHandle(result)) return result === la ? a : result === lb ? b : wrapHandle(result);
       return typeof result === "object" ? lift(result, [a, b], [la, lb]) : result;
     }
+    if (count === 2 || (count === 3 && isNamed(c))) {
+      const options = (count === 2 ? b : c) as Record<string, unknown>;
+      const only = singleName(options);
+      if (only !== undefined) {
+        const value = options[only];
+        const site = siteOf(packet, only, [only]);
+        const la = lower(a);
+        const lb = count === 3 ? lower(b) : undefined;
+        const low = lower(value);
+        const result = count === 2 ? callNamed(site, la, low) : callNamed(site, la, lb, low);
+        if (isHandle(result)) return result === la ? a : result === lb ? b : result === low ? value : wrapHandle(result);
+        return typeof result === "object" ? lift(result, [a, b, value], [la, lb, low]) : result;
+      }
+    }
     // biome-ignore lint/complexity/noArguments: see above
     const args: unknown[] = Array.prototype.slice.call(arguments);
-    if (count > 0 && isNamed(args[count - 1])) return callNamed(packet, args);
+    if (count > 0 && isNamed(args[count - 1])) return callWithNames(packet, args);
     const lowered = args.map(lower);
-    return lift(call(packet, ...lowered), args, lowered);
+    return lift(call(packet.id, ...lowered), args, lowered);
   }
   packets.set(key, made);
   return made;

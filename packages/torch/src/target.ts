@@ -106,7 +106,7 @@ function checkMps(device: Device): void {
   const binding = native();
   try {
     const empty = binding.resolve("aten", "empty");
-    binding.callNamed(empty, binding.internNames(["device"]), [0], device);
+    binding.callNamed(binding.callSite(empty, ["device"]), [0], device);
   } catch (cause) {
     throw new NotSupportedError(
       `There is no device "${device}": the LibTorch in use (${binding.versions().torch}) was built without it.`,

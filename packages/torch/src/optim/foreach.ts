@@ -14,15 +14,12 @@ export function listOperator(name: string): ListOperator {
   };
 }
 
-let alphaName = -1;
-
 /** internal: the same for `self + alpha * other`, whose `alpha` goes by name. */
 function scaledOperator(name: string): (self: Handle[], other: Handle[], alpha: number) => Handle[] {
-  let packet = -1;
+  let site = -1;
   return (self, other, alpha) => {
-    if (packet < 0) packet = native().resolve("aten", name);
-    if (alphaName < 0) alphaName = native().internNames(["alpha"]);
-    return native().callNamed(packet, alphaName, self, other, alpha) as Handle[];
+    if (site < 0) site = native().callSite(native().resolve("aten", name), ["alpha"]);
+    return native().callNamed(site, self, other, alpha) as Handle[];
   };
 }
 
