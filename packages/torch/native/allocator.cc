@@ -15,6 +15,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
@@ -179,7 +180,7 @@ class BigCache {
     auto* block = static_cast<BigBlock*>(pointer);
     {
       const std::lock_guard<std::mutex> lock(mutex_);
-      inUse_ -= std::min(inUse_, size);
+      inUse_ -= std::min(inUse_.load(), size);
       link<&BigBlock::next, &BigBlock::previous>(classes_[index], block);
       link<&BigBlock::older, &BigBlock::newer>(all_, block);
       kept_ += size;
@@ -209,6 +210,8 @@ class BigCache {
     release();
   }
 
+  size_t inUse() const { return inUse_; }
+
   // A peak that does not come again is forgotten after a while.
   void forget() {
     {
@@ -221,7 +224,7 @@ class BigCache {
  private:
   void take(size_t size) {
     inUse_ += size;
-    most_ = std::max(most_, inUse_);
+    most_ = std::max(most_, inUse_.load());
   }
   BigBlock* removed(BigBlock* block, size_t size) {
     unlink<&BigBlock::next, &BigBlock::previous>(block);
@@ -232,8 +235,9 @@ class BigCache {
 
   std::mutex mutex_;
   std::array<BigBlock, kBigClasses> classes_;
-  BigBlock all_;  // `newer` of the anchor is the oldest
-  size_t inUse_ = 0, most_ = 0, kept_ = 0;
+  BigBlock all_;                  // `newer` of the anchor is the oldest
+  std::atomic<size_t> inUse_{0};  // changed under the lock
+  size_t most_ = 0, kept_ = 0;
   bool keeps_ = true;
 };
 
@@ -287,5 +291,6 @@ void installAllocator() {
 
 void keepFreedBlocks(bool keep) { big().keep(keep); }
 void forgetOldPeak() { big().forget(); }
+int64_t bytesInUse() { return static_cast<int64_t>(big().inUse()); }
 
 }  // namespace fabric

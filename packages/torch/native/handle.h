@@ -63,6 +63,7 @@ void setUpMemory(EnvData& data);
 // Puts caches of freed blocks in front of the engine's CPU allocator.
 void installAllocator();
 void keepFreedBlocks(bool keep);  // false: gives big blocks back to the system at once
+int64_t bytesInUse();             // in big blocks, also those that only a graph holds
 void forgetOldPeak();             // called now and then, so that a peak that does not come again is forgotten
 // Runs V8's collector: the minor one, or a full one. Only on the JavaScript thread, inside a call from JavaScript.
 void collect(EnvData& data, bool full);

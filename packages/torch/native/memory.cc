@@ -23,13 +23,15 @@ constexpr size_t kSmallStorage = 1024;
 // A minor collection after so many handles: their memory comes back while it is still in the processor's cache, which
 // is worth more than the tenth of a millisecond that the collection takes (an `add` of small tensors: 2.0 us
 // against 3.3).
-constexpr int64_t kCollectEveryHandles = 1024;
-// Minor collections leave what has survived two of them: a full one comes when this many bytes or handles more are held
-// than after the last one, or half as many again. A handle may hold a graph, which is not in the account of bytes.
+constexpr int64_t kCollectEveryHandles = 2048;
+// Minor collections leave what has survived two of them: a full one comes when this many more bytes are in use than
+// after the last one, or half as many again. What graphs hold counts: a dead loss may hold the activations of a whole
+// step.
 constexpr int64_t kFullAfterBytes = 64 * 1024 * 1024;
+// Likewise for handles.
 constexpr int64_t kFullAfterHandles = 512;
 // Dead handles beyond this number are not kept for the next tensors.
-constexpr size_t kSpareHandles = 1024;
+constexpr size_t kSpareHandles = 2048;
 
 struct Charge {
   int64_t handles = 0;
@@ -44,8 +46,8 @@ struct Accounts {
   int64_t live = 0;
   int64_t charged = 0;
   int64_t peak = 0;
-  int64_t fullAtBytes = kFullAfterBytes;      // a full collection when `charged` is above
-  int64_t fullAtHandles = kFullAfterHandles;  // or `live`
+  int64_t fullAtBytes = kFullAfterBytes;      // a full collection when more is in use
+  int64_t fullAtHandles = kFullAfterHandles;  // or when `live` is above
   int64_t collections = 0;
   int64_t collectEvery = 20 * 1024 * 1024;
   int64_t freshBytes = 0;    // since the last collection that was asked for
@@ -182,9 +184,9 @@ static void collectIfDue(EnvData& data, int64_t fresh) {
     collect(data, false);
     forgetOldPeak();
   }
-  if (accounts.charged < accounts.fullAtBytes && accounts.live < accounts.fullAtHandles) return;
+  if (bytesInUse() < accounts.fullAtBytes && accounts.live < accounts.fullAtHandles) return;
   collect(data, true);
-  accounts.fullAtBytes = accounts.charged + std::max(kFullAfterBytes, accounts.charged / 2);
+  accounts.fullAtBytes = bytesInUse() + std::max(kFullAfterBytes, bytesInUse() / 2);
   accounts.fullAtHandles = accounts.live + std::max(kFullAfterHandles, accounts.live / 2);
 }
 

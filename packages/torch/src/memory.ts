@@ -60,13 +60,13 @@ export function stats(): MemoryStats {
   return native().memoryStats();
 }
 
-/** Starts a minor garbage collection after every `bytes` of new tensors. Default: 20 MiB; 0 leaves it to V8. */
+/** Starts a minor garbage collection after every `bytes` of new tensors. Default: 20 MiB; 0 for none: only full ones, when much is in use. */
 export function setCollectEvery(bytes: number): void {
   if (!Number.isSafeInteger(bytes) || bytes < 0) throw typeError("bytes", "a whole number of bytes, at least 0", bytes);
   native().setCollectEvery(bytes);
 }
 
-/** True (the default): the C allocator keeps freed blocks for the next tensor. False gives them back to the system at once. */
+/** True (the default): big freed blocks are kept for the next tensor. False gives them back to the system at once. */
 export function keepFreedBlocks(keepThem: boolean): void {
   if (typeof keepThem !== "boolean") throw typeError("keepThem", "a boolean", keepThem);
   native().keepFreedBlocks(keepThem);

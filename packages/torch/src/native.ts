@@ -198,12 +198,12 @@ function makeError(kind: string, message: string, hint: string, code: string): E
 function collector(): (full: boolean) => void {
   v8.setFlagsFromString("--expose-gc");
   const gc = vm.runInNewContext("typeof gc === 'function' ? gc : undefined") as
-    | ((options: { type: "minor" | "major" }) => void)
+    | ((options?: { type: "minor" }) => void)
     | undefined;
   v8.setFlagsFromString("--no-expose-gc");
   const minor = { type: "minor" } as const;
-  const major = { type: "major" } as const;
-  return gc ? (full) => gc(full ? major : minor) : () => {};
+  // Without options it is the full one. In Node 20, `{ type: "major" }` is a minor one as well.
+  return gc ? (full) => (full ? gc() : gc(minor)) : () => {};
 }
 
 let binding: NativeBinding | undefined;

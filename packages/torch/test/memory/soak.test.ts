@@ -6,10 +6,10 @@ import { fileURLToPath } from "node:url";
 
 const MB = 1e6;
 
-function run<T>(program: string): T {
+function run<T>(program: string, ...args: string[]): T {
   const path = fileURLToPath(new URL(`./programs/${program}.js`, import.meta.url));
   const env = { ...process.env, OMP_NUM_THREADS: "1" };
-  return JSON.parse(execFileSync(process.execPath, [path], { env, encoding: "utf8" })) as T;
+  return JSON.parse(execFileSync(process.execPath, [path, ...args], { env, encoding: "utf8" })) as T;
 }
 
 test("100,000 training steps of a small model leave live tensors and resident memory as they were", (t) => {
@@ -35,4 +35,23 @@ test("5,000 tensors of 1 MB made and dropped in a loop stay under 500 MB", (t) =
   t.diagnostic(`${(peakBytes / MB).toFixed(0)} MB at most, ${live} tensors alive at the end`);
   assert.equal(sum, 5000 * 250_000);
   assert.ok(peakBytes < 500 * MB, `${(peakBytes / MB).toFixed(0)} MB were resident`);
+});
+
+for (const every of ["20971520", "1000000"]) {
+  test(`blocks of many sizes leave no gaps, with a collection every ${Number(every) / MB} MB`, (t) => {
+    const { samples, collections } = run<{ samples: { step: number; rss: number }[]; collections: number }>(
+      "sequences",
+      every,
+    );
+    const [early, late] = samples.map(({ rss }) => rss / MB) as [number, number];
+    t.diagnostic(`${early.toFixed(1)} MB, then ${late.toFixed(1)} MB resident; ${collections} collections`);
+    assert.ok(late - early < 30, `resident memory grew by ${(late - early).toFixed(1)} MB over 160 steps`);
+  });
+}
+
+test("graphs that nobody runs backward are freed although their losses look small", (t) => {
+  const { total, peakBytes } = run<{ total: number; peakBytes: number }>("unused-graphs");
+  t.diagnostic(`${(peakBytes / MB).toFixed(0)} MB at most`);
+  assert.ok(Number.isFinite(total));
+  assert.ok(peakBytes < 1000 * MB, `${(peakBytes / MB).toFixed(0)} MB were resident`);
 });
