@@ -72,6 +72,7 @@ export {
   disablePossibleUserWarnings,
   type WarningKind,
 } from "./utilities/warnings.js";
+export { workerInitFunction, workerSeeds } from "./utilities/worker-seed.js";
 export type { AnyDataLoader, BatchOf } from "./wrappers/dataloader.js";
 export { FabricDataLoader } from "./wrappers/dataloader.js";
 export { FabricModule, type FabricModuleMembers, type ForwardMethodName } from "./wrappers/module.js";
