@@ -174,8 +174,15 @@ await runCase({
     const inside = received?.map.get(1) as [Tensor, { deep: Tensor }];
     const long = await distributed.broadcastObject(rank === 0 ? "x".repeat(100_000) : "", { src: 0 });
     const all = await distributed.allGatherObject({ rank, data: "y".repeat(rank * 3000) });
+    const gathered = await distributed.gatherObject({ rank, data: "z".repeat(rank * 3000) }, { dst: 1 });
+    const parts = ["first", { x: shared, text: "w".repeat(3000) }];
+    const part = (await distributed.scatterObject(rank === 1 ? parts : null, { src: 1 })) as string | { x: Tensor };
+    const tooFew = rank === 1 ? await failure(() => distributed.scatterObject([1], { src: 1 })) : null;
     const refused = await failure(() => distributed.broadcastObject(() => 1, { src: rank }));
     return {
+      gathered: gathered?.map((one) => [one.rank, one.data.length]) ?? null,
+      part: typeof part === "string" ? part : part.x.tolist(),
+      tooFew,
       text: received?.text,
       big: String(received?.big),
       tensor: [inside[0].dtype, inside[0].tolist(), inside[1].deep.tolist()],
