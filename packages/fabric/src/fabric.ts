@@ -16,7 +16,7 @@ import { checkOptions, className, describe } from "./utilities/describe.js";
 import { rememberDevice } from "./utilities/device-dtype-module.js";
 import { distributedSampler, needsDistributedSampler } from "./utilities/distributed-sampler.js";
 import { moveDataToDevice } from "./utilities/move-data-to-device.js";
-import { rankZeroWarn } from "./utilities/rank-zero.js";
+import { rankZeroDeprecation, rankZeroWarn } from "./utilities/rank-zero.js";
 import { type SeedOptions, seedEverything } from "./utilities/seed.js";
 import { type AnyDataLoader, FabricDataLoader } from "./wrappers/dataloader.js";
 import { FabricModule, partsOf } from "./wrappers/module.js";
@@ -335,6 +335,15 @@ export class Fabric {
     const body = args.find((arg) => typeof arg === "function") as (() => T) | undefined;
     checkOptions("initModule", options, ["emptyInit"]);
     return within(this.strategy.moduleInitContext(options.emptyInit ?? false), "fabric.initModule", body);
+  }
+
+  /** Modules made inside are made to be sharded. @deprecated Use `initModule`, which does the same. */
+  shardedModel(): Disposable;
+  shardedModel<T>(body: () => T): T;
+  shardedModel<T>(body?: () => T): T | Disposable {
+    rankZeroDeprecation("`fabric.shardedModel()` is deprecated in favor of `fabric.initModule()`.");
+    this.#validateLaunched();
+    return within(this.strategy.moduleShardedContext(), "fabric.shardedModel", body);
   }
 
   // All processes together

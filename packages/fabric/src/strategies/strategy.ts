@@ -158,6 +158,11 @@ export abstract class Strategy {
     );
   }
 
+  /** Entered by `fabric.shardedModel`; strategies that shard models override it. */
+  moduleShardedContext(): Disposable {
+    return nullContext;
+  }
+
   /** Sets up a model and its optimizers together. */
   setupModuleAndOptimizers(
     module: nn.AnyModule,

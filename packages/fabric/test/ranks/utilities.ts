@@ -76,6 +76,22 @@ async function uneven(): Promise<unknown> {
   };
 }
 
+/** Every reduction by its name, and collectives within one's own group. */
+async function reductions(): Promise<unknown> {
+  const found: Record<string, unknown> = {};
+  const ops = ["mean", "avg", "sum", "max", "min", "product", "band", "bor", "bxor"] as const;
+  for (const reduceOp of ops) {
+    const own = torch.tensor([rank + 1, 6 - rank], { dtype: "int64" });
+    found[reduceOp] = (await fabric.allReduce(own, { reduceOp })).tolist();
+  }
+  const groups = [await distributed.newGroup([0]), await distributed.newGroup([1])];
+  const group = groups[rank] as distributed.ProcessGroup;
+  const alone = await fabric.allGather(torch.tensor([rank]), { group });
+  const sum = await fabric.allReduce(torch.tensor([rank + 1]), { group, reduceOp: "sum" });
+  const parts = await fabric.allGather(torch.tensor([rank]), { group, uneven: true });
+  return { found, alone: alone.tolist(), sum: sum.tolist(), parts: list(parts) };
+}
+
 async function folders(): Promise<unknown> {
   const { strategy } = fabric;
   const file = join(folder, "file");
@@ -144,6 +160,7 @@ const reports = {
   barriers: await barriers(),
   turns: await turns(),
   uneven: await uneven(),
+  reductions: await reductions(),
   folders: await folders(),
   spikes: await spikes(),
   throughput: throughput(),

@@ -9,6 +9,7 @@ interface Report {
   barriers: Record<"late" | "again" | "unnamed" | "wrong" | "option", string | null>;
   turns: { order: string[]; second: string | null; both: string; value: number };
   uneven: Record<string, unknown> & { dtypes: string };
+  reductions: unknown;
   folders: Record<string, unknown> & { missing: string };
   spikes: { found: Record<string, (number | null)[]>; listed: number[] };
   throughput: { metrics: Record<string, number>; compute: object; step: number };
@@ -59,6 +60,26 @@ describe("two processes", () => {
       // Only rank 1's part is in the loss: weighed with 1 on rank 0 and with 2 on rank 1.
       assert.deepEqual(gradient, rank === 0 ? [0] : [3, 3]);
       assert.match(dtypes, /^ConfigurationError: .*float32 on rank 0 and int64 on rank 1/);
+    }
+  });
+  it("reduce by every name, means of integers cut off, and within a group", () => {
+    for (const [rank, { reductions }] of ranks.entries()) {
+      assert.deepEqual(reductions, {
+        found: {
+          mean: [1, 5],
+          avg: [1, 5],
+          sum: [3, 11],
+          max: [2, 6],
+          min: [1, 5],
+          product: [2, 30],
+          band: [0, 4],
+          bor: [3, 7],
+          bxor: [3, 3],
+        },
+        alone: [[rank]],
+        sum: [rank + 1],
+        parts: [[rank]],
+      });
     }
   });
   it("find out whether they share a folder", () => {
