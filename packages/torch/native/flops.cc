@@ -8,6 +8,7 @@
 #include <unordered_map>
 
 #include "handle.h"
+#include "meta-shapes.h"
 
 namespace fabric {
 
@@ -46,16 +47,7 @@ double ofForwardConvolution(Inputs inputs) {
   const auto input = shapeOf(inputs, 0);
   const auto weight = shapeOf(inputs, 1);
   if (inputs[6].toBool()) return ofConvolution(input, weight);
-  const auto stride = inputs[3].toIntVector();
-  const auto padding = inputs[4].toIntVector();
-  const auto dilation = inputs[5].toIntVector();
-  const auto at = [](const std::vector<int64_t>& values, size_t i) { return values[values.size() == 1 ? 0 : i]; };
-  std::vector<int64_t> output{input[0], weight[0]};
-  for (size_t i = 2; i < input.size(); i++) {
-    const int64_t reach = at(dilation, i - 2) * (weight[i] - 1) + 1;
-    output.push_back((input[i] + 2 * at(padding, i - 2) - reach) / at(stride, i - 2) + 1);
-  }
-  return ofConvolution(output, weight);
+  return ofConvolution(convolutionShape(input, weight, inputs.slice(3, 6)), weight);
 }
 
 // convolution_backward(grad, input, weight, biasSizes, stride, padding, dilation, transposed, outputPadding, groups,
@@ -122,6 +114,7 @@ struct Counts {
   std::map<std::string, double> byOperator;
   int users = 0;
   at::CallbackHandle callback = 0;
+  std::shared_ptr<void> metaShapes;  // so that models without memory can be counted
 };
 
 Counts& counts() {
@@ -157,11 +150,15 @@ napi_value countFlops(napi_env env, napi_callback_info info) {
     counts().users += delta;
     if (before == 0 && delta > 0) {
       counts().byOperator.clear();
+      counts().metaShapes = registerMetaShapes();
       counts().callback = at::addGlobalCallback(at::RecordFunctionCallback(onOperator, [](const auto&, auto*) {})
                                                     .needsInputs(true)
                                                     .scopes({at::RecordScope::FUNCTION}));
     }
-    if (before > 0 && counts().users == 0) at::removeCallback(counts().callback);
+    if (before > 0 && counts().users == 0) {
+      at::removeCallback(counts().callback);
+      counts().metaShapes.reset();
+    }
     return jsUndefined(env);
   });
 }

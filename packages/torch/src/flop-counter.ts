@@ -4,6 +4,8 @@ import { native } from "./native.js";
 /**
  * Counts floating-point operations from its construction to its disposal, backward passes included: those of matrix products, convolutions and
  * fused attention, from the shapes alone. A multiplication with its addition counts as two. Everything that the process computes counts.
+ * While it is open, models run on the `"meta"` device, which has shapes and no memory: operators whose shapes the engine does not know there
+ * work on zeros on the CPU, one at a time.
  *
  *     const counter = new FlopCounter();
  *     model(x).sum().backward();

@@ -105,6 +105,55 @@ test("shapes are enough: the meta device computes nothing", () => {
   );
 });
 
+for (const [name, make, shape] of [
+  ["convolutions", () => new nn.Conv2d(6, 4, 3, { stride: 2, padding: 1, groups: 2 }), [2, 6, 8, 10]],
+  ["transposed convolutions", () => new nn.ConvTranspose2d(6, 4, 3, { stride: 2, outputPadding: 1 }), [2, 6, 8, 10]],
+  ["a small image network", () => imageNet(), [2, 3, 8, 8]],
+  ["a recurrent network", () => new nn.LSTM(4, 5), [3, 2, 4]],
+  ["a Transformer's layer", () => new nn.TransformerEncoderLayer(8, 2), [3, 2, 8]],
+  ["in place", () => new nn.Sequential(new nn.Linear(2, 2), new nn.ReLU({ inplace: true })), [2, 2]],
+] as [string, () => (x: Tensor) => Tensor | [Tensor, unknown], number[]][]) {
+  test(`a model on the meta device counts like one with memory: ${name}`, () => {
+    const onDevice = (device: "cpu" | "meta"): Record<string, number> =>
+      torch.withDevice(device, () => {
+        const model = make();
+        return count(() => {
+          const output = model(torch.ones(shape));
+          const first = Array.isArray(output) ? output[0] : output;
+          assert.equal(first.device, device);
+          first.sum().backward();
+        });
+      });
+    const counted = onDevice("cpu");
+    assert.ok(Object.keys(counted).length > 1, JSON.stringify(counted));
+    assert.deepEqual(onDevice("meta"), counted);
+  });
+}
+
+function imageNet(): nn.Sequential<[Tensor], Tensor> {
+  return new nn.Sequential(
+    new nn.Conv2d(3, 4, 3),
+    new nn.BatchNorm2d(4),
+    new nn.ReLU(),
+    new nn.MaxPool2d(2),
+    new nn.Dropout(),
+    new nn.Flatten(),
+    new nn.Linear(36, 5),
+    new nn.LayerNorm([5]),
+  );
+}
+
+test("values stay unknown on the meta device, and what works there for a counter works no longer", () => {
+  const x = torch.ones([2], { device: "meta" });
+  const inside = count(() => {
+    assert.equal(x.relu().device, "meta");
+    assert.throws(() => x.sum().item(), /no values/);
+    assert.throws(() => x.nonzero(), /Meta/);
+  });
+  assert.deepEqual(inside, {});
+  assert.throws(() => x.relu(), /Meta/);
+});
+
 test("the precision of float32 matrix products is a setting", () => {
   assert.equal(torch.getFloat32MatmulPrecision(), "highest");
   torch.setFloat32MatmulPrecision("high");

@@ -15,10 +15,10 @@ import { rankZeroWarn } from "./rank-zero.js";
 
 /**
  * The floating-point operations of `forwardFn()` and, with a `lossFn`, of the backward pass from `lossFn(output)`: those of matrix
- * products, convolutions and attention. Their number follows from shapes alone, so a model and inputs on the `"meta"` device need no
- * memory, as far as the engine knows the shapes of their operators.
+ * products, convolutions and attention. Their number follows from shapes alone, so model and inputs may be on the `"meta"` device, which
+ * has no memory. Gradients are left in the parameters as by any backward pass.
  *
- *     const model = initModuleSomehow();
+ *     const [model, x] = torch.withDevice("meta", () => [new MyModel(), torch.randn([2, 32])]);
  *     const flops = measureFlops(model, () => model(x), (y) => y.sum());
  */
 export function measureFlops<R>(model: nn.AnyModule, forwardFn: () => R, lossFn?: (output: R) => Tensor): number {
