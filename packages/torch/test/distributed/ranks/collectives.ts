@@ -3,7 +3,7 @@
 import type { Tensor } from "@fabric-ts/torch";
 import * as torch from "@fabric-ts/torch";
 import { distributed } from "@fabric-ts/torch";
-import { errorFacts, type Place, runCase } from "../../support/rank.js";
+import { failure, type Place, runCase } from "../../support/rank.js";
 
 const dtypes = [
   "float32",
@@ -26,15 +26,6 @@ function values(tensor: Tensor): unknown {
 
 function make(numbers: number[], dtype: torch.Dtype): Tensor {
   return torch.tensor(numbers, { dtype: "float32" }).to(dtype);
-}
-
-async function failure(call: () => unknown): Promise<unknown> {
-  try {
-    await call();
-    return null;
-  } catch (error) {
-    return errorFacts(error);
-  }
 }
 
 await runCase({

@@ -1,16 +1,7 @@
 // What the ranks of deadline-barrier.test.ts do.
 import * as torch from "@fabric-ts/torch";
 import { distributed } from "@fabric-ts/torch";
-import { errorFacts, type Place, runCase } from "../../support/rank.js";
-
-async function failure(call: () => unknown): Promise<unknown> {
-  try {
-    await call();
-    return null;
-  } catch (error) {
-    return errorFacts(error);
-  }
-}
+import { failure, type Place, runCase } from "../../support/rank.js";
 
 const token = (): torch.Tensor => torch.zeros([1]);
 
