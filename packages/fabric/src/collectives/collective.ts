@@ -24,10 +24,10 @@ export abstract class Collective<G> {
   abstract reduce(tensor: Tensor, dst: number, op?: string): Promise<Tensor>;
   /** Puts the tensors of all ranks into the list, by rank. */
   abstract allGather(tensorList: Tensor[], tensor: Tensor): Promise<Tensor[]>;
-  /** Puts the tensors of all ranks into the list of rank `dst`; the others pass an empty one. */
-  abstract gather(tensor: Tensor, gatherList: Tensor[], dst?: number): Promise<Tensor[]>;
-  /** Puts the i-th tensor of rank `src`'s list into the tensor of rank i; the others pass an empty list. */
-  abstract scatter(tensor: Tensor, scatterList: Tensor[], src?: number): Promise<Tensor>;
+  /** Puts the tensors of all ranks into the list of rank `dst`; the others pass null. */
+  abstract gather(tensor: Tensor, gatherList: Tensor[] | null, dst?: number): Promise<Tensor[]>;
+  /** Puts the i-th tensor of rank `src`'s list into the tensor of rank i; the others pass null. */
+  abstract scatter(tensor: Tensor, scatterList: Tensor[] | null, src?: number): Promise<Tensor>;
   /** Combines the i-th tensors of all lists into the output of rank i. */
   abstract reduceScatter(output: Tensor, inputList: Tensor[], op?: string): Promise<Tensor>;
   /** Sends the i-th input to rank i, and puts what the ranks send into the outputs, by rank. */

@@ -11,35 +11,35 @@ export class SingleDeviceCollective extends Collective<object> {
     return 1;
   }
 
-  async broadcast(tensor: Tensor): Promise<Tensor> {
+  async broadcast(tensor: Tensor, _src?: number): Promise<Tensor> {
     return tensor;
   }
-  async allReduce(tensor: Tensor): Promise<Tensor> {
+  async allReduce(tensor: Tensor, _op?: string): Promise<Tensor> {
     return tensor;
   }
-  async reduce(tensor: Tensor): Promise<Tensor> {
+  async reduce(tensor: Tensor, _dst?: number, _op?: string): Promise<Tensor> {
     return tensor;
   }
   async allGather(_tensorList: Tensor[], tensor: Tensor): Promise<Tensor[]> {
     return [tensor];
   }
-  async gather(tensor: Tensor): Promise<Tensor[]> {
+  async gather(tensor: Tensor, _gatherList?: Tensor[] | null, _dst?: number): Promise<Tensor[]> {
     return [tensor];
   }
-  async scatter(tensor: Tensor, scatterList: Tensor[]): Promise<Tensor> {
-    return scatterList[0] ?? tensor;
+  async scatter(tensor: Tensor, scatterList: Tensor[] | null, _src?: number): Promise<Tensor> {
+    return scatterList?.[0] ?? tensor;
   }
-  async reduceScatter(output: Tensor, inputList: Tensor[]): Promise<Tensor> {
+  async reduceScatter(output: Tensor, inputList: Tensor[], _op?: string): Promise<Tensor> {
     return inputList[0] ?? output;
   }
   async allToAll(_outputList: Tensor[], inputList: Tensor[]): Promise<Tensor[]> {
     return inputList;
   }
-  async send(): Promise<void> {}
-  async recv(tensor: Tensor): Promise<Tensor> {
+  async send(_tensor?: Tensor, _dst?: number, _tag?: number): Promise<void> {}
+  async recv(tensor: Tensor, _src?: number | null, _tag?: number): Promise<Tensor> {
     return tensor;
   }
-  async barrier(): Promise<void> {}
+  async barrier(_deviceIds?: number[] | null): Promise<void> {}
 
   isAvailable(): boolean {
     return true;

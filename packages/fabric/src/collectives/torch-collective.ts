@@ -80,8 +80,8 @@ export class TorchCollective extends Collective<distributed.ProcessGroup | null>
     return distributed.getWorldSize(this.group);
   }
 
-  broadcast(tensor: Tensor, src: number): Promise<Tensor> {
-    return distributed.broadcast(tensor, { src, group: this.group });
+  async broadcast(tensor: Tensor, src: number): Promise<Tensor> {
+    return await distributed.broadcast(tensor, { src, group: this.group });
   }
   async allReduce(tensor: Tensor, op = "sum"): Promise<Tensor> {
     return await distributed.allReduce(tensor, { op: this.convertToNativeOp(op), group: this.group });
@@ -92,10 +92,10 @@ export class TorchCollective extends Collective<distributed.ProcessGroup | null>
   async allGather(tensorList: Tensor[], tensor: Tensor): Promise<Tensor[]> {
     return fillTensors(tensorList, await distributed.allGather(tensor, { group: this.group }));
   }
-  async gather(tensor: Tensor, gatherList: Tensor[], dst = 0): Promise<Tensor[]> {
-    return fillTensors(gatherList, (await distributed.gather(tensor, { dst, group: this.group })) ?? []);
+  async gather(tensor: Tensor, gatherList: Tensor[] | null, dst = 0): Promise<Tensor[]> {
+    return fillTensors(gatherList ?? [], (await distributed.gather(tensor, { dst, group: this.group })) ?? []);
   }
-  async scatter(tensor: Tensor, scatterList: Tensor[], src = 0): Promise<Tensor> {
+  async scatter(tensor: Tensor, scatterList: Tensor[] | null, src = 0): Promise<Tensor> {
     return await distributed.scatter(tensor, scatterList, { src, group: this.group });
   }
   async reduceScatter(output: Tensor, inputList: Tensor[], op = "sum"): Promise<Tensor> {

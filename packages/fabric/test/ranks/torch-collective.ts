@@ -26,7 +26,7 @@ async function calls(): Promise<unknown> {
   const places = [own(0), own(0)];
   const gathered = await collective.allGather(places, own(rank));
   const sum = own(rank + 1);
-  const onOne = await collective.gather(own(rank + 5), [], 1);
+  const onOne = await collective.gather(own(rank + 5), rank === 1 ? [] : null, 1);
   const exchanged = [own(0), own(0)];
   const received = own(0);
   if (rank === 0) await collective.send(own(7), 1, 3);
@@ -45,7 +45,7 @@ async function calls(): Promise<unknown> {
     inPlace: gathered === places && gathered[0] === places[0],
     gathered: list(gathered),
     onOne: list(onOne),
-    scattered: (await collective.scatter(own(0), rank === 0 ? [own(1), own(2)] : [], 0)).tolist(),
+    scattered: (await collective.scatter(own(0), rank === 0 ? [own(1), own(2)] : null, 0)).tolist(),
     parts: (await collective.reduceScatter(own(0), [own(rank), own(10 * rank)], "sum")).tolist(),
     exchanged: [(await collective.allToAll(exchanged, [own(rank), own(rank + 10)])) === exchanged, list(exchanged)],
     received: received.tolist(),
