@@ -246,6 +246,11 @@ async function meetingOf(
       },
     );
   }
+  if (!(Number.isInteger(rank) && rank >= 0 && rank < worldSize)) {
+    throw new ConfigurationError(`The rank of this process is ${rank} in a world of ${worldSize}.`, {
+      hint: "Ranks are whole numbers from 0 to one less than the number of processes.",
+    });
+  }
   if (store) return { rank, worldSize, store };
   const hasMeetingPoint = isCluster || process.env.MASTER_PORT || process.env.FABRIC_RENDEZVOUS_FILE;
   if (worldSize > 1 && !hasMeetingPoint) {

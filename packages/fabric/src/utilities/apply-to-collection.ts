@@ -1,7 +1,7 @@
 // Maps the leaves of nested arrays, plain objects, Maps and registered classes. Other instances of classes, and Sets, are leaves.
 import { ConfigurationError } from "@fabric-ts/torch";
 import { AttributeDict } from "./attribute-dict.js";
-import { className } from "./describe.js";
+import { className, describe } from "./describe.js";
 
 type Class<T = unknown> = abstract new (...args: never[]) => T;
 // `Number` stands for numbers, not for the objects around them.
@@ -70,6 +70,11 @@ export function applyToCollection(
   fn: (leaf: never) => unknown,
   options: ApplyOptions = {},
 ): unknown {
+  if (typeof fn !== "function") {
+    throw new TypeError(
+      `Expected the third argument of \`applyToCollection\` to be a function, but got ${describe(fn)}.\nType \`applyToCollection(data, Tensor, (tensor) => tensor.cpu())\`.`,
+    );
+  }
   const isOfType = matcherOf(dtype);
   const isWrong = options.wrongDtype === undefined ? undefined : matcherOf(options.wrongDtype);
   return walk(data, {
@@ -163,6 +168,11 @@ function dataclassOf(data: unknown): DataclassOptions<never> | undefined {
 
 function matcherOf(dtype: LeafType): (leaf: unknown) => boolean {
   if (typeof dtype === "function") return isClass(dtype) ? instanceMatcher(dtype) : dtype;
+  if (!Array.isArray(dtype)) {
+    throw new TypeError(
+      `Expected the type of \`applyToCollection\` to be a class, several or a function, but got ${describe(dtype)}.\nFor example \`Tensor\`, \`Number\` or \`(leaf) => typeof leaf === "string"\`.`,
+    );
+  }
   const matchers = dtype.map(instanceMatcher);
   return (leaf) => matchers.some((matches) => matches(leaf));
 }

@@ -27,6 +27,12 @@ export function measureFlops<R>(model: nn.AnyModule, forwardFn: () => R, lossFn?
       `Expected \`model\` to be a Module, but got ${describe(model)}.\nType \`measureFlops(model, () => model(x))\`.`,
     );
   }
+  for (const [name, fn] of Object.entries({ forwardFn, lossFn })) {
+    if (typeof fn === "function" || (name === "lossFn" && fn === undefined)) continue;
+    throw new TypeError(
+      `Expected \`${name}\` to be a function, but got ${describe(fn)}.\nType \`measureFlops(model, () => model(x), (y) => y.sum())\`; the loss may be left out.`,
+    );
+  }
   const counter = new FlopCounter();
   try {
     const output = forwardFn();

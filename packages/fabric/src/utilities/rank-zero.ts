@@ -1,6 +1,7 @@
 // The rank of this process as far as messages are concerned, and functions that run on rank zero only.
 import { debuglog } from "node:util";
 import { UsageError } from "@fabric-ts/torch";
+import { describe } from "./describe.js";
 import { emitWarning, type WarningKind } from "./warnings.js";
 
 const rankVariables = ["RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK"];
@@ -57,6 +58,11 @@ export const rankZeroOnly: RankZeroOnly = Object.defineProperty(onRankZero as Ra
 });
 
 function onRankZero(fn: (...args: unknown[]) => unknown, otherwise?: unknown): (...args: unknown[]) => unknown {
+  if (typeof fn !== "function") {
+    throw new TypeError(
+      `Expected \`rankZeroOnly\` to be given a function, but got ${describe(fn)}.\nType \`rankZeroOnly(() => ...)()\`.`,
+    );
+  }
   const fallback = isDecoratorContext(otherwise) ? undefined : otherwise;
   return function (this: unknown, ...args: unknown[]) {
     return currentRank() === 0 ? fn.apply(this, args) : fallback;

@@ -137,7 +137,9 @@ describe("TorchCollective in one process", () => {
       collective.setup({ port: 1 } as never),
       /setup has no option `port`\.\nIt takes `mainAddress`, `mainPort`/,
     );
-    assert.equal(process.env.MASTER_ADDR, undefined);
+    const outside = { rank: 2, worldSize: 2, mainAddress: "127.0.0.1", mainPort: 1 };
+    await assert.rejects(collective.setup(outside), /The rank of this process is 2 in a world of 2\./);
+    assert.deepEqual([process.env.MASTER_ADDR, process.env.MASTER_PORT], [undefined, undefined]);
   });
   it("takes a store, and works alone", async () => {
     const store = new distributed.HashStore();

@@ -87,6 +87,13 @@ describe("applyToCollection", () => {
     });
     assert.deepEqual(applyToCollection([1], Number, none), [null]);
   });
+  it("says what it needs", () => {
+    assert.throws(() => applyToCollection([1], Number, undefined as never), /third argument .* to be a function/);
+    assert.throws(
+      () => applyToCollection([1], "number" as never, () => 1),
+      /to be a class, several or a function, but got "number"/,
+    );
+  });
   it("keeps the class and the properties of a Map of another class", () => {
     class DefaultMap extends Map<string, number> {
       constructor(readonly factory: () => number) {

@@ -62,6 +62,12 @@ describe("measureFlops", () => {
   });
   it("says what it needs", () => {
     assert.throws(() => measureFlops((() => 1) as never, () => 1), /Expected `model` to be a Module/);
+    const model = new nn.Linear(1, 1);
+    assert.throws(() => measureFlops(model, undefined as never), /Expected `forwardFn` to be a function/);
+    assert.throws(
+      () => measureFlops(model, () => 1, null as never),
+      /Expected `lossFn` to be a function, but got null/,
+    );
     assert.throws(
       () => measureFlops(new nn.Linear(1, 1), () => 1, (() => 2) as never),
       /Expected `lossFn` to return a Tensor, but got 2/,

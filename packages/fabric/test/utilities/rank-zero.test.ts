@@ -44,6 +44,9 @@ describe("rankZeroOnly", () => {
     assert.equal(saver.save("b"), undefined);
     assert.deepEqual(saver.saved, ["a"]);
   });
+  it("wants a function", () => {
+    assert.throws(() => rankZeroOnly(3 as never), /Expected `rankZeroOnly` to be given a function, but got 3/);
+  });
   it("is an error while no rank is set", () => {
     rankZeroOnly.rank = undefined;
     assert.equal(rankZeroOnly.rank, undefined);
