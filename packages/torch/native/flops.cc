@@ -81,6 +81,25 @@ double ofBackwardAttention(Inputs inputs) {
   return a.pairs * (3 * a.keyWidth + 2 * a.valueWidth);
 }
 
+// A fused recurrent layer or network: every step of every sequence meets every weight matrix. Input [..., width].
+double ofRecurrence(Inputs inputs, const std::vector<at::Tensor>& weights) {
+  double matrices = 0;
+  for (const auto& weight : weights)
+    if (weight.dim() > 1) matrices += product(weight.sizes());
+  const auto input = shapeOf(inputs, 0);
+  return 2 * product(input) / static_cast<double>(input.back()) * matrices;
+}
+
+template <int Times>
+double ofRecurrentLayer(Inputs inputs) {
+  return Times * ofRecurrence(inputs, {inputs[1].toTensor(), inputs[2].toTensor()});
+}
+
+template <int Times>
+double ofRecurrentNetwork(Inputs inputs) {
+  return Times * ofRecurrence(inputs, inputs[1].toTensorVector());
+}
+
 const std::unordered_map<std::string, Formula>& formulas() {
   static const std::unordered_map<std::string, Formula> table = {
       {"aten::mm", ofProduct<0>},
@@ -94,6 +113,10 @@ const std::unordered_map<std::string, Formula>& formulas() {
       {"aten::addmv", ofVectorProduct<1>},
       {"aten::convolution", ofForwardConvolution},
       {"aten::convolution_backward", ofBackwardConvolution},
+      {"aten::mkldnn_rnn_layer", ofRecurrentLayer<1>},
+      {"aten::mkldnn_rnn_layer_backward", ofRecurrentLayer<2>},
+      {"aten::_cudnn_rnn", ofRecurrentNetwork<1>},
+      {"aten::_cudnn_rnn_backward", ofRecurrentNetwork<2>},
       {"aten::_scaled_dot_product_flash_attention", ofForwardAttention},
       {"aten::_scaled_dot_product_flash_attention_for_cpu", ofForwardAttention},
       {"aten::_scaled_dot_product_efficient_attention", ofForwardAttention},
