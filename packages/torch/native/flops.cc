@@ -1,6 +1,7 @@
 // Counting floating-point operations: an observer of the dispatcher sees every operator, those of backward passes too,
-// and adds up what its formula gives for the shapes of its inputs. The formulas are those of torch.utils.flop_counter;
-// one multiplication with its addition counts as two.
+// and adds up what its formula gives for the shapes of its inputs. The formulas are those of torch.utils.flop_counter,
+// and some for what that leaves out: matrix by vector, fused recurrent layers, groups of convolutions. One
+// multiplication with its addition counts as two.
 #include <ATen/record_function.h>
 
 #include <map>
