@@ -3,20 +3,20 @@ import { autograd, ConfigurationError, type Device, nn, type optim, Tensor, Usag
 import type { Accelerator } from "./accelerators/accelerator.js";
 import type { CheckpointPath } from "./checkpoint/checkpoint-io.js";
 import { type CheckpointFilter, checkFilter } from "./checkpoint/state.js";
-import { type Collected, collect } from "./collectives/collect.js";
+import { type Collected, type CollectedParts, collect } from "./collectives/collect.js";
 import { reduceOp } from "./collectives/reduce-op.js";
 import { Connector, type ConnectorOptions, connectorOptionNames, isCliUsed } from "./connector.js";
 import type { Logger } from "./loggers/logger.js";
 import type { BackwardOptions } from "./precision/precision.js";
 import { SingleDeviceStrategy } from "./strategies/single-device.js";
-import type { AllReduceOptions, GatherOptions, LoadOptions, Strategy } from "./strategies/strategy.js";
+import type { AllReduceOptions, BarrierOptions, GatherOptions, LoadOptions, Strategy } from "./strategies/strategy.js";
 import { nullContext, within } from "./utilities/context.js";
 import { convertTensorsToScalars } from "./utilities/convert.js";
 import { checkOptions, className, describe } from "./utilities/describe.js";
 import { rememberDevice } from "./utilities/device-dtype-module.js";
 import { distributedSampler, needsDistributedSampler } from "./utilities/distributed-sampler.js";
 import { moveDataToDevice } from "./utilities/move-data-to-device.js";
-import { rankZeroWarn } from "./utilities/rank-zero.js";
+import { rankZeroDeprecation, rankZeroWarn } from "./utilities/rank-zero.js";
 import { type SeedOptions, seedEverything } from "./utilities/seed.js";
 import { type AnyDataLoader, FabricDataLoader } from "./wrappers/dataloader.js";
 import { FabricModule, partsOf } from "./wrappers/module.js";
@@ -337,6 +337,15 @@ export class Fabric {
     return within(this.strategy.moduleInitContext(options.emptyInit ?? false), "fabric.initModule", body);
   }
 
+  /** Modules made inside are made to be sharded. @deprecated Use `initModule`, which does the same. */
+  shardedModel(): Disposable;
+  shardedModel<T>(body: () => T): T;
+  shardedModel<T>(body?: () => T): T | Disposable {
+    rankZeroDeprecation("`fabric.shardedModel()` is deprecated in favor of `fabric.initModule()`.");
+    this.#validateLaunched();
+    return within(this.strategy.moduleShardedContext(), "fabric.shardedModel", body);
+  }
+
   // All processes together
 
   /** Prints once on each machine. */
@@ -344,10 +353,16 @@ export class Fabric {
     if (this.localRank === 0) console.log(...args);
   }
 
-  /** Waits until all processes have come here. */
-  async barrier(name?: string): Promise<void> {
+  /**
+   * Waits until all processes have come here. `fabric.barrier("download", { timeoutMs: 60_000 })` ends with an error on all of them that
+   * names the ranks that did not come.
+   */
+  barrier(name?: string, options?: BarrierOptions): Promise<void>;
+  barrier(options: BarrierOptions): Promise<void>;
+  async barrier(...args: unknown[]): Promise<void> {
     this.#validateLaunched();
-    await this.strategy.barrier(name);
+    const { name, options } = barrierArguments(args);
+    await this.strategy.barrier(name, options);
   }
 
   /** The value of process `src` on every process. Any plain value with tensors in it. */
@@ -358,12 +373,17 @@ export class Fabric {
 
   /**
    * The tensors of all processes, stacked along a new first dimension; alone, the tensors as they are. Takes tensors, numbers
-   * (float32), booleans (uint8), bigints (int64), typed arrays, and nested collections of them. Shapes have to be equal everywhere.
+   * (float32), booleans (uint8), bigints (int64), typed arrays, and nested collections of them. Shapes have to be equal everywhere;
+   * `uneven: true` allows any, and puts an array of the tensors of all processes in the place of each.
    */
-  async allGather<T>(data: T, options: GatherOptions = {}): Promise<Collected<T>> {
+  allGather<T>(data: T, options?: GatherOptions & { uneven?: false }): Promise<Collected<T>>;
+  allGather<T>(data: T, options: GatherOptions & { uneven: true }): Promise<CollectedParts<T>>;
+  async allGather<T>(data: T, options: GatherOptions & { uneven?: boolean } = {}): Promise<unknown> {
     this.#validateLaunched();
-    checkOptions("allGather", options, ["group", "syncGrads"]);
-    return await collect(data, this.device, (tensor) => this.strategy.allGather(tensor, options));
+    checkOptions("allGather", options, ["group", "syncGrads", "uneven"]);
+    const { uneven = false, ...rest } = options;
+    if (uneven) return await collect(data, this.device, (tensor) => this.strategy.gatherAllTensors(tensor, rest));
+    return await collect(data, this.device, (tensor) => this.strategy.allGather(tensor, rest));
   }
 
   /** Reduces the tensors of all processes, in place where they are on the device already. Takes what `allGather` takes. */
@@ -474,6 +494,11 @@ export class Fabric {
     return Fabric.seedEverything(seed, options);
   }
 
+  /** internal: throws when there are several processes and they have not been launched. */
+  requireLaunch(): void {
+    this.#validateLaunched();
+  }
+
   // Private parts
 
   async #launchAndRun<T>(body: () => T | Promise<T>): Promise<T> {
@@ -565,6 +590,19 @@ export class Fabric {
 
 function listOf<T extends object>(given: T | readonly T[]): T[] {
   return Array.isArray(given) ? [...(given as readonly T[])] : [given as T];
+}
+
+/** `barrier(name, options)`, `barrier(options)`. */
+function barrierArguments(args: unknown[]): { name: string | undefined; options: BarrierOptions } {
+  const name = typeof args[0] === "object" && args[0] !== null ? undefined : args.shift();
+  if (name !== undefined && name !== null && typeof name !== "string") {
+    throw new TypeError(
+      `Expected the name of the barrier to be a string, but got ${describe(name)}.\nType \`await fabric.barrier("name")\`.`,
+    );
+  }
+  const options = (args[0] ?? {}) as BarrierOptions;
+  checkOptions("barrier", options, ["timeoutMs"]);
+  return { name: name ?? undefined, options };
 }
 
 /** Copies what loading has replaced (numbers, dictionaries) to the user's state; wrapped objects stay in their places. */

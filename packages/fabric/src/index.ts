@@ -19,8 +19,17 @@ export { CheckpointIO, type CheckpointLoadOptions, type CheckpointPath } from ".
 export type { PerRankStateful } from "./checkpoint/per-rank.js";
 export type { CheckpointFilter, Stateful } from "./checkpoint/state.js";
 export { TorchCheckpointIO } from "./checkpoint/torch-checkpoint-io.js";
-export type { Collected } from "./collectives/collect.js";
+export type { Collected, CollectedParts } from "./collectives/collect.js";
+export { Collective } from "./collectives/collective.js";
+export { gatherAllTensors } from "./collectives/gather-all-tensors.js";
 export type { ReduceOp } from "./collectives/reduce-op.js";
+export { SingleDeviceCollective } from "./collectives/single-device-collective.js";
+export {
+  TorchCollective,
+  type TorchGroupOptions,
+  type TorchInitOptions,
+  type TorchSetupOptions,
+} from "./collectives/torch-collective.js";
 export type { ConnectorOptions, Plugin } from "./connector.js";
 export { ClusterEnvironment } from "./environments/cluster-environment.js";
 export { KubeflowEnvironment } from "./environments/kubeflow.js";
@@ -52,26 +61,65 @@ export {
 export { SingleDeviceStrategy } from "./strategies/single-device.js";
 export {
   type AllReduceOptions,
+  type BarrierOptions,
   type DistributedSamplerOptions,
   type GatherOptions,
   type LoadOptions,
   Strategy,
   type StrategyOptions,
 } from "./strategies/strategy.js";
-export { applyToCollection } from "./utilities/apply-to-collection.js";
+export {
+  type ApplyOptions,
+  applyToCollection,
+  type DataclassOptions,
+  type LeafType,
+  registerDataclass,
+} from "./utilities/apply-to-collection.js";
 export { AttributeDict } from "./utilities/attribute-dict.js";
+export { replaceClasses } from "./utilities/class-replacement.js";
 export { suggestedMaxNumWorkers } from "./utilities/cpu.js";
 export { DeviceDtypeModule } from "./utilities/device-dtype-module.js";
 export { DistributedSamplerWrapper } from "./utilities/distributed-sampler.js";
+export { getAvailableFlops, measureFlops } from "./utilities/flops.js";
+export {
+  hasMetaDeviceParametersOrBuffers,
+  materialize,
+  materializeMetaTensors,
+} from "./utilities/materialize.js";
 export { moveDataToDevice } from "./utilities/move-data-to-device.js";
-export { rankZeroDeprecation, rankZeroInfo, rankZeroOnly, rankZeroWarn } from "./utilities/rank-zero.js";
+export { optimizerToDevice } from "./utilities/optimizer-to-device.js";
+export {
+  type RankZeroOnly,
+  rankPrefixedMessage,
+  rankZeroDebug,
+  rankZeroDeprecation,
+  rankZeroInfo,
+  rankZeroOnly,
+  rankZeroWarn,
+  WarningCache,
+} from "./utilities/rank-zero.js";
+export { collectRngStates, RngState, type RngStates, setRngStates } from "./utilities/rng-state.js";
 export { resetSeed, type SeedOptions, seedEverything } from "./utilities/seed.js";
+export { isSharedFilesystem } from "./utilities/shared-filesystem.js";
+export {
+  SpikeDetection,
+  type SpikeDetectionOptions,
+  type SpikeFacts,
+  TrainingSpikeException,
+} from "./utilities/spike-detection.js";
+export {
+  Throughput,
+  ThroughputMonitor,
+  type ThroughputOptions,
+  type ThroughputUpdate,
+} from "./utilities/throughput.js";
 export {
   type CaughtWarning,
   catchWarnings,
   disablePossibleUserWarnings,
   type WarningKind,
 } from "./utilities/warnings.js";
+export { workerInitFunction, workerSeeds } from "./utilities/worker-seed.js";
 export type { AnyDataLoader, BatchOf } from "./wrappers/dataloader.js";
 export { FabricDataLoader } from "./wrappers/dataloader.js";
 export { FabricModule, type FabricModuleMembers, type ForwardMethodName } from "./wrappers/module.js";

@@ -111,6 +111,16 @@ it("types of wrapped models, optimizers and loaders are exact", () => {
   void clipped;
   const gathered = (): Promise<{ loss: Tensor; names: string[] }> => fabric.allGather({ loss: 1, names: ["a"] });
   void gathered;
+  const parts = (): Promise<{ loss: Tensor[]; more: { x: Tensor[] }; name: string }> =>
+    fabric.allGather({ loss: 1, more: { x: {} as Tensor }, name: "a" }, { uneven: true });
+  void parts;
+  const part = async (): Promise<void> => {
+    const lists = await fabric.allGather({} as Tensor, { uneven: true });
+    same<typeof lists, Tensor[]>(true);
+    // @ts-expect-error: a barrier has no such option
+    await fabric.barrier("name", { timeout: 1 });
+  };
+  void part;
   const made = fabric.initModule({ emptyInit: true }, make);
   same<typeof made, Model>(true);
 });

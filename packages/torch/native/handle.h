@@ -184,6 +184,8 @@ const std::vector<Export>& autogradExports();
 const std::vector<Export>& autocastExports();
 const std::vector<Export>& randomExports();
 const std::vector<Export>& cudaExports();
+const std::vector<Export>& flopExports();
+const std::vector<Export>& matmulPrecisionExports();
 const std::vector<Export>& distributedExports();
 const std::vector<Export>& reducerExports();
 

@@ -26,9 +26,9 @@ static napi_value initialise(napi_env env, napi_value exports) {
   installAllocator();
   setUpMemory(*data);
   check(napi_set_instance_data(env, data, freeEnvData, nullptr));
-  for (const auto* table :
-       {&errorExports(), &dispatchExports(), &tensorExports(), &memoryExports(), &autogradExports(), &autocastExports(),
-        &randomExports(), &cudaExports(), &distributedExports(), &reducerExports()}) {
+  for (const auto* table : {&errorExports(), &dispatchExports(), &tensorExports(), &memoryExports(), &autogradExports(),
+                            &autocastExports(), &randomExports(), &cudaExports(), &flopExports(),
+                            &matmulPrecisionExports(), &distributedExports(), &reducerExports()}) {
     defineAll(env, exports, *table);
   }
   return exports;

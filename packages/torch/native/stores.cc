@@ -132,6 +132,8 @@ napi_value tcpStore(napi_env env, napi_callback_info info) {
     options.numWorkers = static_cast<size_t>(intOf(env, a[2], "worldSize"));
     // The group's own rendezvous says who is missing; the store would only say that somebody is.
     options.waitWorkers = false;
+    // A job that ends its group and makes another one meets at the same port, where the first store may still listen.
+    options.multiTenant = true;
     options.timeout = Milliseconds(intOf(env, a[4], "timeoutMs"));
     compat::useClassicServer(options);
     auto made = std::make_shared<c10::intrusive_ptr<c10d::TCPStore>>();

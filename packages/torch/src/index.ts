@@ -22,6 +22,7 @@ export * as data from "./data/index.js";
 export * as distributed from "./distributed/index.js";
 export * from "./dtype.js";
 export * from "./errors.js";
+export { FlopCounter } from "./flop-counter.js";
 export type { Index } from "./indexing.js";
 export * as memory from "./memory.js";
 export { scope } from "./memory.js";
@@ -39,9 +40,12 @@ export { load, loadSync, save, saveSync } from "./serialization/index.js";
 export {
   getDefaultDevice,
   getDefaultDtype,
+  getFloat32MatmulPrecision,
   getNumThreads,
+  type MatmulPrecision,
   setDefaultDevice,
   setDefaultDtype,
+  setFloat32MatmulPrecision,
   setNumInteropThreads,
   setNumThreads,
   versions,

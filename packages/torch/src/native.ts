@@ -173,6 +173,16 @@ export interface NativeBinding {
   cudaDeviceName(index: number): string;
   cudaCapability(index: number): [number, number];
 
+  // flops.cc
+  /** +1 begins to count, -1 ends. */
+  countFlops(delta: 1 | -1): void;
+  /** Floating-point operations since the first of the users that count now, by operator: `{ "aten::mm": 128 }`. */
+  flopCounts(): Record<string, number>;
+
+  // matmul-precision.cc
+  getFloat32MatmulPrecision(): string;
+  setFloat32MatmulPrecision(precision: string): void;
+
   // distributed.cc and reducer.cc: see distributed/native.ts for their part of the interface.
   [name: string]: unknown;
 }

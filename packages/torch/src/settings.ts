@@ -60,6 +60,22 @@ export function withDtype<T>(value: Dtype, body?: () => T): T | Context {
   );
 }
 
+/** How exact float32 matrix products are where the hardware has a faster way: `"high"` and `"medium"` use it. */
+export type MatmulPrecision = "highest" | "high" | "medium";
+
+const matmulPrecisions: readonly MatmulPrecision[] = ["highest", "high", "medium"];
+
+/** How exact float32 matrix products are. Default: `"highest"`. */
+export function getFloat32MatmulPrecision(): MatmulPrecision {
+  return native().getFloat32MatmulPrecision() as MatmulPrecision;
+}
+
+/** Lets float32 matrix products be computed with the Tensor Cores of a GPU (`"high"`: TF32, `"medium"`: also bfloat16), or only exactly. */
+export function setFloat32MatmulPrecision(precision: MatmulPrecision): void {
+  if (!matmulPrecisions.includes(precision)) throw typeError("precision", '"highest", "high" or "medium"', precision);
+  native().setFloat32MatmulPrecision(precision);
+}
+
 /** Threads that one operator may use. */
 export function getNumThreads(): number {
   return native().getNumThreads();

@@ -1,5 +1,5 @@
 // Everything in 64 bits.
-import { getDefaultDtype, type nn, withDtype } from "@fabric-ts/torch";
+import { type Dtype, getDefaultDtype, type nn, withDtype } from "@fabric-ts/torch";
 import { convertFloating } from "./convert.js";
 import { Precision } from "./precision.js";
 
@@ -7,6 +7,9 @@ import { Precision } from "./precision.js";
 export class DoublePrecision extends Precision {
   override readonly precision = "64-true" as const;
 
+  override get computeDtype(): Dtype {
+    return "float64";
+  }
   override convertModule<M extends nn.AnyModule>(module: M): M {
     module.to("float64");
     return module;

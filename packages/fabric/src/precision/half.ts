@@ -18,6 +18,9 @@ export class HalfPrecision extends Precision {
     this.#dtype = precision === "16-true" ? "float16" : "bfloat16";
   }
 
+  override get computeDtype(): Dtype {
+    return this.#dtype;
+  }
   override convertModule<M extends nn.AnyModule>(module: M): M {
     module.to(this.#dtype);
     return module;

@@ -2,6 +2,7 @@
 import {
   autocast,
   ConfigurationError,
+  type Dtype,
   getDefaultDtype,
   NotSupportedError,
   type nn,
@@ -41,6 +42,9 @@ export class MixedPrecision extends Precision {
     this.#dtype = precision === "16-mixed" ? "float16" : "bfloat16";
   }
 
+  override get computeDtype(): Dtype {
+    return this.#dtype;
+  }
   override forwardContext(): Disposable {
     return autocast(this.device, { dtype: this.#dtype });
   }

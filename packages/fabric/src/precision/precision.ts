@@ -1,5 +1,5 @@
 // The base precision: float32 everywhere, nothing converted. What the other precisions override is all here.
-import type { nn, optim, Tensor } from "@fabric-ts/torch";
+import type { Dtype, nn, optim, Tensor } from "@fabric-ts/torch";
 import { nullContext } from "../utilities/context.js";
 import type { PrecisionName } from "./names.js";
 
@@ -19,6 +19,11 @@ export interface BackwardOptions {
 export class Precision {
   /** The name under which `Fabric({ precision })` selects it. */
   readonly precision: PrecisionName = "32-true";
+
+  /** The dtype in which most is computed: what a device's speed is looked up by. */
+  get computeDtype(): Dtype {
+    return "float32";
+  }
 
   /** Converts a module's parameters and buffers when it is set up. */
   convertModule<M extends nn.AnyModule>(module: M): M {

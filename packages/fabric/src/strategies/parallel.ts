@@ -1,10 +1,12 @@
 // What strategies with several processes have in common: ranks from the cluster environment, collectives over the group.
 import { type Device, distributed, type Tensor, UsageError } from "@fabric-ts/torch";
+import { gatherAllTensors } from "../collectives/gather-all-tensors.js";
 import { reduceOp } from "../collectives/reduce-op.js";
 import type { ClusterEnvironment } from "../environments/cluster-environment.js";
 import { setCurrentRank } from "../utilities/rank-zero.js";
 import {
   type AllReduceOptions,
+  type BarrierOptions,
   type DistributedSamplerOptions,
   type GatherOptions,
   Strategy,
@@ -93,9 +95,13 @@ export abstract class ParallelStrategy extends Strategy {
     return distributed.allReduce(tensor, { op, group: options.group, label: "fabric.allReduce" });
   }
 
-  override async barrier(name?: string): Promise<void> {
+  override async gatherAllTensors(tensor: Tensor, options: GatherOptions = {}): Promise<Tensor[]> {
+    return await gatherAllTensors(tensor, options);
+  }
+
+  override async barrier(name?: string, options: BarrierOptions = {}): Promise<void> {
     const label = name === undefined ? "fabric.barrier" : `fabric.barrier("${name}")`;
-    if (distributed.isInitialized()) await distributed.barrier({ label });
+    if (distributed.isInitialized()) await distributed.barrier({ label, timeoutMs: options.timeoutMs });
   }
 
   override async broadcast<T>(value: T, src = 0): Promise<T> {

@@ -37,6 +37,15 @@ export interface GatherOptions {
   syncGrads?: boolean | undefined;
 }
 
+/** Options of `barrier`. */
+export interface BarrierOptions {
+  /**
+   * When a process has waited for so long, it ends with an error on all of them that names the ranks that did not come. Default: a barrier
+   * ends with the process group's timeout, and without names.
+   */
+  timeoutMs?: number | undefined;
+}
+
 /** Options of `allReduce`. */
 export interface AllReduceOptions {
   /** The processes that take part (default: all). */
@@ -149,6 +158,11 @@ export abstract class Strategy {
     );
   }
 
+  /** Entered by `fabric.shardedModel`; strategies that shard models override it. */
+  moduleShardedContext(): Disposable {
+    return nullContext;
+  }
+
   /** Sets up a model and its optimizers together. */
   setupModuleAndOptimizers(
     module: nn.AnyModule,
@@ -208,10 +222,14 @@ export abstract class Strategy {
 
   /** The tensor of every rank, stacked along a new first dimension; the tensor itself where there are no other ranks. */
   abstract allGather(tensor: Tensor, options?: GatherOptions): Promise<Tensor>;
+  /** The tensor of every rank, by rank, of any shapes. */
+  async gatherAllTensors(tensor: Tensor, _options: GatherOptions = {}): Promise<Tensor[]> {
+    return [tensor];
+  }
   /** Reduces a tensor over all ranks, in place. */
   abstract allReduce(tensor: Tensor, options?: AllReduceOptions): Promise<Tensor>;
   /** Waits for all ranks. */
-  abstract barrier(name?: string): Promise<void>;
+  abstract barrier(name?: string, options?: BarrierOptions): Promise<void>;
   /** The value of rank `src` on every rank. */
   abstract broadcast<T>(value: T, src?: number): Promise<T>;
   /** internal: the value of every rank, by rank. `label` is what the user called, for error texts. */

@@ -14,10 +14,14 @@ export class AttributeDict {
   toString(): string {
     const keys = Object.keys(this).sort();
     const width = Math.max(0, ...keys.map((key) => key.length)) + 3;
-    return keys.map((key) => `${`"${key}":`.padEnd(width)} ${String(this[key])}`).join("\n");
+    return keys.map((key) => `${`"${key}":`.padEnd(width)} ${textOf(this[key])}`).join("\n");
   }
 
   [inspect.custom](): string {
     return `AttributeDict {\n${this.toString()}\n}`;
   }
+}
+
+function textOf(value: unknown): string {
+  return typeof value === "object" && value !== null ? inspect(value) : String(value);
 }

@@ -2,7 +2,7 @@
 import * as torch from "@fabric-ts/torch";
 import { ConfigurationError } from "@fabric-ts/torch";
 import { describe } from "./describe.js";
-import { rankZeroInfo, rankZeroWarn } from "./rank-zero.js";
+import { info, rankFromEnvironment, rankPrefixedMessage, rankZeroWarn } from "./rank-zero.js";
 
 const maxSeed = 2 ** 32 - 1;
 
@@ -24,7 +24,7 @@ export function seedEverything(seed?: number | null, options: SeedOptions = {}):
   if (!(chosen >= 0 && chosen <= maxSeed)) {
     throw new ConfigurationError(`The seed ${chosen} is not in bounds, it can be from 0 to ${maxSeed}.`);
   }
-  if (verbose) rankZeroInfo(`Seed set to ${chosen}`);
+  if (verbose) info(rankPrefixedMessage(`Seed set to ${chosen}`, rankFromEnvironment()));
   process.env.PL_GLOBAL_SEED = String(chosen);
   process.env.PL_SEED_WORKERS = workers ? "1" : "0";
   torch.manualSeed(chosen);

@@ -2,6 +2,7 @@
 import { ConfigurationError, data, nn, optim, UsageError } from "@fabric-ts/torch";
 import { isPlainObject } from "../utilities/apply-to-collection.js";
 import { checkOptions, className, describe } from "../utilities/describe.js";
+import { hasMetaDeviceParametersOrBuffers } from "../utilities/materialize.js";
 import { rankZeroWarn } from "../utilities/rank-zero.js";
 import type { AnyDataLoader } from "./dataloader.js";
 import { FabricModule } from "./module.js";
@@ -78,9 +79,7 @@ export function checkOptimizers(method: string, items: readonly unknown[]): opti
 
 /** internal: an optimizer of parameters without values would step nothing. */
 export function checkNotMeta(optimizers: readonly optim.Optimizer[]): void {
-  const isMeta = ({ paramGroups }: optim.Optimizer): boolean =>
-    paramGroups.some((group) => group.params.some((parameter) => parameter.device === "meta"));
-  if (!optimizers.some(isMeta)) return;
+  if (!optimizers.some((optimizer) => hasMetaDeviceParametersOrBuffers(optimizer))) return;
   throw new UsageError("The optimizer has references to the model's meta-device parameters.", {
     hint: "Materialize the model first: `const model = fabric.setupModule(rawModel)`, then make the optimizer over `model.parameters()`, then `fabric.setupOptimizers(optimizer)`.",
   });

@@ -1,6 +1,7 @@
-// Collections, seeds, ranks and warnings.
+// Small utilities: moving data, dictionaries, warnings, threads, modules that know their device.
 import assert from "node:assert/strict";
-import { afterEach, describe, it } from "node:test";
+import os from "node:os";
+import { describe, it } from "node:test";
 import {
   AttributeDict,
   applyToCollection,
@@ -8,48 +9,12 @@ import {
   DeviceDtypeModule,
   Fabric,
   moveDataToDevice,
+  optimizerToDevice,
   rankZeroWarn,
-  resetSeed,
-  seedEverything,
+  suggestedMaxNumWorkers,
 } from "@fabric-ts/fabric";
 import * as torch from "@fabric-ts/torch";
-import { nn } from "@fabric-ts/torch";
-
-describe("applyToCollection", () => {
-  const double = (data: unknown): unknown =>
-    applyToCollection(
-      data,
-      (leaf) => typeof leaf === "number",
-      (leaf: number) => leaf * 2,
-    );
-  it("walks arrays, plain objects, Maps and AttributeDicts, and keeps their kind and order", () => {
-    const bare = Object.assign(Object.create(null) as object, { z: 1 });
-    const result = double({
-      b: [1, "x", [2]],
-      a: new Map([["k", 3]]),
-      bare,
-      dict: new AttributeDict({ n: 4 }),
-    }) as Record<string, unknown>;
-    assert.deepEqual(Object.keys(result), ["b", "a", "bare", "dict"]);
-    assert.deepEqual(result.b, [2, "x", [4]]);
-    assert.deepEqual(result.a, new Map([["k", 6]]));
-    assert.equal(Object.getPrototypeOf(result.bare), null);
-    assert.ok(result.dict instanceof AttributeDict && result.dict.n === 8);
-  });
-  it("leaves instances of classes and Sets alone, and what does not change the same object", () => {
-    class Box {
-      n = 1;
-    }
-    const data = { box: new Box(), set: new Set([1]), text: "a" };
-    assert.ok(double(data) === data);
-  });
-  it("treats __proto__ as a key", () => {
-    const data = JSON.parse('{"__proto__": 1}') as object;
-    const result = double(data) as object;
-    assert.equal(Object.getOwnPropertyDescriptor(result, "__proto__")?.value, 2);
-    assert.equal(Object.getPrototypeOf(result), Object.prototype);
-  });
-});
+import { nn, optim, Tensor } from "@fabric-ts/torch";
 
 it("moveDataToDevice keeps an object whose `to` returns nothing", () => {
   const item = { to(): void {} };
@@ -61,34 +26,48 @@ describe("AttributeDict", () => {
   it("prints its entries sorted, one a line", () => {
     assert.equal(String(new AttributeDict({ lr: 0.1, batchSize: 4 })), '"batchSize": 4\n"lr":        0.1');
     assert.equal(String(new AttributeDict()), "");
+    assert.equal(String(new AttributeDict({ sizes: [1, 2], net: null })), '"net":   null\n"sizes": [ 1, 2 ]');
+  });
+  it("is read, set and deleted by its properties, and stays one in collections", () => {
+    const dict = new AttributeDict({ lr: 0.1 });
+    dict.step = 3;
+    delete dict.lr;
+    assert.deepEqual([Object.keys(dict), dict.lr, dict.step], [["step"], undefined, 3]);
+    const changed = applyToCollection(dict, Number, (n) => n + 1);
+    assert.ok(changed instanceof AttributeDict && changed.step === 4);
   });
 });
 
-describe("seeds", () => {
-  afterEach(() => {
-    delete process.env.PL_GLOBAL_SEED;
-    delete process.env.PL_SEED_WORKERS;
+it("suggestedMaxNumWorkers leaves a core to each process", () => {
+  const cores = os.availableParallelism();
+  assert.equal(suggestedMaxNumWorkers(1), Math.max(1, cores - 1));
+  assert.equal(suggestedMaxNumWorkers(10 * cores), 1);
+  assert.throws(() => suggestedMaxNumWorkers(0), /should be >= 1, got 0/);
+});
+
+describe("optimizerToDevice", () => {
+  it("moves what an optimizer remembers in place, but for the steps, which stay on the CPU", () => {
+    const model = new nn.Linear(2, 2);
+    const optimizer = new optim.Adam(model.parameters());
+    model(torch.ones([1, 2]))
+      .sum()
+      .backward();
+    optimizer.step();
+    const state = optimizer.state.get(model.weight) as Record<string, unknown>;
+    state.own = { history: [torch.ones([1])], text: "kept" };
+    optimizerToDevice(optimizer, "meta");
+    const own = state.own as { history: Tensor[]; text: string };
+    const devices = [state.exp_avg, state.exp_avg_sq, own.history[0]].map((tensor) => (tensor as Tensor).device);
+    assert.deepEqual(devices, ["meta", "meta", "meta"]);
+    assert.ok(!(state.step instanceof Tensor) || state.step.device === "cpu");
+    assert.equal(own.text, "kept");
+    assert.ok(optimizer.state.get(model.weight) === state);
   });
-  it("make random numbers the same, and are remembered", () => {
-    assert.equal(seedEverything(11, { verbose: false }), 11);
-    const first = torch.rand([3]).tolist();
-    assert.deepEqual([process.env.PL_GLOBAL_SEED, process.env.PL_SEED_WORKERS], ["11", "0"]);
-    resetSeed();
-    assert.deepEqual(torch.rand([3]).tolist(), first);
-    Fabric.seedEverything(undefined, { verbose: false });
-    assert.deepEqual(torch.rand([3]).tolist(), first);
-    assert.equal(process.env.PL_SEED_WORKERS, "1");
-  });
-  it("default to 0 with a warning", async () => {
-    const caught = await catchWarnings(() => assert.equal(seedEverything(), 0));
-    assert.match(caught[0]?.message ?? "", /No seed found, seed set to 0/);
-  });
-  it("are refused out of bounds, and in the environment when they are no numbers", () => {
-    assert.throws(() => seedEverything(-1), /is not in bounds/);
-    assert.throws(() => seedEverything(2 ** 32), /from 0 to 4294967295/);
-    assert.throws(() => seedEverything("1" as never), TypeError);
-    process.env.PL_GLOBAL_SEED = "abc";
-    assert.throws(() => seedEverything(), /Invalid seed specified via PL_GLOBAL_SEED: "abc"/);
+  it("wants an optimizer", () => {
+    assert.throws(
+      () => optimizerToDevice({} as never, "cpu"),
+      /Expected `optimizer` to be an Optimizer, but got an object/,
+    );
   });
 });
 

@@ -6,6 +6,7 @@ import { native } from "../native.js";
 import { operator } from "../ops.js";
 import { handleOf, Tensor, wrapHandle } from "../tensor.js";
 import { awaited } from "./awaited.js";
+import { barrierWithDeadline } from "./deadline-barrier.js";
 import { type CollectiveName, distributedNative } from "./native.js";
 import { groupHandle, type ProcessGroup, resolveGroup } from "./process-group.js";
 import type { ReduceOp } from "./reduce-op.js";
@@ -189,9 +190,21 @@ export async function recv(
   return group.ranks[work.source] ?? -1;
 }
 
+/** Options of `barrier`. */
+export interface BarrierOptions extends CollectiveOptions {
+  /** End with a `DistributedError` that names the ranks that did not come when one has waited for so long. Default: the group's timeout, without names. */
+  timeoutMs?: number | undefined;
+  /** Tells barriers with a `timeoutMs` apart: ranks meet in those with the same name. */
+  name?: string | undefined;
+}
+
 /** Waits until every rank of the group has come here. Does nothing for the group null, of which this process is no member. */
-export async function barrier(options: CollectiveOptions = {}): Promise<void> {
-  if (options.group !== null) await startBarrier(options).wait();
+export async function barrier(options: BarrierOptions = {}): Promise<void> {
+  if (options.group === null) return;
+  if (options.timeoutMs === undefined) return await startBarrier(options).wait();
+  const group = resolveGroup(options.group, "barrier");
+  const name = options.label ?? (options.name === undefined ? "barrier" : `barrier ${options.name}`);
+  await barrierWithDeadline(group, name, checkTimeout(options.timeoutMs));
 }
 /** internal: the same, blocking. */
 export function barrierSync(options: CollectiveOptions = {}): void {

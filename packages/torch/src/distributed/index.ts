@@ -7,6 +7,7 @@ export {
   allReduce,
   allReduceSync,
   allToAll,
+  type BarrierOptions,
   barrier,
   barrierSync,
   broadcast,
@@ -24,13 +25,14 @@ export {
   scatter,
   send,
 } from "./collectives.js";
-export { allGatherObject, broadcastObject } from "./object-collectives.js";
+export { allGatherObject, broadcastObject, gatherObject, scatterObject } from "./object-collectives.js";
 export {
   type Backend,
   destroyProcessGroup,
   type GroupOptions,
   getBackend,
   getDefaultGroup,
+  getGroups,
   getRank,
   getWorldSize,
   type InitOptions,

@@ -1,9 +1,17 @@
 // Collectives on values of any kind that can be copied, with tensors inside. See object-codec.ts for what that is.
-
+import { typeError } from "../check.js";
 import { native } from "../native.js";
 import { operator } from "../ops.js";
 import { handleOf, type Tensor, wrapHandle } from "../tensor.js";
-import { allGather, broadcast, type CollectiveOptions, type SourceOptions } from "./collectives.js";
+import {
+  allGather,
+  broadcast,
+  type CollectiveOptions,
+  type DestinationOptions,
+  gather,
+  type SourceOptions,
+  scatter,
+} from "./collectives.js";
 import { decodeObject, encodeObject } from "./object-codec.js";
 import { type ProcessGroup, resolveGroup } from "./process-group.js";
 
@@ -37,9 +45,7 @@ export async function allGatherObject<T>(value: T, options: CollectiveOptions = 
   const longest = Math.max(...blocks.map(lengthOf));
   let rows = blocks.map((block) => block.subarray(lengthBytes));
   if (longest > firstBytes - lengthBytes) {
-    const padded = new Uint8Array(longest);
-    padded.set(bytes);
-    rows = (await allGather(toTensor(padded, group), { group, label })).map(toBytes);
+    rows = (await allGather(toTensor(padded(bytes, longest), group), { group, label })).map(toBytes);
   }
   return rows.map((row, rank) => {
     if (rank === group.rank) return value;
@@ -47,9 +53,55 @@ export async function allGatherObject<T>(value: T, options: CollectiveOptions = 
   });
 }
 
+/** The values of all ranks, in the order of ranks, on rank `dst`; null on the others. */
+export async function gatherObject<T>(value: T, options: DestinationOptions = {}): Promise<T[] | null> {
+  const group = resolveGroup(options.group, "gatherObject");
+  const bytes = encodeObject(value);
+  const lengths = (await allGather(toTensor(lengthBlock(bytes.length), group), { group })).map(toBytes).map(lengthOf);
+  const rows = await gather(toTensor(padded(bytes, Math.max(...lengths)), group), { group, dst: options.dst });
+  if (rows === null) return null;
+  return rows.map((row, rank) => {
+    return rank === group.rank ? value : (decodeObject(toBytes(row).subarray(0, lengths[rank])) as T);
+  });
+}
+
+/** The value of this rank in the list that rank `src` has: one for each rank, in the order of ranks. The other ranks pass null. */
+export async function scatterObject<T>(values: readonly T[] | null, options: SourceOptions = {}): Promise<T> {
+  const group = resolveGroup(options.group, "scatterObject");
+  const { src = group.ranks[0] as number } = options;
+  const isSource = group.ranks[group.rank] === src;
+  if (isSource && (!Array.isArray(values) || values.length !== group.size)) {
+    throw typeError("values", `an array with one value for each of the ${group.size} ranks`, values);
+  }
+  const blocks = isSource ? (values as readonly T[]).map(encodeObject) : [];
+  const longest = Math.max(0, ...blocks.map((block) => block.length));
+  const first = await broadcast(toTensor(lengthBlock(longest), group), { group, src });
+  // Every row begins with the length of its value.
+  const rowBytes = lengthBytes + lengthOf(toBytes(first));
+  const rows = blocks.map((block) => {
+    const row = padded(lengthBlock(block.length), rowBytes);
+    row.set(block, lengthBytes);
+    return toTensor(row, group);
+  });
+  const row = toBytes(await scatter(emptyBytes(rowBytes, group), isSource ? rows : null, { group, src }));
+  if (isSource) return (values as readonly T[])[group.rank] as T;
+  return decodeObject(row.subarray(lengthBytes, lengthBytes + lengthOf(row))) as T;
+}
+
+function lengthBlock(length: number): Uint8Array {
+  const block = new Uint8Array(lengthBytes);
+  new DataView(block.buffer).setBigUint64(0, BigInt(length), true);
+  return block;
+}
+
+function padded(bytes: Uint8Array, length: number): Uint8Array {
+  const result = new Uint8Array(length);
+  result.set(bytes);
+  return result;
+}
+
 function firstBlock(bytes: Uint8Array): Uint8Array {
-  const block = new Uint8Array(firstBytes);
-  new DataView(block.buffer).setBigUint64(0, BigInt(bytes.length), true);
+  const block = padded(lengthBlock(bytes.length), firstBytes);
   block.set(bytes.subarray(0, firstBytes - lengthBytes), lengthBytes);
   return block;
 }

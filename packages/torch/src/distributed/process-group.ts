@@ -43,6 +43,9 @@ const defaultLateAfterMs = 30_000;
 let handle: (group: ProcessGroup) => GroupHandle;
 let construct: (native: GroupHandle, facts: GroupFacts) => ProcessGroup;
 
+// Where the members of each group meet outside of collectives.
+const storeOf = new WeakMap<ProcessGroup, Store>();
+
 interface GroupFacts {
   name: string;
   backend: Backend;
@@ -88,6 +91,11 @@ export class ProcessGroup {
 /** internal: the native group. */
 export function groupHandle(group: ProcessGroup): GroupHandle {
   return handle(group);
+}
+
+/** internal: a store that the members of a group share. */
+export function groupStore(group: ProcessGroup): Store {
+  return storeOf.get(group) as Store;
 }
 
 interface World {
@@ -207,7 +215,9 @@ async function connect(
     ),
   );
   distributedNative().watchGroup(made, distributedNative().prefixStore("watch/", meeting), lateAfterMs);
-  return construct(made, { name, backend, rank, ranks, timeoutMs });
+  const group = construct(made, { name, backend, rank, ranks, timeoutMs });
+  storeOf.set(group, new PrefixStore("barrier/", store));
+  return group;
 }
 
 function checkLateAfter(given: number | undefined): number {
@@ -234,6 +244,11 @@ export function destroyProcessGroup(group?: ProcessGroup | null): void {
   }
   world = null;
   for (const one of [...current.others, current.group]) distributedNative().destroyProcessGroup(handle(one));
+}
+
+/** All groups of this process that are not destroyed, the default group first. */
+export function getGroups(): ProcessGroup[] {
+  return world === null ? [] : [world.group, ...world.others];
 }
 
 /** The default group. */

@@ -75,10 +75,10 @@ export function convertModule(module: AnyModule, target: ModuleTarget): void {
   });
 }
 
-/** internal: replaces all members by uninitialized ones on a device. */
-export function moveToEmpty(module: AnyModule, device: Device): void {
+/** internal: replaces all members by uninitialized ones on a device; only the module's own with `recurse = false`. */
+export function moveToEmpty(module: AnyModule, device: Device, recurse: boolean): void {
   checkDevice(device);
-  applyToTensors(module, (tensor) => emptyLike(tensor, { device }));
+  applyToTensors(module, (tensor) => emptyLike(tensor, { device }), recurse);
 }
 
 const emptyLike = aten("empty_like");
@@ -89,7 +89,7 @@ function move(tensor: Tensor, options: object): Tensor {
 }
 
 /** internal: puts `fn` of each parameter, gradient and buffer in its place. Shared ones are done once. */
-export function applyToTensors(module: AnyModule, fn: (tensor: Tensor) => Tensor): void {
+export function applyToTensors(module: AnyModule, fn: (tensor: Tensor) => Tensor, recurse = true): void {
   const done = new Map<Tensor, Tensor>();
   const once = (tensor: Tensor, change: () => Tensor): Tensor => {
     const known = done.get(tensor);
@@ -103,7 +103,7 @@ export function applyToTensors(module: AnyModule, fn: (tensor: Tensor) => Tensor
   const visit = (current: AnyModule): void => {
     if (seen.has(current)) return;
     seen.add(current);
-    for (const [, child] of childrenOf(current)) visit(child);
+    if (recurse) for (const [, child] of childrenOf(current)) visit(child);
     const { parameters } = membersOf(current);
     for (const [name, parameter] of parameters) {
       const changed = once(parameter, () => changeParameter(parameter, fn));

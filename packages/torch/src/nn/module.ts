@@ -312,9 +312,13 @@ export abstract class ModuleBase<A extends unknown[], R> {
     convertModule(asModule(this), moduleTarget(target, more));
     return this;
   }
-  /** Gives all parameters and buffers new, uninitialized memory on a device: the way away from the `"meta"` device. */
-  toEmpty(options: { device: Device }): this {
-    moveToEmpty(asModule(this), options.device);
+  /**
+   * Gives all parameters and buffers new, uninitialized memory on a device: the way away from the `"meta"` device. `recurse: false`: only
+   * the module's own.
+   */
+  toEmpty(options: { device: Device; recurse?: boolean }): this {
+    checkOptions(options, ["device", "recurse"], 'model.toEmpty({ device: "cpu" })');
+    moveToEmpty(asModule(this), options.device, options.recurse ?? true);
     return this;
   }
   /** Moves everything to the CPU. */

@@ -206,7 +206,7 @@ test("groups of some ranks number their members anew, and a destroyed group is a
 });
 
 test("objects with tensors inside travel, short ones and long ones", async () => {
-  for (const result of await run<Record<string, unknown>>("objects", 2)) {
+  for (const [rank, result] of (await run<Record<string, unknown>>("objects", 2)).entries()) {
     assert.equal(result.text, "tensor:0");
     assert.equal(result.big, "1180591620717411303424");
     assert.deepEqual(result.tensor, ["bfloat16", [[1.5, 2.5]], [true, false]]);
@@ -215,6 +215,14 @@ test("objects with tensors inside travel, short ones and long ones", async () =>
       [0, 0],
       [1, 3000],
     ]);
+    const gathered = [
+      [0, 0],
+      [1, 3000],
+    ];
+    assert.deepEqual(result.gathered, rank === 1 ? gathered : null);
+    assert.deepEqual(result.part, rank === 1 ? [[1.5, 2.5]] : "first");
+    const expected = /^Expected `values` to be an array with one value for each of the 2 ranks/;
+    if (rank === 1) assert.match((result.tooFew as Error).message, expected);
     assert.match(
       (result.refused as Error).message,
       /^Expected a value that can be sent to other processes, but got the function `[^`]+`/,

@@ -1,6 +1,7 @@
 // Stores, within one process.
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "node:test";
@@ -66,14 +67,24 @@ test("a key that does not come is an error that names it", async () => {
   });
 });
 
-test("a master that nobody runs is an error that names the address", async () => {
-  const master = new distributed.TCPStore("127.0.0.1", 0, 1, true);
-  const { port } = await master.connected();
+test("a port that another program uses is an error that names the address", async () => {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "0.0.0.0", resolve));
+  const { port } = server.address() as { port: number };
   const taken = new distributed.TCPStore("127.0.0.1", port, 1, true, { timeoutMs: 1000 });
   await assert.rejects(taken.connected(), {
     name: "DistributedError",
     message: new RegExp(`could not listen on 127.0.0.1:${port}`),
   });
+  server.close();
+});
+
+test("masters of one process at one port share a store", async () => {
+  const first = new distributed.TCPStore("127.0.0.1", 0, 1, true, { timeoutMs: 5000 });
+  const { port } = await first.connected();
+  const second = await distributed.TCPStore.connect("127.0.0.1", port, 1, true, { timeoutMs: 5000 });
+  await first.set("key", "shared");
+  assert.equal(await second.getText("key"), "shared");
 });
 
 test("groups are needed before collectives, and bad options are named", async () => {

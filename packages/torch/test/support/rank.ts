@@ -41,3 +41,13 @@ export function errorFacts(error: unknown): { name: string; code: string; messag
   const { name, code, message, stack } = error as { name: string; code: string; message: string; stack: string };
   return { name, code, message, stack };
 }
+
+/** What a call throws or rejects with, as JSON; null when it succeeds. */
+export async function failure(call: () => unknown): Promise<unknown> {
+  try {
+    await call();
+    return null;
+  } catch (error) {
+    return errorFacts(error);
+  }
+}

@@ -3,7 +3,7 @@
 import type { Tensor } from "@fabric-ts/torch";
 import * as torch from "@fabric-ts/torch";
 import { distributed } from "@fabric-ts/torch";
-import { errorFacts, type Place, runCase } from "../../support/rank.js";
+import { failure, type Place, runCase } from "../../support/rank.js";
 
 const dtypes = [
   "float32",
@@ -26,15 +26,6 @@ function values(tensor: Tensor): unknown {
 
 function make(numbers: number[], dtype: torch.Dtype): Tensor {
   return torch.tensor(numbers, { dtype: "float32" }).to(dtype);
-}
-
-async function failure(call: () => unknown): Promise<unknown> {
-  try {
-    await call();
-    return null;
-  } catch (error) {
-    return errorFacts(error);
-  }
 }
 
 await runCase({
@@ -174,8 +165,15 @@ await runCase({
     const inside = received?.map.get(1) as [Tensor, { deep: Tensor }];
     const long = await distributed.broadcastObject(rank === 0 ? "x".repeat(100_000) : "", { src: 0 });
     const all = await distributed.allGatherObject({ rank, data: "y".repeat(rank * 3000) });
+    const gathered = await distributed.gatherObject({ rank, data: "z".repeat(rank * 3000) }, { dst: 1 });
+    const parts = ["first", { x: shared, text: "w".repeat(3000) }];
+    const part = (await distributed.scatterObject(rank === 1 ? parts : null, { src: 1 })) as string | { x: Tensor };
+    const tooFew = rank === 1 ? await failure(() => distributed.scatterObject([1], { src: 1 })) : null;
     const refused = await failure(() => distributed.broadcastObject(() => 1, { src: rank }));
     return {
+      gathered: gathered?.map((one) => [one.rank, one.data.length]) ?? null,
+      part: typeof part === "string" ? part : part.x.tolist(),
+      tooFew,
       text: received?.text,
       big: String(received?.big),
       tensor: [inside[0].dtype, inside[0].tolist(), inside[1].deep.tolist()],

@@ -1,16 +1,7 @@
 // What the ranks of different-calls.test.ts do: they do not agree on what to do.
 import * as torch from "@fabric-ts/torch";
 import { distributed, nn } from "@fabric-ts/torch";
-import { errorFacts, groupStore, type Place, runCase } from "../../support/rank.js";
-
-async function failure(call: () => unknown): Promise<unknown> {
-  try {
-    await call();
-    return null;
-  } catch (error) {
-    return errorFacts(error);
-  }
-}
+import { failure, groupStore, type Place, runCase } from "../../support/rank.js";
 
 async function join({ rank, worldSize }: Place<never>): Promise<void> {
   await distributed.initProcessGroup({
