@@ -294,7 +294,7 @@ export class Connector {
     }
     if (chosen !== "auto") return this.#around.strategies.get(chosen);
     if (numNodes === 1 && parallelDevices.length <= 1) return new SingleDeviceStrategy(parallelDevices[0] ?? "cpu");
-    return this.#around.strategies.get("ddp");
+    return this.#around.strategies.get(this.#around.isInteractive ? "ddp_spawn" : "ddp");
   }
 
   // --- 7 ---
@@ -379,7 +379,7 @@ export class Connector {
       throw new UsageError(
         `\`new Fabric({ strategy: ${describe(strategyLabel(this.#chosenStrategy))} })\` is not compatible with an interactive environment.`,
         {
-          hint: "Run your code as a script, or use one device.",
+          hint: "Run your code as a script, use `strategy: 'ddp_spawn'` with a function that a module exports, or use one device.",
         },
       );
     }

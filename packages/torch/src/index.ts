@@ -40,6 +40,7 @@ export {
   getDefaultDevice,
   getDefaultDtype,
   getNumThreads,
+  isEngineLoaded,
   setDefaultDevice,
   setDefaultDtype,
   setNumInteropThreads,

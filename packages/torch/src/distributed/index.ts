@@ -24,6 +24,7 @@ export {
   scatter,
   send,
 } from "./collectives.js";
+export { decodeObject, encodeObject } from "./object-codec.js";
 export { allGatherObject, broadcastObject } from "./object-collectives.js";
 export {
   type Backend,
@@ -35,6 +36,7 @@ export {
   getWorldSize,
   type InitOptions,
   initProcessGroup,
+  initProcessGroupSync,
   isAvailable,
   isBackendAvailable,
   isInitialized,

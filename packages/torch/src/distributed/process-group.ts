@@ -3,7 +3,7 @@ import { describe, typeError } from "../check.js";
 import { ConfigurationError, UsageError } from "../errors.js";
 import { native } from "../native.js";
 import { awaited } from "./awaited.js";
-import { distributedNative, type GroupHandle } from "./native.js";
+import { distributedNative, type GroupHandle, type StoreHandle } from "./native.js";
 import { checkTimeout, checkWorldSize, PrefixStore, Store } from "./stores.js";
 
 /** What carries the data between processes: Gloo for CPUs, NCCL for CUDA devices. */
@@ -122,6 +122,17 @@ export function isInitialized(): boolean {
  * rank of its own. When ranks stay away, the error says which.
  */
 export async function initProcessGroup(options: InitOptions): Promise<ProcessGroup> {
+  const { store, ...plan } = planWorld(options);
+  return beginWorld(await connect(await store.handle(), plan), plan.turn, options.store);
+}
+
+/** The same with a blocked JavaScript thread: for places where nothing can be awaited. A TCP store has to be connected already. */
+export function initProcessGroupSync(options: InitOptions): ProcessGroup {
+  const { store, ...plan } = planWorld(options);
+  return beginWorld(connectSync(store.handleSync(), plan), plan.turn, options.store);
+}
+
+function planWorld(options: InitOptions): GroupPlan & { store: Store; turn: number } {
   if (world) {
     throw new UsageError("The default process group has been initialized already.", {
       hint: "Call `initProcessGroup()` once, or `destroyProcessGroup()` before calling it again.",
@@ -140,7 +151,10 @@ export async function initProcessGroup(options: InitOptions): Promise<ProcessGro
   const turn = (uses.get(store) ?? 0) + 1;
   uses.set(store, turn);
   const ranks = Array.from({ length: worldSize }, (_, index) => index);
-  const group = await connect(new PrefixStore(`default${turn}/`, store), "default", rank, ranks, options);
+  return { ...planGroup("default", rank, ranks, options), store: new PrefixStore(`default${turn}/`, store), turn };
+}
+
+function beginWorld(group: ProcessGroup, turn: number, store: Store): ProcessGroup {
   world = { group, store: new PrefixStore(`groups${turn}/`, store), others: new Set(), made: 0 };
   return group;
 }
@@ -167,47 +181,68 @@ export async function newGroup(
   const rank = members.indexOf(own);
   if (rank < 0) return null;
   const name = `group ${number} (ranks ${members.join(", ")})`;
-  const group = await connect(new PrefixStore(`${number}/`, current.store), name, rank, members, {
+  const plan = planGroup(name, rank, members, {
     ...options,
     backend: options.backend ?? current.group.backend,
     timeoutMs: options.timeoutMs ?? current.group.timeoutMs,
   });
+  const group = await connect(await new PrefixStore(`${number}/`, current.store).handle(), plan);
   current.others.add(group);
   return group;
 }
 
-async function connect(
-  store: Store,
-  name: string,
-  rank: number,
-  ranks: readonly number[],
-  options: GroupOptions,
-): Promise<ProcessGroup> {
+interface GroupPlan extends GroupFacts {
+  interface: string;
+  peerHost: string;
+  lateAfterMs: number;
+}
+
+function planGroup(name: string, rank: number, ranks: readonly number[], options: GroupOptions): GroupPlan {
   const backend = options.backend ?? "gloo";
   if (backend !== "gloo" && backend !== "nccl") {
     throw new ConfigurationError(`\`backend\` is ${describe(backend)}.`, {
       hint: 'Choose "gloo" (CPU) or "nccl" (CUDA).',
     });
   }
-  const timeoutMs = checkTimeout(options.timeoutMs ?? defaultTimeoutMs);
-  const lateAfterMs = checkLateAfter(options.lateAfterMs);
-  const peerHost = process.env.MASTER_ADDR ?? "";
-  const meeting = await store.handle();
-  const made = await awaited(
-    distributedNative().createProcessGroup(
-      meeting,
-      backend,
-      rank,
-      ranks.length,
-      timeoutMs,
-      name,
-      options.interface ?? "",
-      peerHost,
-      false,
-    ),
+  return {
+    name,
+    backend,
+    rank,
+    ranks,
+    timeoutMs: checkTimeout(options.timeoutMs ?? defaultTimeoutMs),
+    interface: options.interface ?? "",
+    peerHost: process.env.MASTER_ADDR ?? "",
+    lateAfterMs: checkLateAfter(options.lateAfterMs),
+  };
+}
+
+async function connect(meeting: StoreHandle, plan: GroupPlan): Promise<ProcessGroup> {
+  return watched(await awaited(createGroup(meeting, plan, false)), meeting, plan);
+}
+
+function connectSync(meeting: StoreHandle, plan: GroupPlan): ProcessGroup {
+  return watched(createGroup(meeting, plan, true), meeting, plan);
+}
+
+function createGroup<S extends boolean>(meeting: StoreHandle, plan: GroupPlan, sync: S) {
+  const { backend, rank, ranks, timeoutMs, name, peerHost } = plan;
+  const binding = distributedNative();
+  return binding.createProcessGroup(
+    meeting,
+    backend,
+    rank,
+    ranks.length,
+    timeoutMs,
+    name,
+    plan.interface,
+    peerHost,
+    sync,
   );
-  distributedNative().watchGroup(made, distributedNative().prefixStore("watch/", meeting), lateAfterMs);
-  return construct(made, { name, backend, rank, ranks, timeoutMs });
+}
+
+function watched(made: GroupHandle, meeting: StoreHandle, plan: GroupPlan): ProcessGroup {
+  distributedNative().watchGroup(made, distributedNative().prefixStore("watch/", meeting), plan.lateAfterMs);
+  return construct(made, plan);
 }
 
 function checkLateAfter(given: number | undefined): number {

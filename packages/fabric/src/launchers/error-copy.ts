@@ -1,0 +1,42 @@
+// Errors of another process: the same class where both have it, the same message and code, the other's stack.
+import {
+  CheckpointError,
+  ConfigurationError,
+  DistributedError,
+  NotSupportedError,
+  TorchError,
+  UsageError,
+} from "@fabric-ts/torch/base";
+
+/** internal: what is sent of an error. */
+export interface ErrorFacts {
+  name: string;
+  message: string;
+  stack: string;
+  code?: string | undefined;
+}
+
+const own = { CheckpointError, ConfigurationError, DistributedError, NotSupportedError, TorchError, UsageError };
+const builtIn = { RangeError, ReferenceError, SyntaxError, TypeError };
+
+/** internal: the facts of an error. */
+export function factsOf(error: Error): ErrorFacts {
+  const { name, message, stack = "" } = error;
+  const { code } = error as { code?: unknown };
+  return { name, message, stack, code: typeof code === "string" ? code : undefined };
+}
+
+/** internal: an error with these facts. */
+export function errorFrom({ name, message, stack, code }: ErrorFacts): Error {
+  const error = make(name, message, code);
+  error.stack = stack || `${name}: ${message}`;
+  return error;
+}
+
+function make(name: string, message: string, code: string | undefined): Error {
+  if (Object.hasOwn(own, name)) return new own[name as keyof typeof own](message, code === undefined ? {} : { code });
+  const Class = Object.hasOwn(builtIn, name) ? builtIn[name as keyof typeof builtIn] : Error;
+  const error = new Class(message);
+  if (error.name !== name) Object.defineProperty(error, "name", { value: name, configurable: true, writable: true });
+  return code === undefined ? error : Object.assign(error, { code });
+}
