@@ -21,28 +21,78 @@ let rendezvousCount = 0;
  */
 export async function createStore(options: RendezvousOptions): Promise<distributed.Store> {
   const meeting = beginMeeting(options);
-  const base = await openStore(options);
-  const store = new distributed.PrefixStore(meeting.prefix, base);
-  await store.set(presenceKey(options.rank), String(process.pid));
-  try {
-    await store.wait(meeting.keys, { timeoutMs: meeting.leftMs() });
-  } catch (cause) {
-    const present: boolean[] = [];
-    for (const key of meeting.keys) present.push(await store.check([key]).catch(() => false));
-    throw meetingError(options, present, cause);
+  for (;;) {
+    try {
+      return await meet(options, meeting);
+    } catch (error) {
+      if (!meeting.mayTryAgain(error)) throw error;
+      await new Promise((resolve) => setTimeout(resolve, retryMs));
+    }
   }
-  return store;
 }
 
 /** internal: the same with a blocked JavaScript thread, for constructors. */
 export function createStoreSync(options: RendezvousOptions): distributed.Store {
   const meeting = beginMeeting(options);
-  const base = openStoreSync(options);
-  const store = new distributed.PrefixStore(meeting.prefix, base);
+  for (;;) {
+    try {
+      return meetSync(options, meeting);
+    } catch (error) {
+      if (!meeting.mayTryAgain(error)) throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, retryMs);
+    }
+  }
+}
+
+const retryMs = 200;
+
+interface Meeting {
+  prefix: string;
+  /** One for each rank. */
+  keys: string[];
+  leftMs(): number;
+  /** In a restarted run rank 0 of the last attempt may still be ending: who had come to it comes again. */
+  mayTryAgain(error: unknown): boolean;
+}
+
+function beginMeeting(options: RendezvousOptions): Meeting {
+  const { environment, worldSize, timeoutMs } = options;
+  reportPhase("rendezvous");
+  // Loads the engine, which is not part of the waiting.
+  distributed.isAvailable();
+  const started = performance.now();
+  const leftMs = (): number => Math.max(1, timeoutMs - (performance.now() - started));
+  const isRestarted = environment.attempt !== "0";
+  return {
+    prefix: `fabric/${environment.attempt}/${rendezvousCount++}`,
+    keys: Array.from({ length: worldSize }, (_, other) => presenceKey(other)),
+    leftMs,
+    mayTryAgain: (error) =>
+      isRestarted && !isServer(options) && (error as DistributedError).code === "ERR_STORE" && leftMs() > 2 * retryMs,
+  };
+}
+
+async function meet(options: RendezvousOptions, meeting: Meeting): Promise<distributed.Store> {
+  const store = new distributed.PrefixStore(meeting.prefix, await openStore(options, meeting));
+  await store.set(presenceKey(options.rank), String(process.pid));
+  try {
+    await store.wait(meeting.keys, { timeoutMs: meeting.leftMs() });
+  } catch (cause) {
+    if ((cause as DistributedError).code !== "ERR_STORE_TIMEOUT") throw cause;
+    const present: boolean[] = [];
+    for (const key of meeting.keys) present.push(await store.check([key]).catch(() => false));
+    throw absenceError(options, present, cause);
+  }
+  return store;
+}
+
+function meetSync(options: RendezvousOptions, meeting: Meeting): distributed.Store {
+  const store = new distributed.PrefixStore(meeting.prefix, openStoreSync(options, meeting));
   store.setSync(presenceKey(options.rank), String(process.pid));
   try {
     store.waitSync(meeting.keys, { timeoutMs: meeting.leftMs() });
   } catch (cause) {
+    if ((cause as DistributedError).code !== "ERR_STORE_TIMEOUT") throw cause;
     const isSet = (key: string): boolean => {
       try {
         return store.checkSync([key]);
@@ -50,37 +100,20 @@ export function createStoreSync(options: RendezvousOptions): distributed.Store {
         return false;
       }
     };
-    throw meetingError(options, meeting.keys.map(isSet), cause);
+    throw absenceError(options, meeting.keys.map(isSet), cause);
   }
   return store;
 }
 
-interface Meeting {
-  prefix: string;
-  /** One for each rank. */
-  keys: string[];
-  leftMs(): number;
-}
-
-function beginMeeting({ environment, worldSize, timeoutMs }: RendezvousOptions): Meeting {
-  reportPhase("rendezvous");
-  // Loads the engine, which is not part of the waiting.
-  distributed.isAvailable();
-  const started = performance.now();
-  return {
-    prefix: `fabric/${environment.attempt}/${rendezvousCount++}`,
-    keys: Array.from({ length: worldSize }, (_, other) => presenceKey(other)),
-    leftMs: () => Math.max(1, timeoutMs - (performance.now() - started)),
-  };
-}
-
-async function openStore(options: RendezvousOptions): Promise<distributed.Store> {
+async function openStore(options: RendezvousOptions, { leftMs }: Meeting): Promise<distributed.Store> {
   const local = localStore(options);
   if (local) return local;
-  const { environment, worldSize, timeoutMs } = options;
+  const { environment, worldSize } = options;
   const { mainAddress, mainPort } = environment;
   try {
-    const store = new distributed.TCPStore(mainAddress, mainPort, worldSize, isServer(options), { timeoutMs });
+    const store = new distributed.TCPStore(mainAddress, mainPort, worldSize, isServer(options), {
+      timeoutMs: connectMs(leftMs()),
+    });
     await store.connected();
     return store;
   } catch (cause) {
@@ -88,17 +121,22 @@ async function openStore(options: RendezvousOptions): Promise<distributed.Store>
   }
 }
 
-function openStoreSync(options: RendezvousOptions): distributed.Store {
+function openStoreSync(options: RendezvousOptions, { leftMs }: Meeting): distributed.Store {
   const local = localStore(options);
   if (local) return local;
-  const { environment, worldSize, timeoutMs } = options;
+  const { environment, worldSize } = options;
   const { mainAddress, mainPort } = environment;
   try {
-    const how = { timeoutMs, sync: true };
+    const how = { timeoutMs: connectMs(leftMs()), sync: true };
     return new distributed.TCPStore(mainAddress, mainPort, worldSize, isServer(options), how);
   } catch (cause) {
     throw connectionError(options, cause);
   }
+}
+
+/** LibTorch 1.13 counts the time to connect in whole seconds. */
+function connectMs(leftMs: number): number {
+  return Math.max(1000, leftMs);
 }
 
 /** On one machine no port is needed. */
@@ -124,7 +162,7 @@ function connectionError(options: RendezvousOptions, cause: unknown): Distribute
   });
 }
 
-function meetingError({ rank, timeoutMs }: RendezvousOptions, isPresent: readonly boolean[], cause: unknown): unknown {
+function absenceError({ rank, timeoutMs }: RendezvousOptions, isPresent: readonly boolean[], cause: unknown): unknown {
   const ranks = [...isPresent.keys()];
   const missing = ranks.filter((other) => !isPresent[other]);
   // Everybody came after all: the store itself failed.
