@@ -132,7 +132,9 @@ export class Connector {
     if (isCliUsed(this.#around.env) && value !== fallback && String(value) !== given) {
       throw new ConfigurationError(
         `Your code has \`new Fabric({ ${name}: ${describe(value)} })\` but it conflicts with the value \`--${variable.slice(3).toLowerCase().replaceAll("_", "-")}=${given}\` set through the CLI.`,
-        { hint: "Remove one of the two: the option in the code, or the one on the command line." },
+        {
+          hint: `Remove one of the two: the option in the code, or the one on the command line.${["devices", "numNodes"].includes(name) ? " (`fabric run` always sets this one, to 1 unless told otherwise.)" : ""}`,
+        },
       );
     }
     return given;

@@ -161,11 +161,12 @@ export class Fabric {
       checkLaunched(fn);
       return this.#launchAndRun((...given) => fn(this, ...given), args);
     }
-    if (launcher instanceof SpawnLauncher && !launcher.runsInPlace()) {
-      return launcher.launchReference(fn, this.#plainOptions(), args);
+    const here = (found: (...args: unknown[]) => unknown): unknown =>
+      this.#launchAndRun((...given) => found(this, ...given), args);
+    if (launcher instanceof SpawnLauncher) {
+      return launcher.launchReference(fn, () => this.#plainOptions(), args, here);
     }
-    const found = await importFunction(fn);
-    return this.#launchAndRun((...given) => found(this, ...given), args);
+    return here(await importFunction(fn));
   }
 
   /**

@@ -1,12 +1,5 @@
 // Errors of another process: the same class where both have it, the same message and code, the other's stack.
-import {
-  CheckpointError,
-  ConfigurationError,
-  DistributedError,
-  NotSupportedError,
-  TorchError,
-  UsageError,
-} from "@fabric-ts/torch/base";
+import * as base from "@fabric-ts/torch/base";
 
 /** internal: what is sent of an error. */
 export interface ErrorFacts {
@@ -15,9 +8,6 @@ export interface ErrorFacts {
   stack: string;
   code?: string | undefined;
 }
-
-const own = { CheckpointError, ConfigurationError, DistributedError, NotSupportedError, TorchError, UsageError };
-const builtIn = { RangeError, ReferenceError, SyntaxError, TypeError };
 
 /** internal: the facts of an error. */
 export function factsOf(error: Error): ErrorFacts {
@@ -34,9 +24,10 @@ export function errorFrom({ name, message, stack, code }: ErrorFacts): Error {
 }
 
 function make(name: string, message: string, code: string | undefined): Error {
-  if (Object.hasOwn(own, name)) return new own[name as keyof typeof own](message, code === undefined ? {} : { code });
-  const Class = Object.hasOwn(builtIn, name) ? builtIn[name as keyof typeof builtIn] : Error;
-  const error = new Class(message);
+  const Own = (base as Record<string, unknown>)[name] as typeof base.FabricError | undefined;
+  if (Own?.prototype instanceof base.FabricError) return new Own(message, code === undefined ? {} : { code });
+  const BuiltIn = (globalThis as Record<string, unknown>)[name] as typeof Error | undefined;
+  const error = BuiltIn?.prototype instanceof Error ? new BuiltIn(message) : new Error(message);
   if (error.name !== name) Object.defineProperty(error, "name", { value: name, configurable: true, writable: true });
   return code === undefined ? error : Object.assign(error, { code });
 }

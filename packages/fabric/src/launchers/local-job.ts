@@ -25,8 +25,8 @@ export interface LocalJob {
   mainPort: number | undefined;
   /** What the rank with this number on the machine runs. */
   command: (localRank: number) => Command;
-  /** More variables for a rank. `directory` is private to the job and lasts as long. */
-  env?: (localRank: number, attempt: number, directory: string) => Variables;
+  /** More variables for a rank. */
+  env?: (localRank: number, attempt: number) => Variables;
   /** How often all ranks are started again after one has failed (default never). */
   maxRestarts?: number;
   /** Where their output goes (default: to this process' own output, as it is). */
@@ -35,10 +35,6 @@ export interface LocalJob {
   takesInput?: boolean;
   /** Whether failures are written to standard error (default true). */
   reports?: boolean;
-  /** Puts files into the private directory before the ranks start. */
-  prepare?: (directory: string) => void;
-  /** Reads files from the private directory after they have ended. */
-  collect?: (directory: string) => void;
 }
 
 /** internal: runs it to its end. */
@@ -53,7 +49,6 @@ export async function runLocalJob(job: LocalJob): Promise<JobEnd> {
   const onExit = (): void => removeRendezvousDirectory(directory);
   process.on("exit", onExit);
   try {
-    job.prepare?.(directory);
     for (let attempt = 0; ; attempt++) {
       const specs = ranks.map((rank, localRank) => ({
         rank,
@@ -61,16 +56,13 @@ export async function runLocalJob(job: LocalJob): Promise<JobEnd> {
         env: environmentOf(job, localRank, attempt, directory),
       }));
       const supervisor = new Supervisor({ ranks: specs, graceMs, output, takesInput: job.takesInput ?? true });
-      let isLast = true;
+      const isLast = ({ failed }: JobEnd): boolean =>
+        failed === null || attempt === maxRestarts || supervisor.isInterrupted;
       const end = await supervisor.run((ended) => {
-        isLast = ended.failed === null || ended.signal !== null || attempt === maxRestarts;
         if (reports) output.say(reportOf(ended));
-        if (!isLast) output.say(restartMessage(ranks, attempt + 1, maxRestarts));
+        if (!isLast(ended)) output.say(restartMessage(ranks, attempt + 1, maxRestarts));
       });
-      if (isLast) {
-        job.collect?.(directory);
-        return end;
-      }
+      if (isLast(end)) return end;
       for (const rank of ranks) output.note(rank, `--- restart ${attempt + 1} of ${maxRestarts} ---\n`);
     }
   } finally {
@@ -94,7 +86,7 @@ function environmentOf(job: LocalJob, localRank: number, attempt: number, direct
     FABRIC_PROCESS_ADDON: processControl.processAddonPath(),
     // A file of its own for each attempt: nobody meets those of an earlier one.
     FABRIC_RENDEZVOUS_FILE: numNodes > 1 ? undefined : join(directory, `store-${attempt}`),
-    ...job.env?.(localRank, attempt, directory),
+    ...job.env?.(localRank, attempt),
   };
 }
 

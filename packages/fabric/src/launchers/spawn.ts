@@ -55,33 +55,46 @@ export class SpawnLauncher extends Launcher {
    */
   async launch<A extends unknown[], T>(fn: (...args: A) => T | Promise<T>, ...args: A): Promise<T> {
     this.#environment.validateSettings(this.#numProcesses, this.#numNodes);
-    if (this.#numProcesses * this.#numNodes > 1) {
-      const rank = nextCall();
-      if (rank?.isMine) return await runAsWorker(fn as (...args: unknown[]) => unknown, args);
-      if (rank) return (await earlierResult(rank.call)) as T;
-    }
-    if (this.runsInPlace()) return await fn(...args);
-    return (await recorded((call) => {
+    const rank = this.#countCall();
+    if (rank?.isMine) return await runAsWorker(fn as (...args: unknown[]) => unknown, args);
+    if (rank) return (await earlierResult(rank.call)) as T;
+    if (this.#runsInPlace()) return await fn(...args);
+    return (await recorded(async (call) => {
       const command = (localRank: number): Command => programCommand(localRank, preload);
-      return this.#start(call, call, command, { args: packArguments(args), program: null });
+      return await this.#start(call, call, command, { args: packArguments(args), program: null });
     })) as T;
   }
 
-  /** internal: the same for a function that the ranks import, where processes are made; `options` are those of their `Fabric`. */
-  launchReference(reference: FunctionReference, options: Record<string, unknown>, args: unknown[]): Promise<unknown> {
-    return recorded(async (call) => {
-      this.#environment.validateSettings(this.#numProcesses, this.#numNodes);
+  /**
+   * internal: the same for a function that the ranks import. `options` gives those of their `Fabric`; `here` runs the function where nothing
+   * is started.
+   */
+  async launchReference(
+    reference: FunctionReference,
+    options: () => Record<string, unknown>,
+    args: unknown[],
+    here: (fn: (...args: unknown[]) => unknown) => unknown,
+  ): Promise<unknown> {
+    this.#environment.validateSettings(this.#numProcesses, this.#numNodes);
+    const rank = this.#countCall();
+    if (rank) return await earlierResult(rank.call);
+    if (this.#runsInPlace()) return await here(await importFunction(reference));
+    return await recorded(async (call) => {
+      const program = { ...resolveReference(reference), options: options() };
       await importFunction(reference);
       const { execPath, debugPort, env } = process;
       const facts = { execPath, debugPort, env, execArgv: loaderFlags(), argv: [execPath, workerProgram] };
       const command = (localRank: number): Command => programCommand(localRank, preload, facts);
-      const program = { ...resolveReference(reference), options };
       return await this.#start(call, 0, command, { args: packArguments(args, { ownObjects: false }), program });
     });
   }
 
-  /** internal: true where no processes are made. */
-  runsInPlace(): boolean {
+  // The launching process and its ranks have to count alike: every call that would start processes there.
+  #countCall(): ReturnType<typeof nextCall> {
+    return this.#numProcesses * this.#numNodes > 1 ? nextCall() : undefined;
+  }
+
+  #runsInPlace(): boolean {
     return runsInPlace(this.#environment, this.#numProcesses, this.#numNodes);
   }
 

@@ -51,11 +51,17 @@ export class Supervisor {
   #suspect: RankProcess | undefined;
   #signal: (typeof forwarded)[number] | undefined;
   #isEnding = false;
+  #isInterrupted = false;
   #timers: NodeJS.Timeout[] = [];
   #allEnded: () => void = () => {};
 
   constructor(job: Job) {
     this.#job = job;
+  }
+
+  /** True once a signal has come, be it after a failure: then nothing is to be started again. */
+  get isInterrupted(): boolean {
+    return this.#isInterrupted;
   }
 
   /** Runs the job to its end; `onEnd` is called while signals are still looked after. */
@@ -143,6 +149,7 @@ export class Supervisor {
   }
 
   #onSignal(signal: (typeof forwarded)[number]): void {
+    this.#isInterrupted = true;
     if (this.#isEnding) {
       this.killAll();
       this.#after(unkillableMs, this.#allEnded);

@@ -265,12 +265,49 @@ describe("--max-restarts", () => {
     assert.equal(job.stderr.split("are started again").length, 2);
   });
 
+  it("brings the ranks of other machines along", async () => {
+    const port = String(await freePort());
+    const jobs = [0, 1].map((node) => {
+      const where = [
+        "--num-nodes",
+        "2",
+        "--node-rank",
+        String(node),
+        "--main-address",
+        "127.0.0.1",
+        "--main-port",
+        port,
+      ];
+      return new Job(program("restarting"), ["1"], { command: ["run", "--max-restarts", "1", ...where] });
+    });
+    for (const job of jobs) await ended(job);
+    for (const [rank, job] of jobs.entries()) {
+      assert.equal(job.stdout, `attempt 0 rank ${rank} sum 3\nattempt 1 rank ${rank} sum 3\n`);
+      assert.match(job.stderr, /^The rank is started again \(restart 1 of 1\)\.$/m);
+    }
+    assert.match(
+      jobs[1]?.stderr ?? "",
+      /^Rank 1 \(pid \d+\) failed with an uncaught error .*\nError: boom in attempt 0$/m,
+    );
+  });
+
   it("does not start again what a signal has ended", async () => {
     const job = new Job("waiting", ["idle"], { command: ["run", "--devices", "2", "--max-restarts", "3"] });
     await job.until("ready", 2);
     job.launcher.kill("SIGINT");
     await ended(job, 130);
     assert.equal(job.stderr, "");
+  });
+
+  it("does not start again when a signal comes while the ranks of a failed attempt are ending", async () => {
+    const job = new Job(program("restarting"), ["9", "stubborn"], {
+      command: ["run", "--devices", "2", "--max-restarts", "3"],
+    });
+    await job.until("got SIGTERM");
+    job.launcher.kill("SIGINT");
+    await ended(job, 1);
+    assert.match(job.stderr, /^Error: boom in attempt 0$/m);
+    assert.doesNotMatch(job.stderr, /started again/);
   });
 });
 

@@ -134,6 +134,15 @@ it("functions are launched from `node -e` as well", async () => {
   assert.equal(stdout, "sum 6\n", stderr);
 });
 
+it("ranks that have nothing to do end well, however early the first of them is done", async () => {
+  const code = `import { Fabric } from "@fabric-ts/fabric";
+    const fabric = new Fabric({ accelerator: "cpu", devices: 4, strategy: "ddp_spawn" });
+    for (let i = 0; i < 3; i++) await fabric.launch((own) => own.globalRank);
+    if (process.env.LOCAL_RANK === undefined) console.log("done");`;
+  const { stdout, stderr } = await node(["--input-type=module", "-e", code], { OMP_NUM_THREADS: "1" });
+  assert.equal(stdout, "done\n", stderr);
+});
+
 it("where the processes exist already, or one is enough, `ddp_spawn` starts none", async () => {
   const alone = new Job("spawn-here", []);
   assert.equal((await alone.end).code, 0, alone.stderr);

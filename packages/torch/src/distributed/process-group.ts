@@ -1,6 +1,6 @@
 // Process groups: the default one, which holds all processes of the job, and groups of some of them.
 import { describe, typeError } from "../check.js";
-import { ConfigurationError, UsageError } from "../errors.js";
+import { ConfigurationError, type DistributedError, UsageError } from "../errors.js";
 import { native } from "../native.js";
 import { awaited } from "./awaited.js";
 import { distributedNative, type GroupHandle, type StoreHandle } from "./native.js";
@@ -217,11 +217,43 @@ function planGroup(name: string, rank: number, ranks: readonly number[], options
 }
 
 async function connect(meeting: StoreHandle, plan: GroupPlan): Promise<ProcessGroup> {
-  return watched(await awaited(createGroup(meeting, plan, false)), meeting, plan);
+  const made = await awaited(createGroup(meeting, plan, false));
+  const { keys, own, nothing, failed } = leaveTogether(made, plan);
+  try {
+    await awaited(distributedNative().storeSet(meeting, own, nothing, false));
+    await awaited(distributedNative().storeWait(meeting, keys, plan.timeoutMs, false));
+  } catch (error) {
+    failed(error);
+  }
+  return watched(made, meeting, plan);
 }
 
 function connectSync(meeting: StoreHandle, plan: GroupPlan): ProcessGroup {
-  return watched(createGroup(meeting, plan, true), meeting, plan);
+  const made = createGroup(meeting, plan, true);
+  const { keys, own, nothing, failed } = leaveTogether(made, plan);
+  try {
+    distributedNative().storeSet(meeting, own, nothing, true);
+    distributedNative().storeWait(meeting, keys, plan.timeoutMs, true);
+  } catch (error) {
+    failed(error);
+  }
+  return watched(made, meeting, plan);
+}
+
+/** Nobody goes on, perhaps to its end, while others are still connecting to it. */
+function leaveTogether(made: GroupHandle, { ranks, rank }: GroupPlan) {
+  const key = (member: number): string => `connected/${member}`;
+  return {
+    keys: ranks.map((_, member) => key(member)),
+    own: key(rank),
+    nothing: new Uint8Array(),
+    failed: (error: unknown): void => {
+      // Whoever holds the store has seen all of them, and has ended.
+      if ((error as DistributedError).code === "ERR_STORE") return;
+      distributedNative().destroyProcessGroup(made);
+      throw error;
+    },
+  };
 }
 
 function createGroup<S extends boolean>(meeting: StoreHandle, plan: GroupPlan, sync: S) {

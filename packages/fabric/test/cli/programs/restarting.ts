@@ -8,7 +8,10 @@ const fabric = new Fabric();
 const sum = (await fabric.allReduce(fabric.globalRank + 1, { reduceOp: "sum" })).item();
 console.log(`attempt ${attempt} rank ${fabric.globalRank} sum ${sum}`);
 console.error(`to stderr from ${fabric.globalRank}`);
+const isStubborn = how === "stubborn" && fabric.globalRank === 0;
+if (isStubborn) process.on("SIGTERM", () => console.log("got SIGTERM"));
 await fabric.barrier();
+if (isStubborn) await new Promise((resolve) => setTimeout(resolve, 30_000));
 if (fabric.globalRank === 1 && attempt < Number(failures)) {
   writeSync(2, `FAULT at ${Date.now()}\n`);
   if (how === "kill") process.kill(process.pid, "SIGKILL");
