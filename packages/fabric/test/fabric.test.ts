@@ -1,7 +1,7 @@
 // The rest of Fabric's methods on one device.
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { catchWarnings, DDPStrategy, Fabric, Logger } from "@fabric-ts/fabric";
+import { catchWarnings, DDPStrategy, Fabric, Launcher, Logger, SingleDeviceStrategy } from "@fabric-ts/fabric";
 import * as torch from "@fabric-ts/torch";
 import { nn, optim } from "@fabric-ts/torch";
 
@@ -59,6 +59,22 @@ describe("a Fabric on one device", () => {
     assert.deepEqual(result, [1, 2, "c"]);
     await assert.rejects(() => fabric.launch(3 as never), /needs to be a callable, but got 3/);
     await assert.rejects(() => fabric.launch(() => 3), /needs to take at least one argument/);
+  });
+
+  it("launch goes through a launcher of one's own, with the arguments", async () => {
+    const seen: unknown[] = [];
+    class Noting extends Launcher {
+      override readonly isInteractiveCompatible = true;
+      override async launch<A extends unknown[], T>(fn: (...args: A) => T | Promise<T>, ...args: A): Promise<T> {
+        seen.push(...args);
+        return await fn(...args);
+      }
+    }
+    const strategy = new SingleDeviceStrategy("cpu");
+    strategy.launcher = new Noting();
+    const mine = new Fabric({ accelerator: "cpu", strategy });
+    assert.equal(await mine.launch((_fabric, a: number, b: number) => a * b, 3, 4), 12);
+    assert.deepEqual(seen, [3, 4]);
   });
 
   it("run of a subclass goes through launch and keeps arguments and result", async () => {
