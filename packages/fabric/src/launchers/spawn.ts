@@ -1,7 +1,7 @@
 // Runs a function in new processes and gives its result back: the launching process stays what it was, and is no rank. A function cannot be
 // sent in JavaScript. So the ranks run the same program up to the same call of `launch()`, where they find the function; or they import it
 // from a module that is named.
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { DistributedError, distributed, UsageError } from "@fabric-ts/torch";
@@ -27,6 +27,7 @@ import {
   runAsWorker,
   taskVariable,
   type WorkerTask,
+  writeForOthers,
 } from "./worker.js";
 
 const workerProgram = fileURLToPath(new URL("../cli/worker.js", import.meta.url));
@@ -105,19 +106,23 @@ export class SpawnLauncher extends Launcher {
     content: Omit<CallFile, "random">,
   ): Promise<unknown> {
     checkIsNoRank(this.#environment);
-    // What cannot be sent is found out before there are processes.
-    const bytes = distributed.encodeObject({ ...content, random: randomStates() } satisfies CallFile);
     const folder = callFolder();
-    writeFileSync(join(folder, callName(call)), bytes, { mode: 0o600 });
+    const path = join(folder, callName(call));
+    // What cannot be sent is found out before there are processes.
+    writeForOthers(path, { ...content, random: randomStates() });
     const task: WorkerTask = { folder, call, passes };
-    const end = await runLocalJob({
-      ...placeOf(this.#environment, this.#numProcesses, this.#numNodes),
-      command,
-      env: () => ({ [taskVariable]: JSON.stringify(task) }),
-      takesInput: false,
-      reports: false,
-    });
-    return resultOf(end, join(folder, resultName(call)));
+    try {
+      const end = await runLocalJob({
+        ...placeOf(this.#environment, this.#numProcesses, this.#numNodes),
+        command,
+        env: () => ({ [taskVariable]: JSON.stringify(task) }),
+        takesInput: false,
+        reports: false,
+      });
+      return resultOf(end, join(folder, resultName(call)));
+    } finally {
+      rmSync(path, { force: true });
+    }
   }
 }
 
@@ -129,8 +134,11 @@ async function recorded<T>(start: (call: number) => Promise<T>): Promise<T> {
   try {
     return await start(call);
   } catch (error) {
-    const result: ResultFile = { error: factsOf(error as Error) };
-    writeFileSync(join(callFolder(), resultName(call)), distributed.encodeObject(result), { mode: 0o600 });
+    try {
+      writeForOthers(join(callFolder(), resultName(call)), { error: factsOf(error as Error) });
+    } catch {
+      // No room for the note either; the first error is the one to see.
+    }
     throw error;
   }
 }

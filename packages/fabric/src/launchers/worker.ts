@@ -1,7 +1,15 @@
 // The rank's side of launching a function: which call of the program it was started for, the arguments, and the way of the result back.
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { cuda, distributed, getRngState, isEngineLoaded, setRngState, type Tensor } from "@fabric-ts/torch";
+import {
+  ConfigurationError,
+  cuda,
+  distributed,
+  getRngState,
+  isEngineLoaded,
+  setRngState,
+  type Tensor,
+} from "@fabric-ts/torch";
 import { reportPhase } from "../environments/rank-channel.js";
 import { moveDataToDevice } from "../utilities/move-data-to-device.js";
 import { type ErrorFacts, errorFrom } from "./error-copy.js";
@@ -118,11 +126,25 @@ export const callName = (call: number): string => `call-${call}`;
 /** internal: names of the files in the folder. */
 export const resultName = (call: number): string => `result-${call}`;
 
+/** internal: writes a file for another process, whole or not at all. Throws a `ConfigurationError` when there is no room for it. */
+export function writeForOthers(path: string, content: CallFile | ResultFile): void {
+  const bytes = distributed.encodeObject(content);
+  try {
+    writeFileSync(path, bytes, { mode: 0o600 });
+  } catch (cause) {
+    rmSync(path, { force: true });
+    const what = "value" in content || "error" in content ? "result" : "arguments";
+    throw new ConfigurationError(
+      `The ${what} of \`fabric.launch()\`, ${bytes.length} bytes, cannot be written for the other processes: ${(cause as Error).message}`,
+      { hint: "Set TMPDIR to a folder that has room, or send less: a path instead of data.", cause },
+    );
+  }
+}
+
 function leaveResult(value: unknown): void {
   checkResult(value);
-  const result: ResultFile = { value: moveDataToDevice(value, "cpu") };
   const { folder, call } = needTask();
-  writeFileSync(join(folder, resultName(call)), distributed.encodeObject(result), { mode: 0o600 });
+  writeForOthers(join(folder, resultName(call)), { value: moveDataToDevice(value, "cpu") });
 }
 
 function readCall(): CallFile {

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { it } from "node:test";
 import { distributed, nn, optim, Tensor, tensor } from "@fabric-ts/torch";
 import { checkResult, packArguments, unpackArguments } from "../../dist/launchers/transfer.js";
+import { writeForOthers } from "../../dist/launchers/worker.js";
 
 function sent(args: unknown[], own: unknown[] = args): unknown[] {
   const bytes = distributed.encodeObject(packArguments(args));
@@ -82,4 +83,18 @@ it("results are checked in the same way", () => {
     /^TypeError: The result of .* a Linear\.\nReturn plain data and tensors/,
   );
   assert.throws(() => checkResult({ model: [new nn.Linear(1, 1)] }), /The result, `\.model\[0\]`, of /);
+});
+
+it("what cannot be written is an error that says which part, how much and where to make room", () => {
+  const path = "/proc/nowhere/file";
+  const args = { args: packArguments([tensor([1, 2])]), random: null, program: null };
+  assert.throws(() => writeForOthers(path, args), {
+    name: "ConfigurationError",
+    message:
+      /^The arguments of `fabric\.launch\(\)`, \d+ bytes, cannot be written .*ENOENT.*\nSet TMPDIR to a folder that has room/,
+  });
+  assert.throws(
+    () => writeForOthers(path, { value: 1 }),
+    /^ConfigurationError: The result of `fabric\.launch\(\)`, \d+ bytes/,
+  );
 });
