@@ -1,11 +1,10 @@
 // `fabric run`: what the script finds, what the options do, restarts, log files.
 import assert from "node:assert/strict";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
-import { faultTime, Job, type JobEnd } from "../launchers/job.js";
+import { faultTime, freePort, Job, type JobEnd } from "../launchers/job.js";
 
 interface Description {
   rank: number;
@@ -421,13 +420,4 @@ function existsDevFull(): boolean {
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === "ENOSPC";
   }
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
 }

@@ -1,9 +1,9 @@
 // Ranks of several machines meet at a port: in order, after a restart, and not at all; awaited, and with a blocked thread.
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
-import { createServer } from "node:net";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
+import { freePort } from "../launchers/job.js";
 
 const program = fileURLToPath(new URL("./programs/meeting.js", import.meta.url));
 
@@ -25,15 +25,6 @@ class Rank {
   async comes(): Promise<void> {
     while (!this.output.includes("coming")) await new Promise((resolve) => setTimeout(resolve, 20));
   }
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
 }
 
 for (const how of ["async", "sync"]) {

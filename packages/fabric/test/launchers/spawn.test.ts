@@ -1,10 +1,9 @@
 // Functions in processes of their own: what they get, what comes back, and what happens when one of the processes does not.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { createServer } from "node:net";
 import { before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
-import { Job } from "./job.js";
+import { freePort, Job } from "./job.js";
 
 // biome-ignore lint/suspicious/noExplicitAny: whatever the programs print
 type Reports = Record<string, any>;
@@ -218,13 +217,4 @@ function node(args: readonly string[], env: Record<string, string> = {}, input?:
   // Left open: a REPL ends with its input.
   child.stdin?.write(input ?? "");
   return new Promise((resolve) => child.on("close", () => resolve({ stdout, stderr })));
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
 }
