@@ -194,6 +194,7 @@ function buildAddons(torch, say, sayAll) {
     process: existsSync(process_) ? relative(BUILD, process_) : null,
     torch: torch.version,
     root: torch.root,
+    cuda: Boolean(torch.cuda),
     library: torch.libraries[1],
   };
 }

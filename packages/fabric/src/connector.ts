@@ -132,7 +132,9 @@ export class Connector {
     if (isCliUsed(this.#around.env) && value !== fallback && String(value) !== given) {
       throw new ConfigurationError(
         `Your code has \`new Fabric({ ${name}: ${describe(value)} })\` but it conflicts with the value \`--${variable.slice(3).toLowerCase().replaceAll("_", "-")}=${given}\` set through the CLI.`,
-        { hint: "Remove one of the two: the option in the code, or the one on the command line." },
+        {
+          hint: `Remove one of the two: the option in the code, or the one on the command line.${["devices", "numNodes"].includes(name) ? " (`fabric run` always sets this one, to 1 unless told otherwise.)" : ""}`,
+        },
       );
     }
     return given;
@@ -294,7 +296,7 @@ export class Connector {
     }
     if (chosen !== "auto") return this.#around.strategies.get(chosen);
     if (numNodes === 1 && parallelDevices.length <= 1) return new SingleDeviceStrategy(parallelDevices[0] ?? "cpu");
-    return this.#around.strategies.get("ddp");
+    return this.#around.strategies.get(this.#around.isInteractive ? "ddp_spawn" : "ddp");
   }
 
   // --- 7 ---
@@ -379,7 +381,7 @@ export class Connector {
       throw new UsageError(
         `\`new Fabric({ strategy: ${describe(strategyLabel(this.#chosenStrategy))} })\` is not compatible with an interactive environment.`,
         {
-          hint: "Run your code as a script, or use one device.",
+          hint: "Run your code as a script, use `strategy: 'ddp_spawn'` with a function that a module exports, or use one device.",
         },
       );
     }

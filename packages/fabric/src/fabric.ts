@@ -6,6 +6,9 @@ import { type CheckpointFilter, checkFilter } from "./checkpoint/state.js";
 import { type Collected, type CollectedParts, collect } from "./collectives/collect.js";
 import { reduceOp } from "./collectives/reduce-op.js";
 import { Connector, type ConnectorOptions, connectorOptionNames, isCliUsed } from "./connector.js";
+import { type FunctionReference, importFunction, isFunctionReference } from "./launchers/function-reference.js";
+import { checkLaunched } from "./launchers/launched-function.js";
+import { SpawnLauncher } from "./launchers/spawn.js";
 import type { Logger } from "./loggers/logger.js";
 import type { BackwardOptions } from "./precision/precision.js";
 import { SingleDeviceStrategy } from "./strategies/single-device.js";
@@ -69,6 +72,7 @@ export class Fabric {
   readonly strategy: Strategy;
   /** The hardware. */
   readonly accelerator: Accelerator;
+  readonly #options: FabricOptions;
   readonly #callbacks: object[];
   readonly #loggers: Logger[];
   #launched: "no" | "launching" | "yes" = "no";
@@ -80,9 +84,14 @@ export class Fabric {
     const connector = new Connector(connectorOptions);
     this.strategy = connector.strategy;
     this.accelerator = connector.accelerator;
+    this.#options = options;
     this.#callbacks = listOf(callbacks);
     this.#loggers = listOf(loggers);
     this.#prepareRun();
+    if (isCliUsed() && canSetupSync(this.strategy)) {
+      this.strategy.setupEnvironmentSync();
+      this.#launched = "yes";
+    }
   }
 
   // Where this process is
@@ -131,16 +140,33 @@ export class Fabric {
   /**
    * Creates the processes, connects them, and runs `fn` in each, where one is given. The process that you started only
    * supervises: its `launch()` does not return. With one device everything stays in this process.
+   *
+   * With `strategy: "ddp_spawn"` the processes exist for `fn` only, and this one goes on with rank 0's result. There `fn` may also be named:
+   * `fabric.launch({ module: new URL("./train.js", import.meta.url), export: "train" }, ...args)`.
    */
   launch(): Promise<void>;
   launch<A extends unknown[], R>(fn: (fabric: this, ...args: A) => R, ...args: A): Promise<Awaited<R>>;
-  async launch<A extends unknown[]>(fn?: (fabric: this, ...args: A) => unknown, ...args: A): Promise<unknown> {
-    if (fn !== undefined && typeof fn !== "function") {
-      throw new TypeError(
-        `\`Fabric.launch(...)\` needs to be a callable, but got ${describe(fn)}.\nHINT: do \`.launch(yourFn)\` instead of \`.launch(yourFn())\`.`,
-      );
+  launch<R = unknown>(fn: FunctionReference, ...args: unknown[]): Promise<R>;
+  async launch(fn?: ((fabric: this, ...args: unknown[]) => unknown) | FunctionReference, ...args: unknown[]) {
+    const { launcher } = this.strategy;
+    if (fn === undefined) {
+      if (launcher?.requiresFunction) {
+        throw new TypeError(
+          `To use the \`${className(this.strategy)}\` strategy, \`.launch()\` needs to be called with a function that contains the code to launch in processes.\nType \`await fabric.launch(train)\`, or use \`strategy: "ddp"\`.`,
+        );
+      }
+      return this.#launchAndRun(() => undefined, []);
     }
-    return this.#launchAndRun(() => fn?.(this, ...args));
+    if (!isFunctionReference(fn)) {
+      checkLaunched(fn);
+      return this.#launchAndRun((...given) => fn(this, ...given), args);
+    }
+    const here = (found: (...args: unknown[]) => unknown): unknown =>
+      this.#launchAndRun((...given) => found(this, ...given), args);
+    if (launcher instanceof SpawnLauncher) {
+      return launcher.launchReference(fn, () => this.#plainOptions(), args, here);
+    }
+    return here(await importFunction(fn));
   }
 
   /**
@@ -501,20 +527,38 @@ export class Fabric {
 
   // Private parts
 
-  async #launchAndRun<T>(body: () => T | Promise<T>): Promise<T> {
-    const ready = async (): Promise<T> => {
+  async #launchAndRun<T>(body: (...args: unknown[]) => T | Promise<T>, args: unknown[]): Promise<T> {
+    const ready = async (...given: unknown[]): Promise<T> => {
       await this.strategy.setupEnvironment();
       this.#launched = "yes";
-      return await body();
+      return await body(...given);
     };
     const before = this.#launched;
     if (before === "no") this.#launched = "launching";
     try {
       const { launcher } = this.strategy;
-      return await (launcher ? launcher.launch(ready) : ready());
+      return await (launcher ? launcher.launch(ready, ...args) : ready(...args));
     } finally {
       if ((this.#launched as string) === "launching") this.#launched = before;
     }
+  }
+
+  /** The options with which another process can make the same object. */
+  #plainOptions(): Record<string, unknown> {
+    const object = Object.keys(this.#options).find(
+      (name) => name !== "devices" && typeof this.#options[name as keyof FabricOptions] === "object",
+    );
+    if (object === undefined && Object.getPrototypeOf(this) === Fabric.prototype) {
+      // In a REPL this strategy is the automatic choice, in the ranks it would not be.
+      return { strategy: "ddp_spawn", ...this.#options };
+    }
+    const what = object === undefined ? `\`${className(this)}\`` : `a Fabric whose \`${object}\` are objects`;
+    throw new UsageError(
+      `${what} cannot launch a function by its module's name: other processes cannot make the same Fabric.`,
+      {
+        hint: "Pass the function itself, `fabric.launch(train)`, which runs the script again; or give `new Fabric(...)` names and numbers only.",
+      },
+    );
   }
 
   /** Makes `run` of a subclass launch first. */
@@ -526,7 +570,7 @@ export class Fabric {
         "Overriding `Fabric.run()` and launching from the CLI is not allowed.\nRun the script itself, without `LT_CLI_USED` in the environment, or call `await fabric.launch()` right after `new Fabric(...)` instead of overriding `run`.",
       );
     }
-    this.run = (...args: unknown[]) => this.#launchAndRun(() => body.apply(this, args));
+    this.run = (...args: unknown[]) => this.#launchAndRun((...given) => body.apply(this, given), args);
   }
 
   #validateLaunched(): void {
@@ -534,9 +578,12 @@ export class Fabric {
     if (this.#launched === "launching") {
       throw new UsageError("`fabric.launch()` has not finished yet.", { hint: "Await it: `await fabric.launch();`." });
     }
+    const isForFunction = this.strategy.launcher?.requiresFunction === true;
     throw new UsageError("To use Fabric with more than one device, you must call `.launch()` first.", {
       code: "ERR_NOT_LAUNCHED",
-      hint: "Add `await fabric.launch();` right after `new Fabric(...)`.",
+      hint: isForFunction
+        ? "This strategy's processes exist for a function only: do this inside of it, `await fabric.launch(train)`."
+        : "Add `await fabric.launch();` right after `new Fabric(...)`. On the command line `fabric run --help` shows another way.",
     });
   }
 
@@ -586,6 +633,15 @@ export class Fabric {
     );
     return nullContext;
   }
+}
+
+/** False when only the asynchronous way to set up is the strategy's own. */
+function canSetupSync(strategy: Strategy): boolean {
+  for (let proto: unknown = strategy; proto; proto = Object.getPrototypeOf(proto)) {
+    if (Object.hasOwn(proto, "setupEnvironmentSync")) return true;
+    if (Object.hasOwn(proto, "setupEnvironment")) return false;
+  }
+  return false;
 }
 
 function listOf<T extends object>(given: T | readonly T[]): T[] {

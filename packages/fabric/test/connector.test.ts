@@ -43,6 +43,7 @@ interface Row {
   around?: Partial<Surroundings>;
   accelerator: string;
   strategy: string;
+  launcher?: string;
   devices: number | number[];
   precision?: string;
 }
@@ -82,6 +83,24 @@ const rows: Row[] = [
     options: { accelerator: "cpu", devices: 2 },
     accelerator: "cpu",
     strategy: "DDPStrategy",
+    launcher: "ScriptLauncher",
+    devices: 2,
+  },
+  {
+    title: "two CPU processes in a REPL",
+    options: { accelerator: "cpu", devices: 2 },
+    around: machine({}, { isInteractive: true }),
+    accelerator: "cpu",
+    strategy: "DDPStrategy",
+    launcher: "SpawnLauncher",
+    devices: 2,
+  },
+  {
+    title: "functions in processes of their own",
+    options: { accelerator: "cpu", devices: 2, strategy: "ddp_spawn" },
+    accelerator: "cpu",
+    strategy: "DDPStrategy",
+    launcher: "SpawnLauncher",
     devices: 2,
   },
   {
@@ -192,11 +211,13 @@ const rows: Row[] = [
 ];
 
 describe("what is chosen", () => {
-  for (const { title, options, around = machine(), accelerator, strategy, devices, precision = "32-true" } of rows) {
+  for (const row of rows) {
+    const { title, options, around = machine(), accelerator, strategy, launcher, devices, precision = "32-true" } = row;
     it(title, () => {
       const connector = new Connector(options, around);
       assert.equal(connector.accelerator.name, accelerator);
       assert.equal(connector.strategy.constructor.name, strategy);
+      if (launcher) assert.equal(connector.strategy.launcher?.constructor.name, launcher);
       assert.deepEqual(connector.parsedDevices, devices);
       assert.equal(connector.strategy.precision.precision, precision);
     });
@@ -292,7 +313,14 @@ const refused: [title: string, options: unknown, around: Partial<Surroundings>, 
     "NotSupportedError",
     /is not available.*Use `strategy: "ddp"`/s,
   ],
-  ["fork", { strategy: "ddp_fork", accelerator: "cpu" }, machine(), "NotSupportedError", /Node cannot fork/],
+  [
+    "fork",
+    { strategy: "ddp_fork", accelerator: "cpu" },
+    machine(),
+    "ConfigurationError",
+    /process forking is not supported on this platform.*`strategy: 'ddp_spawn'`/s,
+  ],
+  ["a notebook", { strategy: "ddp_notebook", accelerator: "cpu" }, machine(), "ConfigurationError", /Node cannot fork/],
   [
     "an unknown accelerator",
     { accelerator: "CPU" },
@@ -410,7 +438,14 @@ const refused: [title: string, options: unknown, around: Partial<Surroundings>, 
   ],
   [
     "ddp in a REPL",
-    { accelerator: "cpu", devices: 2 },
+    { accelerator: "cpu", devices: 2, strategy: "ddp" },
+    machine({}, { isInteractive: true }),
+    "UsageError",
+    /strategy: "ddp" }\)` is not compatible with an interactive environment.*'ddp_spawn'/s,
+  ],
+  [
+    "what dp becomes, in a REPL",
+    { accelerator: "cpu", strategy: "dp" },
     machine({}, { isInteractive: true }),
     "UsageError",
     /not compatible with an interactive environment/,

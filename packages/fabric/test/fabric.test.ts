@@ -1,7 +1,7 @@
 // The rest of Fabric's methods on one device.
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { catchWarnings, Fabric, Logger } from "@fabric-ts/fabric";
+import { catchWarnings, DDPStrategy, Fabric, Launcher, Logger, SingleDeviceStrategy } from "@fabric-ts/fabric";
 import * as torch from "@fabric-ts/torch";
 import { nn, optim } from "@fabric-ts/torch";
 
@@ -58,6 +58,23 @@ describe("a Fabric on one device", () => {
     );
     assert.deepEqual(result, [1, 2, "c"]);
     await assert.rejects(() => fabric.launch(3 as never), /needs to be a callable, but got 3/);
+    await assert.rejects(() => fabric.launch(() => 3), /needs to take at least one argument/);
+  });
+
+  it("launch goes through a launcher of one's own, with the arguments", async () => {
+    const seen: unknown[] = [];
+    class Noting extends Launcher {
+      override readonly isInteractiveCompatible = true;
+      override async launch<A extends unknown[], T>(fn: (...args: A) => T | Promise<T>, ...args: A): Promise<T> {
+        seen.push(...args);
+        return await fn(...args);
+      }
+    }
+    const strategy = new SingleDeviceStrategy("cpu");
+    strategy.launcher = new Noting();
+    const mine = new Fabric({ accelerator: "cpu", strategy });
+    assert.equal(await mine.launch((_fabric, a: number, b: number) => a * b, 3, 4), 12);
+    assert.deepEqual(seen, [3, 4]);
   });
 
   it("run of a subclass goes through launch and keeps arguments and result", async () => {
@@ -95,6 +112,52 @@ describe("a Fabric on one device", () => {
     );
     assert.equal(caught[0]?.kind, "PossibleUserWarning");
   });
+});
+
+describe("under the command line tool", () => {
+  const underCli = async (body: () => Promise<void>): Promise<void> => {
+    process.env.LT_CLI_USED = "1";
+    try {
+      await body();
+    } finally {
+      delete process.env.LT_CLI_USED;
+    }
+  };
+
+  it("the constructor makes this process ready, and `launch` may follow", () =>
+    underCli(async () => {
+      const mine = new Fabric({ accelerator: "cpu", strategy: "ddp", devices: 1 });
+      try {
+        assert.ok(torch.distributed.isInitialized());
+        mine.setup(new nn.Linear(1, 1));
+        await mine.launch();
+        await mine.launch();
+        assert.equal(await mine.launch((same, x: number) => (same === mine ? x : 0), 4), 4);
+      } finally {
+        await mine.strategy.teardown();
+      }
+    }));
+
+  it("a strategy with an asynchronous set-up of its own still has to be launched", () =>
+    underCli(async () => {
+      class Own extends DDPStrategy {
+        isReady = false;
+        override async setupEnvironment(): Promise<void> {
+          await super.setupEnvironment();
+          this.isReady = true;
+        }
+      }
+      const strategy = new Own();
+      const mine = new Fabric({ accelerator: "cpu", strategy, devices: 1 });
+      assert.throws(() => mine.setup(new nn.Linear(1, 1)), /you must call `\.launch\(\)` first/);
+      await mine.launch();
+      try {
+        mine.setup(new nn.Linear(1, 1));
+        assert.ok(strategy.isReady);
+      } finally {
+        await strategy.teardown();
+      }
+    }));
 });
 
 describe("callbacks", () => {

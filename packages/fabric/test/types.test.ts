@@ -124,3 +124,25 @@ it("types of wrapped models, optimizers and loaders are exact", () => {
   const made = fabric.initModule({ emptyInit: true }, make);
   same<typeof made, Model>(true);
 });
+
+it("types of launched functions: arguments are checked, results awaited", () => {
+  const check = (fabric: Fabric): void => {
+    const train = async (_fabric: Fabric, epochs: number): Promise<{ loss: number }> => ({ loss: epochs });
+    same<ReturnType<typeof fabric.launch<[number], Promise<{ loss: number }>>>, Promise<{ loss: number }>>(true);
+    const result = fabric.launch(train, 3);
+    same<typeof result, Promise<{ loss: number }>>(true);
+    const named = fabric.launch<{ loss: number }>({ module: "./train.js", export: "train" }, 3);
+    same<typeof named, Promise<{ loss: number }>>(true);
+    const bare = fabric.launch();
+    same<typeof bare, Promise<void>>(true);
+    // @ts-expect-error: an argument of another type
+    void fabric.launch(train, "3");
+    // @ts-expect-error: an argument is missing
+    void fabric.launch(train);
+    // @ts-expect-error: a result instead of a function
+    void fabric.launch(train(fabric, 3));
+    // @ts-expect-error: no such key
+    void fabric.launch({ module: "./train.js", name: "train" });
+  };
+  void check;
+});

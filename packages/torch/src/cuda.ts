@@ -1,6 +1,7 @@
 // CUDA devices, in a build for a CUDA LibTorch; elsewhere there are none.
 import { typeError } from "./check.js";
-import { native } from "./native.js";
+import { isNativeLoaded, native } from "./native.js";
+import { currentBuild } from "./native-locate.js";
 
 function indexOf(device: number | string | undefined): number {
   if (device === undefined || device === "cuda") return native().cudaCurrentDevice();
@@ -12,10 +13,12 @@ function indexOf(device: number | string | undefined): number {
 
 /** True when the engine has CUDA and the machine has a device. */
 export function isAvailable(): boolean {
-  return native().cudaDeviceCount() > 0;
+  return deviceCount() > 0;
 }
 /** Number of visible devices; 0 without CUDA. */
 export function deviceCount(): number {
+  // Without CUDA there is nothing to count: a process that only starts others does not load LibTorch for the answer.
+  if (!isNativeLoaded() && currentBuild().cuda === false) return 0;
   return native().cudaDeviceCount();
 }
 /** Number of the current device. */

@@ -42,6 +42,7 @@ export {
   getDefaultDtype,
   getFloat32MatmulPrecision,
   getNumThreads,
+  isEngineLoaded,
   type MatmulPrecision,
   setDefaultDevice,
   setDefaultDtype,

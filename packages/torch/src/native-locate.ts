@@ -16,6 +16,8 @@ export interface CurrentBuild {
   torch: string;
   /** Installation prefix of that LibTorch. */
   root: string;
+  /** Whether it is one with CUDA; older records do not say. */
+  cuda?: boolean;
 }
 
 const buildFolder = join(dirname(dirname(fileURLToPath(import.meta.url))), "build");

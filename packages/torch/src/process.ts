@@ -42,10 +42,10 @@ export function processAddonPath(): string | undefined {
 }
 
 /** internal: what `npm run setup` built for, or the error that says why there is nothing. It loads nothing. */
-export function addonBuild(): { key: string; torch: string; root: string; addon: string } | Error {
+export function addonBuild(): { key: string; torch: string; root: string; addon: string; cuda?: boolean } | Error {
   try {
-    const { key, torch, root, addon: path } = currentBuild();
-    return { key, torch, root, addon: path };
+    const { process: _, ...build } = currentBuild();
+    return build;
   } catch (error) {
     return error as Error;
   }

@@ -2,8 +2,13 @@
 import { typeError } from "./check.js";
 import { type Context, runContext } from "./context.js";
 import type { Device, Dtype } from "./dtype.js";
-import { native } from "./native.js";
+import { isNativeLoaded, native } from "./native.js";
 import { checkDevice, checkDtype } from "./target.js";
+
+/** True once LibTorch is in the process: the first call that needs it loads it. */
+export function isEngineLoaded(): boolean {
+  return isNativeLoaded();
+}
 
 /** The dtype of new floating-point tensors. Default: `"float32"`. */
 export function getDefaultDtype(): Dtype {

@@ -2,7 +2,9 @@
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import { it } from "node:test";
-import { processControl } from "@fabric-ts/torch";
+import { fileURLToPath } from "node:url";
+import { DistributedError, messages, processControl } from "@fabric-ts/torch";
+import * as base from "@fabric-ts/torch/base";
 
 const addon = JSON.stringify(processControl.processAddonPath());
 const block = "Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20000);";
@@ -68,3 +70,33 @@ it("wrong arguments are TypeErrors", () => {
   );
   assert.match(stdout, /TypeError dieWithParent expects the process id of the parent\./);
 });
+
+it("the base entry is a part of the whole one, and loads neither the rest nor LibTorch", () => {
+  assert.ok(base.DistributedError === DistributedError && base.processControl === processControl);
+  assert.equal(base.messages.closestName, messages.closestName);
+  const code = `
+    import * as base from "@fabric-ts/torch/base";
+    import { readFileSync } from "node:fs";
+    base.processControl.processAddonPath();
+    console.log(/libtorch|fabric_torch/.test(readFileSync("/proc/self/maps", "utf8")));`;
+  assert.equal(runModule(code), "false\n");
+});
+
+it("counting GPUs loads LibTorch only where there can be some", { skip: !isForCpu() && "a build with CUDA" }, () => {
+  const code = `
+    import { cuda, isEngineLoaded, ones } from "@fabric-ts/torch";
+    console.log(cuda.deviceCount(), cuda.isAvailable(), isEngineLoaded());
+    ones([1]);
+    console.log(cuda.deviceCount(), isEngineLoaded());`;
+  assert.equal(runModule(code), "0 false false\n0 true\n");
+});
+
+function isForCpu(): boolean {
+  const build = processControl.addonBuild();
+  return !(build instanceof Error) && build.cuda === false;
+}
+
+function runModule(code: string): string {
+  const cwd = fileURLToPath(new URL("./", import.meta.url));
+  return spawnSync(process.execPath, ["--input-type=module", "-e", code], { encoding: "utf8", cwd }).stdout;
+}

@@ -9,6 +9,10 @@ export type RankMessage =
   | { type: "phase"; phase: RankPhase }
   | {
       type: "error";
+      /** The error's class, message and code. */
+      name: string;
+      message: string;
+      code?: string | undefined;
       /** The error as it is shown to the user: stack, causes. Empty when Node itself prints it. */
       text: string;
       /** Its first line. */
@@ -24,7 +28,14 @@ interface RankChannel {
   send(message: RankMessage): void;
 }
 
-/** internal: tells the launcher how far this rank has come; does nothing where no launcher of ours started the process. */
+let reported: RankPhase = "starting";
+
+/**
+ * internal: tells the launcher how far this rank has come; does nothing where no launcher of ours started the process. "launched" is news
+ * only at first: `fabric.launch()` may be called again later.
+ */
 export function reportPhase(phase: RankPhase): void {
+  if (phase === "launched" && reported !== "starting") return;
+  reported = phase;
   (globalThis as { [rankChannelKey]?: RankChannel })[rankChannelKey]?.send({ type: "phase", phase });
 }

@@ -20,76 +20,160 @@ let rendezvousCount = 0;
  * that says which ranks came and which did not when the time is over. Who goes on to make the process group says `reportPhase("joined")` then.
  */
 export async function createStore(options: RendezvousOptions): Promise<distributed.Store> {
-  const { worldSize, rank, timeoutMs } = options;
+  const meeting = beginMeeting(options);
+  for (;;) {
+    try {
+      return await meet(options, meeting);
+    } catch (error) {
+      if (!meeting.mayTryAgain(error)) throw error;
+      await new Promise((resolve) => setTimeout(resolve, retryMs));
+    }
+  }
+}
+
+/** internal: the same with a blocked JavaScript thread, for constructors. */
+export function createStoreSync(options: RendezvousOptions): distributed.Store {
+  const meeting = beginMeeting(options);
+  for (;;) {
+    try {
+      return meetSync(options, meeting);
+    } catch (error) {
+      if (!meeting.mayTryAgain(error)) throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, retryMs);
+    }
+  }
+}
+
+const retryMs = 200;
+
+interface Meeting {
+  prefix: string;
+  /** One for each rank. */
+  keys: string[];
+  leftMs(): number;
+  /** In a restarted run rank 0 of the last attempt may still be ending: who had come to it comes again. */
+  mayTryAgain(error: unknown): boolean;
+}
+
+function beginMeeting(options: RendezvousOptions): Meeting {
+  const { environment, worldSize, timeoutMs } = options;
   reportPhase("rendezvous");
   // Loads the engine, which is not part of the waiting.
   distributed.isAvailable();
   const started = performance.now();
-  const base = await openStore(options);
-  const prefix = `fabric/${options.environment.attempt}/${rendezvousCount++}`;
-  const store = new distributed.PrefixStore(prefix, base);
-  await store.set(presenceKey(rank), String(process.pid));
-  await waitForAll(store, worldSize, rank, Math.max(1, timeoutMs - (performance.now() - started)), timeoutMs);
+  const leftMs = (): number => Math.max(1, timeoutMs - (performance.now() - started));
+  const isRestarted = environment.attempt !== "0";
+  return {
+    prefix: `fabric/${environment.attempt}/${rendezvousCount++}`,
+    keys: Array.from({ length: worldSize }, (_, other) => presenceKey(other)),
+    leftMs,
+    mayTryAgain: (error) =>
+      isRestarted && !isServer(options) && (error as DistributedError).code === "ERR_STORE" && leftMs() > 2 * retryMs,
+  };
+}
+
+async function meet(options: RendezvousOptions, meeting: Meeting): Promise<distributed.Store> {
+  const store = new distributed.PrefixStore(meeting.prefix, await openStore(options, meeting));
+  await store.set(presenceKey(options.rank), String(process.pid));
+  try {
+    await store.wait(meeting.keys, { timeoutMs: meeting.leftMs() });
+  } catch (cause) {
+    if ((cause as DistributedError).code !== "ERR_STORE_TIMEOUT") throw cause;
+    const present: boolean[] = [];
+    for (const key of meeting.keys) present.push(await store.check([key]).catch(() => false));
+    throw absenceError(options, present, cause);
+  }
   return store;
 }
 
-async function openStore(options: RendezvousOptions): Promise<distributed.Store> {
-  const { environment, worldSize, rank, timeoutMs } = options;
-  if (worldSize === 1) return new distributed.HashStore();
-  const path = process.env.FABRIC_RENDEZVOUS_FILE;
-  if (path !== undefined && path !== "") return new distributed.FileStore(path, worldSize);
-  const host = environment.mainAddress;
-  const port = environment.mainPort;
-  const isServer = rank === 0 && !environment.isStoreHosted;
+function meetSync(options: RendezvousOptions, meeting: Meeting): distributed.Store {
+  const store = new distributed.PrefixStore(meeting.prefix, openStoreSync(options, meeting));
+  store.setSync(presenceKey(options.rank), String(process.pid));
   try {
-    const store = new distributed.TCPStore(host, port, worldSize, isServer, { timeoutMs });
+    store.waitSync(meeting.keys, { timeoutMs: meeting.leftMs() });
+  } catch (cause) {
+    if ((cause as DistributedError).code !== "ERR_STORE_TIMEOUT") throw cause;
+    const isSet = (key: string): boolean => {
+      try {
+        return store.checkSync([key]);
+      } catch {
+        return false;
+      }
+    };
+    throw absenceError(options, meeting.keys.map(isSet), cause);
+  }
+  return store;
+}
+
+async function openStore(options: RendezvousOptions, { leftMs }: Meeting): Promise<distributed.Store> {
+  const local = localStore(options);
+  if (local) return local;
+  const { environment, worldSize } = options;
+  const { mainAddress, mainPort } = environment;
+  try {
+    const store = new distributed.TCPStore(mainAddress, mainPort, worldSize, isServer(options), {
+      timeoutMs: connectMs(leftMs()),
+    });
     await store.connected();
     return store;
   } catch (cause) {
-    const what = isServer
-      ? `Rank 0 cannot listen at ${host}:${port}`
-      : `Rank ${rank} cannot reach rank 0 at ${host}:${port}`;
-    throw new DistributedError(`${what}: ${(cause as Error).message}`, {
-      hint: isServer
-        ? "Another program may use this port: set MASTER_PORT to a free one, the same on every machine."
-        : "Is rank 0 running, and are MASTER_ADDR and MASTER_PORT the same on every machine and reachable from here?",
-      cause,
-    });
+    throw connectionError(options, cause);
   }
 }
 
-async function waitForAll(
-  store: distributed.Store,
-  worldSize: number,
-  rank: number,
-  leftMs: number,
-  timeoutMs: number,
-): Promise<void> {
-  const keys = Array.from({ length: worldSize }, (_, other) => presenceKey(other));
+function openStoreSync(options: RendezvousOptions, { leftMs }: Meeting): distributed.Store {
+  const local = localStore(options);
+  if (local) return local;
+  const { environment, worldSize } = options;
+  const { mainAddress, mainPort } = environment;
   try {
-    await store.wait(keys, { timeoutMs: leftMs });
-    return;
+    const how = { timeoutMs: connectMs(leftMs()), sync: true };
+    return new distributed.TCPStore(mainAddress, mainPort, worldSize, isServer(options), how);
   } catch (cause) {
-    const present: number[] = [];
-    const missing: number[] = [];
-    for (const [other, key] of keys.entries()) ((await isSet(store, key)) ? present : missing).push(other);
-    // Everybody came after all: the store itself failed.
-    if (missing.length === 0) throw cause;
-    throw new DistributedError(
-      `Rank ${rank} waited ${formatSeconds(timeoutMs)} for all ${worldSize} ranks to meet: present are ${list(present)}, missing are ${list(missing)}.`,
-      {
-        hint: "Look at the output of the missing ranks: they have not started, ended early or are still on their way.",
-      },
-    );
+    throw connectionError(options, cause);
   }
 }
 
-async function isSet(store: distributed.Store, key: string): Promise<boolean> {
-  try {
-    return await store.check([key]);
-  } catch {
-    return false;
-  }
+/** LibTorch 1.13 counts the time to connect in whole seconds. */
+function connectMs(leftMs: number): number {
+  return Math.max(1000, leftMs);
+}
+
+/** On one machine no port is needed. */
+function localStore({ worldSize }: RendezvousOptions): distributed.Store | null {
+  if (worldSize === 1) return new distributed.HashStore();
+  const path = process.env.FABRIC_RENDEZVOUS_FILE;
+  return path === undefined || path === "" ? null : new distributed.FileStore(path, worldSize);
+}
+
+function isServer({ rank, environment }: RendezvousOptions): boolean {
+  return rank === 0 && !environment.isStoreHosted;
+}
+
+function connectionError(options: RendezvousOptions, cause: unknown): DistributedError {
+  const { environment, rank } = options;
+  const place = `${environment.mainAddress}:${environment.mainPort}`;
+  const what = isServer(options) ? `Rank 0 cannot listen at ${place}` : `Rank ${rank} cannot reach rank 0 at ${place}`;
+  return new DistributedError(`${what}: ${(cause as Error).message}`, {
+    hint: isServer(options)
+      ? "Another program may use this port: set MASTER_PORT to a free one, the same on every machine."
+      : "Is rank 0 running, and are MASTER_ADDR and MASTER_PORT the same on every machine and reachable from here?",
+    cause,
+  });
+}
+
+function absenceError({ rank, timeoutMs }: RendezvousOptions, isPresent: readonly boolean[], cause: unknown): unknown {
+  const ranks = [...isPresent.keys()];
+  const missing = ranks.filter((other) => !isPresent[other]);
+  // Everybody came after all: the store itself failed.
+  if (missing.length === 0) return cause;
+  const present = ranks.filter((other) => isPresent[other]);
+  return new DistributedError(
+    `Rank ${rank} waited ${formatSeconds(timeoutMs)} for all ${ranks.length} ranks to meet: present are ${list(present)}, missing are ${list(missing)}.`,
+    {
+      hint: "Look at the output of the missing ranks: they have not started, ended early or are still on their way.",
+    },
+  );
 }
 
 function presenceKey(rank: number): string {

@@ -1,5 +1,5 @@
 // Reading numbers from the environment, with errors that name the variable.
-import { ConfigurationError } from "@fabric-ts/torch";
+import { ConfigurationError } from "@fabric-ts/torch/base";
 
 /** internal: a whole number >= 0 from a variable that has to be there. `who` says which cluster should have set it. */
 export function requiredNumber(name: string, who: string): number {

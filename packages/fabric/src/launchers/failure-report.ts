@@ -1,13 +1,13 @@
 // The one message a failed job prints: which rank failed and how, its error first, then what became of the others.
 import { constants } from "node:os";
-import type { RankPhase } from "../environments/rank-channel.js";
+import type { RankMessage, RankPhase } from "../environments/rank-channel.js";
 
 /** internal: a rank at the end of the job, as the report needs it. */
 export interface RankOutcome {
   rank: number;
   pid: number | undefined;
   phase: RankPhase;
-  error: { text: string; summary: string; secondary: boolean } | undefined;
+  error: Omit<Extract<RankMessage, { type: "error" }>, "type"> | undefined;
   spawnError: Error | undefined;
   exitCode: number | null;
   signal: NodeJS.Signals | null;
@@ -30,10 +30,13 @@ export function exitCodeOf(outcome: RankOutcome): number {
   return 1;
 }
 
-/** internal: the message about `failed`, the first to fail, and the rest of the job. It ends with a newline. */
-export function failureReport(failed: RankOutcome, all: readonly RankOutcome[]): string {
+/**
+ * internal: the message about `failed`, the first to fail, and the rest of the job. It ends with a newline. With `short` the error of the
+ * rank is its first line only.
+ */
+export function failureReport(failed: RankOutcome, all: readonly RankOutcome[], { short = false } = {}): string {
   const parts = [headline(failed)];
-  if (failed.error?.text) parts.push(failed.error.text.trimEnd());
+  if (failed.error) parts.push(...[short ? failed.error.summary : failed.error.text.trimEnd()].filter(Boolean));
   const others = all.filter((outcome) => outcome.rank !== failed.rank).map(fate);
   if (others.length > 0) parts.push(`The other ${others.length === 1 ? "rank" : "ranks"}: ${others.join("; ")}.`);
   return `${parts.join("\n")}\n`;

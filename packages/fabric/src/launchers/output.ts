@@ -8,12 +8,16 @@ const maxLine = 1024 * 1024;
 /** Above this many bytes in the queue the sources are paused, below a quarter of it they go on. */
 const highWater = 4 * 1024 * 1024;
 
+/** internal: takes lines, newlines included. `source` is paused while whoever reads them is slow. */
+export type LineSink = (lines: Buffer, source?: Readable) => void;
+
 /**
- * internal: writes whole chunks to a file descriptor, in order, one at a time and off the JavaScript thread. When the reader has
- * gone away, what follows is dropped: losing a terminal does not end a training run.
+ * internal: writes whole chunks to a file descriptor, in order, one at a time and off the JavaScript thread. When that fails (the
+ * reader has gone away, the disk is full), `onError` is told once and what follows is dropped: losing a terminal does not end a training run.
  */
 export class OutputWriter {
   readonly #fd: number;
+  readonly #onError: (error: Error) => void;
   readonly #queue: Buffer[] = [];
   readonly #idle: (() => void)[] = [];
   readonly #paused = new Set<Readable>();
@@ -21,8 +25,9 @@ export class OutputWriter {
   #writing = false;
   #closed = false;
 
-  constructor(fd: number) {
+  constructor(fd: number, onError: (error: Error) => void = () => {}) {
     this.#fd = fd;
+    this.#onError = onError;
   }
 
   /** Takes one chunk. `source` is paused while the reader is slow. */
@@ -69,6 +74,7 @@ export class OutputWriter {
       }
       if (error) {
         this.#close();
+        this.#onError(error);
       } else if (offset + written < bytes.length) {
         this.#write(bytes, offset + written);
         return;
@@ -125,4 +131,22 @@ export function forwardLines(source: Readable, onLines: (lines: Buffer) => void)
   });
   // A vanished process may reset its pipe; its end is reported by the process itself.
   source.on("error", () => {});
+}
+
+/** internal: writes the same lines with `prefix` before each of them. */
+export function prefixed(prefix: string, sink: LineSink): LineSink {
+  const mark = Buffer.from(prefix);
+  // Very long lines come in pieces.
+  let isLineStart = true;
+  return (lines, source) => {
+    const parts: Buffer[] = [];
+    for (let start = 0; start < lines.length; ) {
+      const end = lines.indexOf(newline, start) + 1 || lines.length;
+      if (isLineStart) parts.push(mark);
+      parts.push(lines.subarray(start, end));
+      isLineStart = lines[end - 1] === newline;
+      start = end;
+    }
+    sink(Buffer.concat(parts), source);
+  };
 }

@@ -48,6 +48,9 @@ function startRank(fd: number): void {
     const text = error instanceof SyntaxError ? "" : errorText(error);
     send({
       type: "error",
+      name: error instanceof Error ? error.name : "Error",
+      message: (error instanceof Error ? error.message : util.inspect(error)).slice(0, maxErrorLength),
+      code: error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined,
       text: text.slice(0, maxErrorLength),
       summary: errorSummary(error),
       secondary: isSecondary(error),

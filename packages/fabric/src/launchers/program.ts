@@ -1,5 +1,9 @@
 // How the running program is started again: same interpreter, same flags and loaders, same script, same arguments.
-import { UsageError } from "@fabric-ts/torch";
+import { fileURLToPath } from "node:url";
+import { UsageError } from "@fabric-ts/torch/base";
+
+/** internal: the file that runs first in every rank. */
+export const preload = fileURLToPath(new URL("./preload.cjs", import.meta.url));
 
 /** internal: a command line. */
 export interface Command {
@@ -9,8 +13,8 @@ export interface Command {
   args: string[];
 }
 
-/** What is needed of `process`, so that tests can give their own. */
-type ProcessFacts = Pick<NodeJS.Process, "execPath" | "execArgv" | "argv" | "debugPort"> & {
+/** internal: what is needed of `process`, so that another program can be started, and tests can give their own. */
+export type ProcessFacts = Pick<NodeJS.Process, "execPath" | "execArgv" | "argv" | "debugPort"> & {
   env: Record<string, string | undefined>;
 };
 
@@ -29,7 +33,7 @@ export function programCommand(localRank: number, preload: string, facts: Proces
     throw new UsageError(
       "`fabric.launch()` cannot start more processes from a REPL or a program read from standard input.",
       {
-        hint: "Save the program to a file and run `node <file>`, or use one device.",
+        hint: 'Save the program to a file and run `node <file>`; or name a function, with `strategy: "ddp_spawn"`: `fabric.launch({ module: "./train.js", export: "train" })`; or use one device.',
       },
     );
   }

@@ -3,7 +3,8 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { EventEmitter } from "node:events";
 import type { Readable } from "node:stream";
 import type { RankMessage, RankPhase } from "../environments/rank-channel.js";
-import { forwardLines, type OutputWriter } from "./output.js";
+import type { RankOutput } from "./job-output.js";
+import { forwardLines } from "./output.js";
 import type { Command } from "./program.js";
 
 /** Longer messages are dropped: a rank cannot fill the supervisor's memory. */
@@ -16,10 +17,11 @@ export interface RankOptions {
   rank: number;
   command: Command;
   env: Record<string, string | undefined>;
-  /** Whether it gets the supervisor's standard input, and its terminal for standard output. */
-  isFirst: boolean;
-  stdout: OutputWriter;
-  stderr: OutputWriter;
+  /** Whether it gets the supervisor's standard input; the others have none. */
+  ownsInput: boolean;
+  /** Whether it writes to the supervisor's standard output itself: a progress line needs a terminal. Otherwise whole lines are forwarded. */
+  ownsTerminal: boolean;
+  output: RankOutput;
 }
 
 /** internal: an uncaught error, as the rank reported it. */
@@ -45,17 +47,16 @@ export class RankProcess extends EventEmitter<{ phase: []; error: []; ended: [] 
   constructor(options: RankOptions) {
     super();
     this.rank = options.rank;
-    // A terminal goes to the first rank as it is, so that a progress line works; otherwise whole lines are forwarded.
-    const ownsTerminal = options.isFirst && process.stdout.isTTY === true;
+    const { ownsInput, ownsTerminal, output } = options;
     // detached: a session of its own. Signals of the terminal reach the supervisor alone, which decides.
     this.#child = spawn(options.command.file, options.command.args, {
       env: { ...options.env, FABRIC_RANK_CHANNEL: "3" },
-      stdio: [options.isFirst ? "inherit" : "ignore", ownsTerminal ? "inherit" : "pipe", "pipe", "pipe"],
+      stdio: [ownsInput ? "inherit" : "ignore", ownsTerminal ? "inherit" : "pipe", "pipe", "pipe"],
       detached: true,
     });
     const [, stdout, stderr, channel] = this.#child.stdio as (Readable | null | undefined)[];
-    if (stdout) forwardLines(stdout, (lines) => options.stdout.write(lines, stdout));
-    if (stderr) forwardLines(stderr, (lines) => options.stderr.write(lines, stderr));
+    if (stdout) forwardLines(stdout, (lines) => output.stdout(lines, stdout));
+    if (stderr) forwardLines(stderr, (lines) => output.stderr(lines, stderr));
     this.#streams = [stdout, stderr].filter((stream) => stream != null);
     if (channel) this.#listen(channel);
     this.#child.on("error", (error) => {
@@ -147,8 +148,16 @@ export class RankProcess extends EventEmitter<{ phase: []; error: []; ended: [] 
       this.phase = message.phase;
       this.emit("phase");
     } else if (message?.type === "error" && !this.error) {
-      const { text, summary, secondary } = message;
-      this.error = { type: "error", text: String(text ?? ""), summary: String(summary), secondary: secondary === true };
+      const { name, message: words, code, text, summary, secondary } = message;
+      this.error = {
+        type: "error",
+        name: String(name ?? "Error"),
+        message: String(words ?? ""),
+        code: typeof code === "string" ? code : undefined,
+        text: String(text ?? ""),
+        summary: String(summary),
+        secondary: secondary === true,
+      };
       this.emit("error");
     }
   }

@@ -3,6 +3,7 @@
 import { lstatSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { ConfigurationError } from "@fabric-ts/torch/base";
 
 const prefix = "fabric-rendezvous-";
 const ownerFile = "owner.json";
@@ -15,13 +16,25 @@ interface Owner {
   namespace: string;
 }
 
-/** internal: makes the directory (mode 0700) and sweeps those of launchers that are gone. */
+/** internal: makes the directory (mode 0700) and sweeps those of launchers that are gone. Throws a `ConfigurationError` where it cannot. */
 export function createRendezvousDirectory(parent = tmpdir()): string {
   sweepRendezvousDirectories(parent);
-  const path = mkdtempSync(join(parent, prefix));
   const owner: Owner = { pid: process.pid, startTime: startTimeOf(process.pid), namespace: pidNamespace() };
-  writeFileSync(join(path, ownerFile), JSON.stringify(owner), { mode: 0o600 });
-  return path;
+  let path: string | undefined;
+  try {
+    path = mkdtempSync(join(parent, prefix));
+    writeFileSync(join(path, ownerFile), JSON.stringify(owner), { mode: 0o600 });
+    return path;
+  } catch (cause) {
+    if (path !== undefined) removeRendezvousDirectory(path);
+    throw new ConfigurationError(
+      `The private folder of this job cannot be made in ${parent}: ${(cause as Error).message}`,
+      {
+        hint: "Set TMPDIR to a folder that can be written to and has room.",
+        cause,
+      },
+    );
+  }
 }
 
 /** internal: removes the directory with all that is in it; one that is gone already is no error. */

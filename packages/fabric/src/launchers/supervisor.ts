@@ -1,8 +1,8 @@
 // Starts all ranks of one machine and watches them until the last has ended: output, signals, failures, exit code.
 // It never loads LibTorch and never blocks, so it sees a failure at once whatever the ranks are doing.
 import { constants } from "node:os";
-import { exitCodeOf, failureReport } from "./failure-report.js";
-import { OutputWriter } from "./output.js";
+import { exitCodeOf, failureReport, type RankOutcome } from "./failure-report.js";
+import type { JobOutput } from "./job-output.js";
 import type { Command } from "./program.js";
 import { RankProcess } from "./rank-process.js";
 
@@ -12,6 +12,26 @@ export interface Job {
   ranks: { rank: number; command: Command; env: Record<string, string | undefined> }[];
   /** How long the ranks have, after SIGINT, SIGTERM or SIGHUP, until they are killed. */
   graceMs: number;
+  /** Where the ranks' output goes. */
+  output: JobOutput;
+  /** Whether the first rank gets standard input. */
+  takesInput: boolean;
+}
+
+/** internal: how it ended. */
+export interface JobEnd {
+  /** The exit code that the supervising process should have. */
+  code: number;
+  /** The signal that ended the job. */
+  signal: NodeJS.Signals | null;
+  /** The rank to be reported, if one failed, and all ranks. */
+  failed: RankOutcome | null;
+  ranks: readonly RankOutcome[];
+}
+
+/** internal: the message about a job that failed, empty otherwise. */
+export function reportOf(end: JobEnd, options: { short?: boolean } = {}): string {
+  return end.failed === null ? "" : failureReport(end.failed, end.ranks, options);
 }
 
 /** After an error that a failing peer may have caused, the peer's own failure is waited for this long. */
@@ -26,13 +46,12 @@ const forwarded = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 /** internal: runs one job. */
 export class Supervisor {
   readonly #job: Job;
-  readonly #stdout = new OutputWriter(1);
-  readonly #stderr = new OutputWriter(2);
   readonly #ranks: RankProcess[] = [];
   #failed: RankProcess | undefined;
   #suspect: RankProcess | undefined;
   #signal: (typeof forwarded)[number] | undefined;
   #isEnding = false;
+  #isInterrupted = false;
   #timers: NodeJS.Timeout[] = [];
   #allEnded: () => void = () => {};
 
@@ -40,8 +59,13 @@ export class Supervisor {
     this.#job = job;
   }
 
-  /** Runs the job to its end and resolves with the exit code that the supervising process should have. */
-  async run(): Promise<number> {
+  /** True once a signal has come, be it after a failure: then nothing is to be started again. */
+  get isInterrupted(): boolean {
+    return this.#isInterrupted;
+  }
+
+  /** Runs the job to its end; `onEnd` is called while signals are still looked after. */
+  async run(onEnd: (end: JobEnd) => void): Promise<JobEnd> {
     const allEnded = new Promise<void>((resolve) => (this.#allEnded = resolve));
     const onSignal = (signal: NodeJS.Signals): void => this.#onSignal(signal as (typeof forwarded)[number]);
     const onExit = (): void => this.killAll();
@@ -55,11 +79,12 @@ export class Supervisor {
     for (const timer of this.#timers) clearTimeout(timer);
     this.killAll();
     await Promise.all(this.#ranks.map((rank) => rank.outputEnd(outputMs)));
-    const code = this.#conclude();
-    await Promise.all([this.#stdout.drain(1000), this.#stderr.drain(1000)]);
+    const end = this.#conclude();
+    onEnd(end);
+    await this.#job.output.drain();
     for (const signal of forwarded) process.off(signal, onSignal);
     process.off("exit", onExit);
-    return code;
+    return end;
   }
 
   /** Ends every rank now, with what it started in its session. */
@@ -68,14 +93,19 @@ export class Supervisor {
   }
 
   #start(spec: Job["ranks"][number]): void {
+    const { output, takesInput } = this.#job;
+    const isFirst = this.#ranks.length === 0;
     const rank = new RankProcess({
       ...spec,
-      isFirst: this.#ranks.length === 0,
-      stdout: this.#stdout,
-      stderr: this.#stderr,
+      ownsInput: isFirst && takesInput,
+      ownsTerminal: isFirst && output.isPlain && process.stdout.isTTY === true,
+      output: output.of(spec.rank),
     });
     this.#ranks.push(rank);
-    rank.on("error", () => this.#onFailure(rank));
+    rank.on("error", () => {
+      output.note(spec.rank, `${rank.error?.text.trimEnd() ?? ""}\n`);
+      this.#onFailure(rank);
+    });
     rank.on("phase", () => this.#findDeserter());
     rank.on("ended", () => {
       if (rank.hasFailed) this.#onFailure(rank);
@@ -119,6 +149,7 @@ export class Supervisor {
   }
 
   #onSignal(signal: (typeof forwarded)[number]): void {
+    this.#isInterrupted = true;
     if (this.#isEnding) {
       this.killAll();
       this.#after(unkillableMs, this.#allEnded);
@@ -141,15 +172,14 @@ export class Supervisor {
     this.#timers.push(setTimeout(action, milliseconds));
   }
 
-  #conclude(): number {
+  #conclude(): JobEnd {
+    const ranks = this.#ranks;
     if (this.#signal) {
       // Errors that the signal led to are no news, unless a rank says more than that its peers are gone.
-      const failed = this.#ranks.find((rank) => rank.error && !rank.error.secondary);
-      if (failed) this.#stderr.write(failureReport(failed, this.#ranks));
-      return 128 + constants.signals[this.#signal];
+      const failed = ranks.find((rank) => rank.error && !rank.error.secondary) ?? null;
+      return { code: 128 + constants.signals[this.#signal], signal: this.#signal, failed, ranks };
     }
-    if (!this.#failed) return 0;
-    this.#stderr.write(failureReport(this.#failed, this.#ranks));
-    return exitCodeOf(this.#failed);
+    const failed = this.#failed ?? null;
+    return { code: failed === null ? 0 : exitCodeOf(failed), signal: null, failed, ranks };
   }
 }

@@ -1,5 +1,5 @@
 // The names of precisions and their historical aliases.
-import { ConfigurationError, NotSupportedError } from "@fabric-ts/torch";
+import { ConfigurationError, NotSupportedError } from "@fabric-ts/torch/base";
 import { describe } from "../utilities/describe.js";
 
 /** `true`: weights and computation in that type. `mixed`: float32 weights, autocast computation. */
@@ -32,6 +32,9 @@ const aliases = new Map<string, PrecisionName>([
   ["16", "16-mixed"],
   ["bf16", "bf16-mixed"],
 ]);
+
+/** internal: all texts that `precision` accepts. */
+export const precisionChoices: readonly string[] = [...names, ...aliases.keys()];
 
 /** Modes of bitsandbytes, which people try as names of a precision. */
 const quantized = ["nf4", "nf4-dq", "fp4", "fp4-dq", "int8", "int8-training", "bitsandbytes"];

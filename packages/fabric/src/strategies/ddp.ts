@@ -1,8 +1,9 @@
 // Distributed data parallel: a copy of the model in each process, gradients averaged while backward runs.
-import { ConfigurationError, distributed, NotSupportedError, nn, UsageError } from "@fabric-ts/torch";
+import { ConfigurationError, distributed, nn, UsageError } from "@fabric-ts/torch";
 import { reportPhase } from "../environments/rank-channel.js";
-import { createStore } from "../environments/rendezvous.js";
+import { createStore, createStoreSync, type RendezvousOptions } from "../environments/rendezvous.js";
 import { ScriptLauncher } from "../launchers/script.js";
+import { SpawnLauncher } from "../launchers/spawn.js";
 import { nullContext } from "../utilities/context.js";
 import { checkOptions, className, describe } from "../utilities/describe.js";
 import { rankZeroInfo } from "../utilities/rank-zero.js";
@@ -40,8 +41,11 @@ export interface DDPStrategyOptions extends ParallelStrategyOptions {
   /** Put around the hook: `nn.parallel.fp16CompressWrapper`, `bf16CompressWrapper`. */
   // biome-ignore lint/suspicious/noExplicitAny: the same
   ddpCommWrapper?: (hook: nn.parallel.CommHook<any>) => nn.parallel.CommHook<any>;
-  /** How processes are made: `"popen"`, by running the script again. Python's other ways do not exist in Node. */
-  startMethod?: "popen";
+  /**
+   * How processes are made: `"popen"` (default) runs the script again, `"spawn"` a function that is given to `fabric.launch`. Python's
+   * other ways do not exist in Node.
+   */
+  startMethod?: "popen" | "spawn";
 }
 
 const moduleOptions = [
@@ -93,28 +97,41 @@ export class DDPStrategy extends ParallelStrategy {
       throw new UsageError("DDPStrategy has no cluster environment.", {
         hint: "Give it to `new Fabric({ strategy })`.",
       });
-    this.launcher = new ScriptLauncher(this.clusterEnvironment, this.numProcesses, this.numNodes);
+    const Launcher = this.#options.startMethod === "spawn" ? SpawnLauncher : ScriptLauncher;
+    this.launcher = new Launcher(this.clusterEnvironment, this.numProcesses, this.numNodes);
   }
 
   override async setupEnvironment(): Promise<void> {
     await super.setupEnvironment();
-    this.setWorldRanks();
-    await this.#connect();
+    const place = this.#placeToMeet();
+    if (place === null) return;
+    const store = await createStore(place);
+    await distributed.initProcessGroup({ ...place, store });
+    this.#joined(store);
+  }
+  override setupEnvironmentSync(): void {
+    super.setupEnvironmentSync();
+    const place = this.#placeToMeet();
+    if (place === null) return;
+    const store = createStoreSync(place);
+    distributed.initProcessGroupSync({ ...place, store });
+    this.#joined(store);
   }
 
-  async #connect(): Promise<void> {
+  #placeToMeet(): (RendezvousOptions & { backend: "gloo" | "nccl" }) | null {
+    this.setWorldRanks();
     const environment = this.clusterEnvironment;
-    if (environment === null || distributed.isInitialized()) return;
-    const rank = this.globalRank;
-    const worldSize = this.worldSize;
-    const timeoutMs = this.#options.timeoutMs ?? 30 * 60 * 1000;
-    const backend = this.processGroupBackend;
-    const store = await createStore({ environment, worldSize, rank, timeoutMs });
-    await distributed.initProcessGroup({ backend, rank, worldSize, store, timeoutMs });
-    this.#sameInputs = new SameInputs(store, rank, worldSize);
+    if (environment === null || distributed.isInitialized()) return null;
+    const { globalRank: rank, worldSize, processGroupBackend: backend } = this;
+    return { environment, rank, worldSize, backend, timeoutMs: this.#options.timeoutMs ?? 30 * 60 * 1000 };
+  }
+
+  #joined(store: distributed.Store): void {
+    const { globalRank, worldSize, processGroupBackend } = this;
+    this.#sameInputs = new SameInputs(store, globalRank, worldSize);
     reportPhase("joined");
     rankZeroInfo(
-      `All distributed processes registered. Starting with ${worldSize} processes (distributed_backend=${backend}).`,
+      `All distributed processes registered. Starting with ${worldSize} processes (distributed_backend=${processGroupBackend}).`,
     );
   }
 
@@ -177,9 +194,9 @@ class DDPBackwardSyncControl implements BackwardSyncControl {
 function checkDDPOptions(options: DDPStrategyOptions): void {
   const { processGroupBackend: backend, timeoutMs, bucketCapMb, ddpCommHook, ddpCommState, ddpCommWrapper } = options;
   const startMethod: unknown = options.startMethod ?? "popen";
-  if (startMethod !== "popen") {
-    throw new NotSupportedError(`\`startMethod: ${describe(startMethod)}\` is not available.`, {
-      hint: "Leave it out: the script is run again for each device. Node cannot fork, and functions cannot be sent to other processes.",
+  if (startMethod !== "popen" && startMethod !== "spawn") {
+    throw new ConfigurationError(`The start method ${describe(startMethod)} is not available on this platform.`, {
+      hint: 'Available are "popen", which runs the script again for each device, and "spawn", for `fabric.launch(fn)`. Node cannot fork.',
     });
   }
   if (backend !== undefined && backend !== "gloo" && backend !== "nccl") {

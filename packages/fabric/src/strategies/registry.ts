@@ -5,7 +5,7 @@ import { DDPStrategy } from "./ddp.js";
 import { Strategy } from "./strategy.js";
 
 /** The names that `Fabric({ strategy })` accepts. */
-export type StrategyName = "auto" | "ddp" | "ddp_find_unused_parameters_true";
+export type StrategyName = "auto" | "ddp" | "ddp_spawn" | "ddp_find_unused_parameters_true";
 
 /** What makes a strategy: a class of strategies, or a function that returns a new one. */
 // biome-ignore lint/suspicious/noExplicitAny: any constructor arguments
@@ -28,12 +28,6 @@ interface Entry {
 
 /** Names of Lightning Fabric without an implementation here, and what to use instead. */
 const unsupported = new Map<string, string>([
-  [
-    "ddp_spawn",
-    'Use `strategy: "ddp"`: it starts the script once for each device, so there are no functions to send to other processes.',
-  ],
-  ["ddp_fork", 'Use `strategy: "ddp"`: Node cannot fork a running process.'],
-  ["ddp_notebook", 'Use `strategy: "ddp"` in a script, or one device in a notebook.'],
   ["dp", 'Use `strategy: "ddp"`, which is faster and works on several machines.'],
   ["ddp_find_unused_parameters_false", 'Use `strategy: "ddp"`, which does not look for unused parameters either.'],
   ["model_parallel", 'Use `strategy: "ddp"` as long as the model fits on one device.'],
@@ -45,6 +39,9 @@ const unsupported = new Map<string, string>([
   ["single_xla", 'Use `accelerator: "auto"`: PyTorch/XLA is a Python library.'],
   ["single_tpu", 'Use `accelerator: "auto"`: PyTorch/XLA is a Python library.'],
 ]);
+
+/** Names of Lightning Fabric for processes that are forked, which Node cannot do. */
+const forking = ["ddp_fork", "ddp_notebook"];
 
 /** Strategies that `Fabric({ strategy })` knows by name. */
 export class StrategyRegistry {
@@ -87,6 +84,12 @@ export class StrategyRegistry {
     if (otherwise.length > 0) return otherwise[0];
     const hint = unsupported.get(name.startsWith("deepspeed") ? "deepspeed" : name);
     if (hint) throw new NotSupportedError(`The strategy '${name}' is not available.`, { hint });
+    if (forking.includes(name)) {
+      throw new ConfigurationError(
+        `You selected \`strategy: '${name}'\` but process forking is not supported on this platform: Node cannot fork.`,
+        { hint: "We recommend `strategy: 'ddp_spawn'` instead." },
+      );
+    }
     throw new ConfigurationError(`'${name}' not found in registry.`, {
       hint: `Available names: ${[...this.#entries.keys()].sort().join(", ")}.`,
     });
@@ -97,7 +100,7 @@ export class StrategyRegistry {
   }
   /** internal: true for names that exist in Lightning Fabric but not here. */
   isUnsupported(name: string): boolean {
-    return unsupported.has(name.startsWith("deepspeed") ? "deepspeed" : name);
+    return forking.includes(name) || unsupported.has(name.startsWith("deepspeed") ? "deepspeed" : name);
   }
   /** Takes a name away. */
   remove(name: string): void {
@@ -132,6 +135,10 @@ function checked(name: string, made: unknown): Strategy {
 export const strategyRegistry = new StrategyRegistry();
 strategyRegistry.register("ddp", DDPStrategy, {
   description: "One process for each device, gradients averaged in backward.",
+});
+strategyRegistry.register("ddp_spawn", DDPStrategy, {
+  init: [{ startMethod: "spawn" }],
+  description: "DDP in processes that run a function given to `fabric.launch`, which returns rank 0's result.",
 });
 strategyRegistry.register("ddp_find_unused_parameters_true", DDPStrategy, {
   init: [{ findUnusedParameters: true }],

@@ -137,6 +137,13 @@ export abstract class Strategy {
   async setupEnvironment(): Promise<void> {
     this.accelerator?.setupDevice(this.rootDevice);
   }
+  /**
+   * The same with a blocked JavaScript thread: under `fabric run` the constructor of `Fabric` does it. Where a strategy overrides only
+   * `setupEnvironment`, scripts have to `await fabric.launch()` there as well.
+   */
+  setupEnvironmentSync(): void {
+    this.accelerator?.setupDevice(this.rootDevice);
+  }
   /** May replace a data loader. */
   processDataLoader<L>(loader: L): L {
     return loader;

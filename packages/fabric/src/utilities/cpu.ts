@@ -1,6 +1,6 @@
 // How many CPU threads and data-loading workers fit beside the other processes of this machine.
 import os from "node:os";
-import { ConfigurationError } from "@fabric-ts/torch";
+import { ConfigurationError } from "@fabric-ts/torch/base";
 
 /** internal: threads for each of `processes` ranks on this machine: at least 1. */
 export function suggestedMaxNumThreads(processes: number): number {

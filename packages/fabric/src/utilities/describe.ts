@@ -1,5 +1,5 @@
 // How values and options are called in error texts.
-import { messages } from "@fabric-ts/torch";
+import { messages } from "@fabric-ts/torch/base";
 
 const { closestName } = messages;
 

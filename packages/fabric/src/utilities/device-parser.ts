@@ -1,5 +1,5 @@
 // What `devices` means: a number of processes for the CPU; a count, ids or text for GPUs.
-import { ConfigurationError } from "@fabric-ts/torch";
+import { ConfigurationError } from "@fabric-ts/torch/base";
 import { describe } from "./describe.js";
 
 /** internal: the number of processes on the CPU, from a number or a text of digits. */

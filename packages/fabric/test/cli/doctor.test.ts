@@ -79,9 +79,3 @@ it("works without the addon, says what to do, and ends with 1", () => {
     rmSync(root, { recursive: true });
   }
 });
-
-it("shows help for unknown commands", () => {
-  const { code, stderr } = run(main, "docter");
-  assert.equal(code, 1);
-  assert.match(stderr, /unknown command 'docter'/);
-});

@@ -17,7 +17,13 @@ function outcome(rank: number, changes: Partial<RankOutcome> = {}): RankOutcome 
   };
 }
 
-const error = { text: "Error: boom\n    at train.ts:3:1\n", summary: "Error: boom", secondary: false };
+const error = {
+  name: "Error",
+  message: "boom",
+  text: "Error: boom\n    at train.ts:3:1\n",
+  summary: "Error: boom",
+  secondary: false,
+};
 
 it("shows the error first, then what became of the others", () => {
   const failed = outcome(1, { error, exitCode: 1 });

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
@@ -12,6 +13,9 @@ import { fileURLToPath } from "node:url";
 const { listenersOf } = (await import(
   new URL("../../../torch/dist-test/support/listeners.js", import.meta.url).href
 )) as { listenersOf(pid: number): string[] };
+
+/** The `fabric` command. */
+export const fabricCommand = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
 
 const inherited = [
   "NODE_TEST_CONTEXT",
@@ -44,20 +48,24 @@ export class Job {
   stderr = "";
   readonly #mark = `FABRIC_TEST_JOB=${randomUUID()}`;
 
+  /** `command` is the start of the command line of `fabric`, such as ["run", "--devices", "2"]; without it Node runs the program. */
   constructor(
-    program: string,
+    program: string | URL,
     args: readonly string[],
-    options: { env?: Record<string, string>; tmp?: string; flags?: string[] } = {},
+    options: { env?: Record<string, string>; tmp?: string; flags?: string[]; command?: string[]; cwd?: string } = {},
   ) {
     this.tmp = options.tmp ?? mkdtempSync(join(tmpdir(), "fabric-launch-test-"));
     const env: Record<string, string | undefined> = { ...process.env, TMPDIR: this.tmp, ...options.env };
     for (const name of inherited) delete env[name];
     const [name, value] = this.#mark.split("=") as [string, string];
     env[name] = value;
-    const path = fileURLToPath(new URL(`./programs/${program}.js`, import.meta.url));
+    const path = fileURLToPath(program instanceof URL ? program : new URL(`./programs/${program}.js`, import.meta.url));
+    const { flags = [], command, cwd } = options;
+    const through = command === undefined ? [] : [fabricCommand, ...command];
     // Detached: a process group of its own, as a shell would give it.
-    this.launcher = spawn(process.execPath, [...(options.flags ?? []), path, ...args], {
+    this.launcher = spawn(process.execPath, [...flags, ...through, path, ...args], {
       env,
+      cwd,
       stdio: ["ignore", "pipe", "pipe"],
       detached: true,
     });
@@ -133,4 +141,14 @@ export function faultTime(job: Job): number {
   const match = /FAULT at (\d+)/.exec(job.stderr);
   assert.ok(match, `no fault was announced:\n${job.stderr}`);
   return Number(match[1]);
+}
+
+/** A port of this machine that nobody listens at. */
+export function freePort(): Promise<number> {
+  return new Promise((resolve) => {
+    const server = createServer().listen(0, "127.0.0.1", () => {
+      const { port } = server.address() as { port: number };
+      server.close(() => resolve(port));
+    });
+  });
 }

@@ -66,3 +66,10 @@ it("leaves alone what is not surely abandoned: other containers', half-made ones
   sweepRendezvousDirectories(parent);
   for (const path of [foreign, halfMade, target, other]) assert.ok(existsSync(path), path);
 });
+
+it("a place where it cannot be made is named", () => {
+  assert.throws(() => createRendezvousDirectory("/proc/nowhere"), {
+    name: "ConfigurationError",
+    message: /^The private folder of this job cannot be made in \/proc\/nowhere: .*\nSet TMPDIR to a folder/,
+  });
+});

@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { it } from "node:test";
+import { LightningEnvironment, ScriptLauncher, SpawnLauncher } from "@fabric-ts/fabric";
 import { Job } from "./job.js";
 
 interface Description {
@@ -34,6 +35,7 @@ it("each rank runs the same program with the same flags and arguments, and knows
         WORLD_SIZE: "2",
         MASTER_ADDR: "127.0.0.1",
         OMP_NUM_THREADS: threads,
+        PL_GLOBAL_SEED: "5",
       },
       execArgv: ["--no-deprecation"],
       args: ["a b", "--flag"],
@@ -56,6 +58,54 @@ it("under another launcher nothing is started", async () => {
   assert.equal((await job.end).code, 0);
   assert.equal(job.stdout, "rank 1\n");
   await job.assertClean();
+});
+
+it("a launcher starts processes once, and not from a rank", async () => {
+  class Here extends LightningEnvironment {
+    override get createsProcessesExternally(): boolean {
+      return false;
+    }
+    override localRank(): number {
+      return 1;
+    }
+  }
+  await assert.rejects(() => new ScriptLauncher(new Here(), 2).launch(() => {}), {
+    name: "UsageError",
+    message: /attempted to launch new distributed processes with `local_rank > 0`.*Possible reasons: 1\).*2\)/s,
+  });
+  const job = new Job("twice", []);
+  assert.equal((await job.end).code, 0, job.stderr);
+  const [refusal, ...ranks] = job.stdout.trim().split("\n");
+  assert.equal(refusal, "UsageError: The launcher can only create subprocesses once.");
+  assert.deepEqual(ranks.sort(), ["rank 0", "rank 1"]);
+  await job.assertClean();
+});
+
+it("settings that do not fit to the environment are refused in every process", async () => {
+  class Strict extends LightningEnvironment {
+    override validateSettings(numDevices: number, numNodes: number): void {
+      throw new Error(`refused ${numDevices} * ${numNodes}`);
+    }
+  }
+  for (const [Launcher, rank] of [
+    [ScriptLauncher, undefined],
+    [ScriptLauncher, "1"],
+    [SpawnLauncher, undefined],
+    [SpawnLauncher, "1"],
+  ] as const) {
+    if (rank !== undefined) process.env.LOCAL_RANK = rank;
+    try {
+      await assert.rejects(() => new Launcher(new Strict(), 2, 3).launch(() => {}), /refused 2 \* 3/);
+    } finally {
+      delete process.env.LOCAL_RANK;
+    }
+  }
+});
+
+it("arguments reach the function where nothing is started", async () => {
+  const launcher = new ScriptLauncher(new LightningEnvironment(), 1);
+  assert.deepEqual([launcher.requiresFunction, launcher.isInteractiveCompatible], [false, false]);
+  assert.equal(await launcher.launch((a: number, b: number) => a - b, 5, 3), 2);
 });
 
 it("the ranks' exit code is the job's", async () => {

@@ -62,8 +62,12 @@ describe("DDP in two processes", () => {
 describe("options of DDPStrategy", () => {
   const refused: [title: string, options: object, name: string, text: RegExp][] = [
     ["an unknown one", { bucket_cap_mb: 25 }, "TypeError", /Did you mean `bucketCapMb`\?/],
-    ["spawn", { startMethod: "spawn" }, "NotSupportedError", /`startMethod: "spawn"` is not available.*run again/s],
-    ["fork", { startMethod: "fork" }, "NotSupportedError", /Node cannot fork/],
+    [
+      "fork",
+      { startMethod: "fork" },
+      "ConfigurationError",
+      /start method "fork" is not available on this platform.*"popen".*"spawn"/s,
+    ],
     ["another backend", { processGroupBackend: "mpi" }, "ConfigurationError", /`processGroupBackend` is "mpi".*gloo/s],
     ["no time", { timeoutMs: 0 }, "ConfigurationError", /`timeoutMs` is 0/],
     ["a text as time", { timeoutMs: "30 min" }, "ConfigurationError", /`timeoutMs` is "30 min"/],

@@ -25,6 +25,7 @@ export {
   scatter,
   send,
 } from "./collectives.js";
+export { decodeObject, encodeObject } from "./object-codec.js";
 export { allGatherObject, broadcastObject, gatherObject, scatterObject } from "./object-collectives.js";
 export {
   type Backend,
@@ -37,6 +38,7 @@ export {
   getWorldSize,
   type InitOptions,
   initProcessGroup,
+  initProcessGroupSync,
   isAvailable,
   isBackendAvailable,
   isInitialized,

@@ -33,30 +33,38 @@ export type CollectiveName =
   | "recv"
   | "barrier";
 
+/** internal: `T` for `sync: true`, a promise of it for `sync: false`. */
+type MaybeLater<S extends boolean, T> = S extends true ? T : Promise<T>;
+
 /** internal: what may block takes a last argument `sync`: in place, or on another thread with a promise. */
 export interface DistributedBinding {
   // stores.cc
   fileStore(path: string, worldSize: number): StoreHandle;
   hashStore(): StoreHandle;
   prefixStore(prefix: string, store: StoreHandle): StoreHandle;
-  tcpStore(
+  tcpStore<S extends boolean>(
     host: string,
     port: number,
     worldSize: number,
     isMaster: boolean,
     timeoutMs: number,
-    sync: false,
-  ): Promise<{ store: StoreHandle; port: number }>;
-  storeSet(store: StoreHandle, key: string, value: Uint8Array, sync: false): Promise<void>;
+    sync: S,
+  ): MaybeLater<S, { store: StoreHandle; port: number }>;
+  storeSet<S extends boolean>(store: StoreHandle, key: string, value: Uint8Array, sync: S): MaybeLater<S, void>;
   storeGet(store: StoreHandle, key: string, timeoutMs: number, sync: false): Promise<Uint8Array>;
-  storeWait(store: StoreHandle, keys: readonly string[], timeoutMs: number, sync: false): Promise<void>;
+  storeWait<S extends boolean>(
+    store: StoreHandle,
+    keys: readonly string[],
+    timeoutMs: number,
+    sync: S,
+  ): MaybeLater<S, void>;
   storeAdd(store: StoreHandle, key: string, amount: number, sync: false): Promise<number>;
-  storeCheck(store: StoreHandle, keys: readonly string[], sync: false): Promise<boolean>;
+  storeCheck<S extends boolean>(store: StoreHandle, keys: readonly string[], sync: S): MaybeLater<S, boolean>;
   storeDeleteKey(store: StoreHandle, key: string, sync: false): Promise<boolean>;
   storeNumKeys(store: StoreHandle, sync: false): Promise<number>;
 
   // groups.cc
-  createProcessGroup(
+  createProcessGroup<S extends boolean>(
     store: StoreHandle,
     backend: string,
     rank: number,
@@ -65,8 +73,8 @@ export interface DistributedBinding {
     name: string,
     networkInterface: string,
     peerHost: string,
-    sync: false,
-  ): Promise<GroupHandle>;
+    sync: S,
+  ): MaybeLater<S, GroupHandle>;
   /** Gives sockets and threads back; never blocks. */
   destroyProcessGroup(group: GroupHandle): void;
   monitoredBarrier(group: GroupHandle, timeoutMs: number, waitAllRanks: boolean): Promise<void>;

@@ -23,7 +23,7 @@ interface TensorHeader {
   requiresGrad: boolean;
 }
 
-/** internal: throws a `TypeError` for what cannot be sent, such as functions. */
+/** A value with tensors anywhere inside as bytes, for another process. Throws a `TypeError` for what cannot be sent, such as functions. */
 export function encodeObject(value: unknown): Uint8Array {
   const mark = `tensor:${randomBytes(12).toString("hex")}:`;
   const tensors: Tensor[] = [];
@@ -43,7 +43,7 @@ export function encodeObject(value: unknown): Uint8Array {
   return Buffer.concat([length, text, body, ...tensors.map(elementsOf)]);
 }
 
-/** internal: the value of `encodeObject`. Damaged bytes are a `DistributedError`. */
+/** The value that `encodeObject` made bytes of. Damaged bytes are a `DistributedError`. */
 export function decodeObject(bytes: Uint8Array): unknown {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   try {

@@ -1,9 +1,9 @@
 // Process groups: the default one, which holds all processes of the job, and groups of some of them.
 import { describe, typeError } from "../check.js";
-import { ConfigurationError, UsageError } from "../errors.js";
+import { ConfigurationError, type DistributedError, UsageError } from "../errors.js";
 import { native } from "../native.js";
 import { awaited } from "./awaited.js";
-import { distributedNative, type GroupHandle } from "./native.js";
+import { distributedNative, type GroupHandle, type StoreHandle } from "./native.js";
 import { checkTimeout, checkWorldSize, PrefixStore, Store } from "./stores.js";
 
 /** What carries the data between processes: Gloo for CPUs, NCCL for CUDA devices. */
@@ -130,6 +130,17 @@ export function isInitialized(): boolean {
  * rank of its own. When ranks stay away, the error says which.
  */
 export async function initProcessGroup(options: InitOptions): Promise<ProcessGroup> {
+  const { store, ...plan } = planWorld(options);
+  return beginWorld(await connect(store, plan), plan.turn, options.store);
+}
+
+/** The same with a blocked JavaScript thread: for places where nothing can be awaited. A TCP store has to be connected already. */
+export function initProcessGroupSync(options: InitOptions): ProcessGroup {
+  const { store, ...plan } = planWorld(options);
+  return beginWorld(connectSync(store, plan), plan.turn, options.store);
+}
+
+function planWorld(options: InitOptions): GroupPlan & { store: Store; turn: number } {
   if (world) {
     throw new UsageError("The default process group has been initialized already.", {
       hint: "Call `initProcessGroup()` once, or `destroyProcessGroup()` before calling it again.",
@@ -148,7 +159,10 @@ export async function initProcessGroup(options: InitOptions): Promise<ProcessGro
   const turn = (uses.get(store) ?? 0) + 1;
   uses.set(store, turn);
   const ranks = Array.from({ length: worldSize }, (_, index) => index);
-  const group = await connect(new PrefixStore(`default${turn}/`, store), "default", rank, ranks, options);
+  return { ...planGroup("default", rank, ranks, options), store: new PrefixStore(`default${turn}/`, store), turn };
+}
+
+function beginWorld(group: ProcessGroup, turn: number, store: Store): ProcessGroup {
   world = { group, store: new PrefixStore(`groups${turn}/`, store), others: new Set(), made: 0 };
   return group;
 }
@@ -175,47 +189,102 @@ export async function newGroup(
   const rank = members.indexOf(own);
   if (rank < 0) return null;
   const name = `group ${number} (ranks ${members.join(", ")})`;
-  const group = await connect(new PrefixStore(`${number}/`, current.store), name, rank, members, {
+  const plan = planGroup(name, rank, members, {
     ...options,
     backend: options.backend ?? current.group.backend,
     timeoutMs: options.timeoutMs ?? current.group.timeoutMs,
   });
+  const group = await connect(new PrefixStore(`${number}/`, current.store), plan);
   current.others.add(group);
   return group;
 }
 
-async function connect(
-  store: Store,
-  name: string,
-  rank: number,
-  ranks: readonly number[],
-  options: GroupOptions,
-): Promise<ProcessGroup> {
+interface GroupPlan extends GroupFacts {
+  interface: string;
+  peerHost: string;
+  lateAfterMs: number;
+}
+
+function planGroup(name: string, rank: number, ranks: readonly number[], options: GroupOptions): GroupPlan {
   const backend = options.backend ?? "gloo";
   if (backend !== "gloo" && backend !== "nccl") {
     throw new ConfigurationError(`\`backend\` is ${describe(backend)}.`, {
       hint: 'Choose "gloo" (CPU) or "nccl" (CUDA).',
     });
   }
-  const timeoutMs = checkTimeout(options.timeoutMs ?? defaultTimeoutMs);
-  const lateAfterMs = checkLateAfter(options.lateAfterMs);
-  const peerHost = process.env.MASTER_ADDR ?? "";
+  return {
+    name,
+    backend,
+    rank,
+    ranks,
+    timeoutMs: checkTimeout(options.timeoutMs ?? defaultTimeoutMs),
+    interface: options.interface ?? "",
+    peerHost: process.env.MASTER_ADDR ?? "",
+    lateAfterMs: checkLateAfter(options.lateAfterMs),
+  };
+}
+
+async function connect(store: Store, plan: GroupPlan): Promise<ProcessGroup> {
   const meeting = await store.handle();
-  const made = await awaited(
-    distributedNative().createProcessGroup(
-      meeting,
-      backend,
-      rank,
-      ranks.length,
-      timeoutMs,
-      name,
-      options.interface ?? "",
-      peerHost,
-      false,
-    ),
+  const made = await awaited(createGroup(meeting, plan, false));
+  const { keys, own, nothing, failed } = leaveTogether(made, plan);
+  try {
+    await awaited(distributedNative().storeSet(meeting, own, nothing, false));
+    await awaited(distributedNative().storeWait(meeting, keys, plan.timeoutMs, false));
+  } catch (error) {
+    failed(error);
+  }
+  return watched(made, store, meeting, plan);
+}
+
+function connectSync(store: Store, plan: GroupPlan): ProcessGroup {
+  const meeting = store.handleSync();
+  const made = createGroup(meeting, plan, true);
+  const { keys, own, nothing, failed } = leaveTogether(made, plan);
+  try {
+    distributedNative().storeSet(meeting, own, nothing, true);
+    distributedNative().storeWait(meeting, keys, plan.timeoutMs, true);
+  } catch (error) {
+    failed(error);
+  }
+  return watched(made, store, meeting, plan);
+}
+
+/** Nobody goes on, perhaps to its end, while others are still connecting to it. */
+function leaveTogether(made: GroupHandle, { ranks, rank }: GroupPlan) {
+  const key = (member: number): string => `connected/${member}`;
+  return {
+    keys: ranks.map((_, member) => key(member)),
+    own: key(rank),
+    nothing: new Uint8Array(),
+    failed: (error: unknown): void => {
+      // Whoever holds the store has seen all of them, and has ended.
+      if ((error as DistributedError).code === "ERR_STORE") return;
+      distributedNative().destroyProcessGroup(made);
+      throw error;
+    },
+  };
+}
+
+function createGroup<S extends boolean>(meeting: StoreHandle, plan: GroupPlan, sync: S) {
+  const { backend, rank, ranks, timeoutMs, name, peerHost } = plan;
+  const binding = distributedNative();
+  return binding.createProcessGroup(
+    meeting,
+    backend,
+    rank,
+    ranks.length,
+    timeoutMs,
+    name,
+    plan.interface,
+    peerHost,
+    sync,
   );
-  distributedNative().watchGroup(made, distributedNative().prefixStore("watch/", meeting), lateAfterMs);
-  const group = construct(made, { name, backend, rank, ranks, timeoutMs });
+}
+
+function watched(made: GroupHandle, store: Store, meeting: StoreHandle, plan: GroupPlan): ProcessGroup {
+  distributedNative().watchGroup(made, distributedNative().prefixStore("watch/", meeting), plan.lateAfterMs);
+  const group = construct(made, plan);
   storeOf.set(group, new PrefixStore("barrier/", store));
   return group;
 }

@@ -1,7 +1,7 @@
 // Stores: small shared dictionaries through which the processes of a job find each other. Values are bytes and are never
 // evaluated. A file store needs no port and serves one host; a TCP store serves several.
 import { typeError } from "../check.js";
-import { ConfigurationError } from "../errors.js";
+import { ConfigurationError, UsageError } from "../errors.js";
 import { awaited } from "./awaited.js";
 import { distributedNative, type StoreHandle } from "./native.js";
 
@@ -13,30 +13,49 @@ export interface StoreWaitOptions {
   timeoutMs?: number | undefined;
 }
 
-/** A dictionary shared by processes. All calls are promises and run on other threads. */
+/**
+ * A dictionary shared by processes. Calls are promises and run on other threads; those with `Sync` in their names block this one instead.
+ */
 export abstract class Store {
-  readonly #handle: Promise<StoreHandle>;
+  #handle: StoreHandle | Promise<StoreHandle>;
   /** How long calls wait for a key unless told otherwise, in milliseconds. */
   readonly timeoutMs: number;
 
   /** internal: use one of the subclasses. */
   constructor(handle: StoreHandle | Promise<StoreHandle>, timeoutMs = defaultTimeoutMs) {
     this.timeoutMs = checkTimeout(timeoutMs);
-    this.#handle = Promise.resolve(handle);
+    this.#handle = handle;
+    if (!(handle instanceof Promise)) return;
     // A failure is reported by the calls that use the store.
-    this.#handle.catch(() => {});
+    handle.then(
+      (connected) => (this.#handle = connected),
+      () => {},
+    );
   }
 
+  /** internal: false while a TCP store is on its way. */
+  get isConnected(): boolean {
+    return !(this.#handle instanceof Promise);
+  }
   /** internal: the native store, once it is connected. */
-  handle(): Promise<StoreHandle> {
+  async handle(): Promise<StoreHandle> {
     return this.#handle;
+  }
+  /** internal: the native store, which has to be connected already. */
+  handleSync(): StoreHandle {
+    if (!(this.#handle instanceof Promise)) return this.#handle;
+    throw new UsageError("The store is not connected yet.", {
+      hint: "Await `store.connected()` first, or make it with `new TCPStore(..., { sync: true })`.",
+    });
   }
 
   /** Sets a key to bytes, or to a text in UTF-8. */
   async set(key: string, value: string | Uint8Array): Promise<void> {
-    const bytes = typeof value === "string" ? new TextEncoder().encode(value) : value;
-    if (!(bytes instanceof Uint8Array)) throw typeError("value", "a string or a Uint8Array", value);
-    await awaited(distributedNative().storeSet(await this.#handle, key, bytes, false));
+    await awaited(distributedNative().storeSet(await this.#handle, key, bytesOf(value), false));
+  }
+  /** The same at once. */
+  setSync(key: string, value: string | Uint8Array): void {
+    distributedNative().storeSet(this.handleSync(), key, bytesOf(value), true);
   }
   /** The bytes of a key; waits until it is set. */
   async get(key: string, options: StoreWaitOptions | number = {}): Promise<Uint8Array> {
@@ -50,6 +69,10 @@ export abstract class Store {
   async wait(keys: readonly string[], options: StoreWaitOptions | number = {}): Promise<void> {
     await awaited(distributedNative().storeWait(await this.#handle, keys, this.#timeout(options), false));
   }
+  /** The same with a blocked JavaScript thread. */
+  waitSync(keys: readonly string[], options: StoreWaitOptions | number = {}): void {
+    distributedNative().storeWait(this.handleSync(), keys, this.#timeout(options), true);
+  }
   /** Adds to the counter `key`, which starts at 0, and returns the sum. */
   async add(key: string, amount: number): Promise<number> {
     return await awaited(distributedNative().storeAdd(await this.#handle, key, amount, false));
@@ -57,6 +80,10 @@ export abstract class Store {
   /** True when all keys are set; does not wait. */
   async check(keys: readonly string[]): Promise<boolean> {
     return await awaited(distributedNative().storeCheck(await this.#handle, keys, false));
+  }
+  /** The same at once. */
+  checkSync(keys: readonly string[]): boolean {
+    return distributedNative().storeCheck(this.handleSync(), keys, true);
   }
   /** Removes a key; false when there was none. Not every store can. */
   async deleteKey(key: string): Promise<boolean> {
@@ -73,6 +100,12 @@ export abstract class Store {
   }
 }
 
+function bytesOf(value: string | Uint8Array): Uint8Array {
+  const bytes = typeof value === "string" ? new TextEncoder().encode(value) : value;
+  if (!(bytes instanceof Uint8Array)) throw typeError("value", "a string or a Uint8Array", value);
+  return bytes;
+}
+
 /** A store in a file that all processes of one host open: no port, no listener. The last of `worldSize` users removes the file. */
 export class FileStore extends Store {
   /** Path of the file. */
@@ -87,16 +120,23 @@ export class FileStore extends Store {
 
 /**
  * A store that one process (the master, usually rank 0) serves on a port and the others reach over the network. It connects
- * in the background; every call waits for that. Port 0 lets the system choose: `connected()` tells which.
+ * in the background, and every call waits for that; with `{ sync: true }` the constructor does. Port 0 lets the system choose:
+ * `connected()` tells which.
  *
  * The connection is neither authenticated nor encrypted: use it in networks you trust.
  */
 export class TCPStore extends Store {
   /** The address of the master. */
   readonly host: string;
-  readonly #connected: Promise<{ store: StoreHandle; port: number }>;
+  readonly #connected: { port: number } | Promise<{ port: number }>;
 
-  constructor(host: string, port: number, worldSize: number, isMaster: boolean, options: StoreWaitOptions = {}) {
+  constructor(
+    host: string,
+    port: number,
+    worldSize: number,
+    isMaster: boolean,
+    options: StoreWaitOptions & { sync?: boolean } = {},
+  ) {
     if (typeof host !== "string" || host === "") throw typeError("host", "a host name or an address", host);
     if (!Number.isInteger(port) || port < 0 || port > 65535) {
       throw new ConfigurationError(`\`port\` is ${port}.`, {
@@ -104,14 +144,22 @@ export class TCPStore extends Store {
       });
     }
     const timeoutMs = checkTimeout(options.timeoutMs ?? defaultTimeoutMs);
-    const connected = distributedNative().tcpStore(host, port, checkWorldSize(worldSize), isMaster, timeoutMs, false);
-    super(
-      connected.then(({ store }) => store),
-      timeoutMs,
-    );
+    checkWorldSize(worldSize);
+    const binding = distributedNative();
+    if (options.sync) {
+      const connected = binding.tcpStore(host, port, worldSize, isMaster, timeoutMs, true);
+      super(connected.store, timeoutMs);
+      this.#connected = connected;
+    } else {
+      const connected = binding.tcpStore(host, port, worldSize, isMaster, timeoutMs, false);
+      super(
+        connected.then(({ store }) => store),
+        timeoutMs,
+      );
+      this.#connected = connected;
+      connected.catch(() => {});
+    }
     this.host = host;
-    this.#connected = connected;
-    connected.catch(() => {});
   }
 
   /** A store that is connected. */
@@ -129,7 +177,7 @@ export class TCPStore extends Store {
 
   /** Waits for the connection; gives the port in use. */
   async connected(): Promise<{ port: number }> {
-    const { port } = await awaited(this.#connected);
+    const { port } = await awaited(Promise.resolve(this.#connected));
     return { port };
   }
 }
@@ -148,12 +196,14 @@ export class PrefixStore extends Store {
 
   constructor(prefix: string, store: Store) {
     if (!(store instanceof Store)) throw typeError("store", "a Store", store);
-    super(
-      store.handle().then((inner) => distributedNative().prefixStore(prefix, inner)),
-      store.timeoutMs,
-    );
+    super(prefixed(prefix, store), store.timeoutMs);
     this.prefix = prefix;
   }
+}
+
+function prefixed(prefix: string, store: Store): StoreHandle | Promise<StoreHandle> {
+  const wrap = (inner: StoreHandle): StoreHandle => distributedNative().prefixStore(prefix, inner);
+  return store.isConnected ? wrap(store.handleSync()) : store.handle().then(wrap);
 }
 
 /** internal: a number of milliseconds above zero. */

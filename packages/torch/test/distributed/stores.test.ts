@@ -49,6 +49,53 @@ test("a TCP store on port 0 tells its port, and a client reaches it", async () =
   assert.equal(await master.getText("later"), "now");
 });
 
+test("what blocks the thread instead of being awaited does the same", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "fabric-store-"));
+  try {
+    const master = new distributed.TCPStore("127.0.0.1", 0, 1, true, { timeoutMs: 5000, sync: true });
+    const file = new distributed.FileStore(join(folder, "store"), 1);
+    for (const inner of [master, file, new distributed.HashStore()]) {
+      const store = new distributed.PrefixStore("sync", inner);
+      store.setSync("key", "gr\u00fc\u00df");
+      assert.equal(store.checkSync(["key", "absent"]), false);
+      store.waitSync(["key"]);
+      assert.equal(store.checkSync(["key"]), true);
+      assert.equal(await store.getText("key"), "gr\u00fc\u00df");
+      assert.throws(() => store.waitSync(["absent"], { timeoutMs: 20 }), { code: "ERR_STORE_TIMEOUT" });
+      assert.throws(() => store.setSync("key", 3 as never), /Expected `value` to be a string or a Uint8Array/);
+    }
+    assert.ok((await master.connected()).port > 0);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test("a TCP store that is still on its way cannot be used without waiting", async () => {
+  const store = new distributed.TCPStore("127.0.0.1", 0, 1, true, { timeoutMs: 5000 });
+  assert.throws(
+    () => store.setSync("key", "x"),
+    /The store is not connected yet\.\nAwait `store\.connected\(\)` first/,
+  );
+  await store.connected();
+  store.setSync("key", "x");
+  assert.equal(store.checkSync(["key"]), true);
+});
+
+test("a default group can be made with a blocked thread, once at a time", async () => {
+  const store = new distributed.HashStore();
+  for (let turn = 0; turn < 2; turn++) {
+    const group = distributed.initProcessGroupSync({ rank: 0, worldSize: 1, store });
+    assert.ok(distributed.getDefaultGroup() === group);
+    assert.throws(() => distributed.initProcessGroupSync({ rank: 0, worldSize: 1, store }), /initialized already/);
+    await distributed.barrier();
+    distributed.destroyProcessGroup();
+  }
+  assert.throws(
+    () => distributed.initProcessGroupSync({ rank: 1, worldSize: 1, store }),
+    /`rank` is 1 in a world of 1/,
+  );
+});
+
 test("prefix stores on one store do not meet", async () => {
   const store = new distributed.HashStore();
   const [a, b] = [new distributed.PrefixStore("a", store), new distributed.PrefixStore("b", store)];

@@ -4,18 +4,20 @@ import { ScriptLauncher } from "../../../dist/launchers/script.js";
 
 const count = Number(process.argv[2]);
 const environment = new LightningEnvironment();
+// What the launching process has set by then is inherited.
+if (process.env.LOCAL_RANK === undefined) process.env.PL_GLOBAL_SEED = "5";
 process.on("exit", () => process.env.LOCAL_RANK === "0" && console.log("exit handler"));
 const launcher = new ScriptLauncher(environment, count, 1);
 await launcher.launch(() => {});
 // Once more does no harm.
 const rank = await launcher.launch(() => environment.localRank());
-const { LOCAL_RANK, NODE_RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT, OMP_NUM_THREADS, FABRIC_RANK_CHANNEL } =
-  process.env;
+const names = ["LOCAL_RANK", "NODE_RANK", "RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "OMP_NUM_THREADS"];
+names.push("PL_GLOBAL_SEED", "FABRIC_RANK_CHANNEL");
 console.log(
   JSON.stringify({
     rank,
     isSupervised: process.env.FABRIC_LAUNCHER_PID === String(process.ppid),
-    variables: { LOCAL_RANK, NODE_RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT, OMP_NUM_THREADS, FABRIC_RANK_CHANNEL },
+    variables: Object.fromEntries(names.map((name) => [name, process.env[name]])),
     execArgv: process.execArgv,
     args: process.argv.slice(3),
   }),

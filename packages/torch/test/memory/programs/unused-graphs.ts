@@ -8,7 +8,9 @@ const net = new nn.Sequential(...Array.from({ length: 20 }, () => [new nn.Linear
 let total = 0;
 let loss: torch.Tensor | undefined;
 for (let step = 0; step < 150; step++) {
-  loss = net(torch.randn([2000, 256])).square().mean(); // 80 MB of activations
+  loss = net(torch.randn([2000, 256]))
+    .square()
+    .mean(); // 80 MB of activations
   total += loss.item();
 }
 console.log(JSON.stringify({ total, peakBytes: process.resourceUsage().maxRSS * 1024 }));

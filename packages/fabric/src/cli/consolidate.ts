@@ -1,0 +1,47 @@
+// `fabric consolidate`: what has to be true of its paths. Folders that hold a sharded checkpoint are not converted yet.
+import { existsSync, statSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { CheckpointError, NotSupportedError } from "@fabric-ts/torch/base";
+import type { Command } from "commander";
+import { usageError } from "./usage.js";
+
+/** internal: converts `folder` to one file. Throws a `FabricError` where that is not possible. */
+export async function consolidate(command: Command, folder: string, output?: string): Promise<void> {
+  if (!existsSync(folder)) {
+    usageError(command, `Invalid value for 'CHECKPOINT_FOLDER': Path '${folder}' does not exist.`);
+  }
+  const paths = checkPaths(folder, output);
+  throw new NotSupportedError(
+    `The sharded checkpoint in ${paths.folder} cannot be converted: that does not exist here yet.`,
+    {
+      hint: "Convert it with Python: `fabric consolidate` of Lightning Fabric writes a file that `fabric.load` reads.",
+    },
+  );
+}
+
+/** internal: the absolute paths, when they make sense. */
+export function checkPaths(folder: string, output?: string): { folder: string; output: string } {
+  const from = resolve(folder);
+  if (!statSync(from).isDirectory()) {
+    throw new CheckpointError(`The checkpoint path must be a folder: ${folder}`, {
+      code: "ENOTDIR",
+      hint: "A single file needs no conversion: `fabric.load` reads it.",
+    });
+  }
+  if (!existsSync(join(from, "meta.pt"))) {
+    throw new CheckpointError(
+      `Only FSDP-sharded checkpoints saved with Lightning are supported: ${folder} has no meta.pt.`,
+      {
+        hint: "Give the folder that `fabric.save` wrote, not one inside of it or around it.",
+      },
+    );
+  }
+  const to = resolve(output ?? `${from}.consolidated`);
+  if (existsSync(to)) {
+    throw new CheckpointError(`The path for the converted checkpoint already exists: ${to}`, {
+      code: "EEXIST",
+      hint: "Provide another one with --output_file, or remove it.",
+    });
+  }
+  return { folder: from, output: to };
+}
