@@ -5,6 +5,7 @@ import type { Readable } from "node:stream";
 import type { RankMessage, RankPhase } from "../environments/rank-channel.js";
 import { forwardLines, type OutputWriter } from "./output.js";
 import type { Command } from "./program.js";
+import { setLiveLine } from "./terminal.js";
 
 /** Longer messages are dropped: a rank cannot fill the supervisor's memory. */
 const maxMessage = 512 * 1024;
@@ -150,6 +151,6 @@ export class RankProcess extends EventEmitter<{ phase: []; error: []; ended: [] 
       const { text, summary, secondary } = message;
       this.error = { type: "error", text: String(text ?? ""), summary: String(summary), secondary: secondary === true };
       this.emit("error");
-    }
+    } else if (message?.type === "liveLine") setLiveLine(message.isShown === true);
   }
 }
