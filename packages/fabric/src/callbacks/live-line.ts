@@ -27,8 +27,8 @@ export class LiveLine {
   readonly #stream: ProgressStream;
   #render: ((columns: number) => string) | null = null;
   #isDrawing = false;
-  /** False while something printed has not ended its line. */
-  #ownsLine = true;
+  /** False while something printed has not ended its line; the launcher must not erase that. */
+  #ownsLine = false;
   #undo: (() => void)[] = [];
 
   constructor(stream: ProgressStream) {
@@ -60,10 +60,9 @@ export class LiveLine {
       () => this.#stream.off?.("resize", redraw),
       () => process.off("exit", end),
       ...(isOurs ? terminals.map((terminal) => this.#intercept(terminal)) : []),
-      () => reportLiveLine(false),
+      () => this.#own(false),
     );
-    this.#ownsLine = true;
-    reportLiveLine(true);
+    this.#own(true);
   }
 
   #redraw(): void {
@@ -73,7 +72,13 @@ export class LiveLine {
     // The last column stays free: some terminals begin a new line after it.
     const text = this.#render((this.#stream.columns || 80) - 1);
     this.#write(`${this.#ownsLine ? "" : "\n"}\r${text}\x1b[K`);
-    this.#ownsLine = true;
+    this.#own(true);
+  }
+
+  #own(ownsLine: boolean): void {
+    if (ownsLine === this.#ownsLine) return;
+    this.#ownsLine = ownsLine;
+    reportLiveLine(ownsLine);
   }
 
   #write(text: string): void {
@@ -93,7 +98,7 @@ export class LiveLine {
       if (this.#isDrawing || this.#render === null) return original.apply(stream, args);
       if (this.#ownsLine) this.#write(toLineStart);
       const result = original.apply(stream, args);
-      this.#ownsLine = endsLine(args[0]);
+      this.#own(endsLine(args[0]));
       if (this.#ownsLine) this.#redraw();
       return result;
     };

@@ -127,12 +127,14 @@ export class ProgressBar {
     pass.first ??= done - 1;
     pass.done = done;
     if (isCount(facts.batches)) pass.total = facts.batches;
-    const every = this.#isLive ? this.#refreshMs : this.#plainMs;
     if (currentRank() !== 0) return;
-    // Metrics are read only for what is shown: reading one waits for the device.
-    if (performance.now() - this.#shownAt < every && (done !== pass.total || !this.#isLive)) return;
-    pass.metrics = shownMetrics({ ...(facts.loss === undefined ? {} : { loss: facts.loss }), ...facts.metrics });
-    this.#show(pass, false);
+    const isDue = performance.now() - this.#shownAt >= (this.#isLive ? this.#refreshMs : this.#plainMs);
+    const isLast = done === pass.total;
+    // Reading a metric waits for the device.
+    if (isDue || isLast) {
+      pass.metrics = shownMetrics({ ...(facts.loss === undefined ? {} : { loss: facts.loss }), ...facts.metrics });
+    }
+    if (isDue || (isLast && this.#isLive)) this.#show(pass, false);
   }
 
   #end(metrics?: Metrics): void {

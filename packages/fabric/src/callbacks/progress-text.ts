@@ -1,5 +1,4 @@
 // What a progress bar says: how far, how fast, how long still, and the metrics, in as many columns as there are.
-import { styleText } from "node:util";
 import { Tensor } from "@fabric-ts/torch";
 import type { Metrics } from "./hooks.js";
 
@@ -16,8 +15,8 @@ export interface Progress {
   metrics: readonly (readonly [string, string])[];
 }
 
-const widestBar = 30;
-const narrowestBar = 8;
+// Few widths, so that the bar does not jump when a number gets another digit.
+const barWidths = [30, 20, 10];
 
 /** internal: a line of text without a bar. */
 export function plainText(progress: Progress): string {
@@ -28,11 +27,11 @@ export function plainText(progress: Progress): string {
 export function liveText(progress: Progress, columns: number, isColoured: boolean): string {
   const { label, done, total } = progress;
   const text = plainText(progress);
-  const room = Math.min(widestBar, columns - widthOf(text) - 2);
-  if (total === null || room < narrowestBar) return cut(text, columns);
-  const filled = total === 0 ? room : Math.min(room, Math.floor((room * done) / total));
+  const width = barWidths.find((candidate) => candidate <= columns - widthOf(text) - 2);
+  if (total === null || width === undefined) return cut(text, columns);
+  const filled = total === 0 ? width : Math.min(width, Math.floor((width * done) / total));
   const full = "#".repeat(filled);
-  const bar = `${isColoured ? styleText("green", full) : full}${".".repeat(room - filled)}`;
+  const bar = `${isColoured ? `\x1b[32m${full}\x1b[39m` : full}${".".repeat(width - filled)}`;
   return [label, bar, ...factsOf(progress)].join("  ");
 }
 
