@@ -53,7 +53,8 @@ export class FabricSlot {
   }
   from(facts: HookFacts): Fabric {
     const fabric = facts.fabric ?? this.#fabric;
-    if (fabric !== undefined) return fabric;
+    if (typeof (fabric as Partial<Fabric> | undefined)?.strategy === "object") return fabric as Fabric;
+    if (fabric !== undefined) throw new TypeError(`Expected \`fabric\` to be a Fabric, but got ${describe(fabric)}.`);
     throw new UsageError(`${this.#owner} does not know the Fabric that it works for.`, {
       hint: "Pass it, `await fabric.call(hook, { fabric, ... })`, or give the callback to `new Fabric({ callbacks })` before `fabric.setup`.",
     });
