@@ -79,6 +79,7 @@ export class ProgressBar {
     this.#advance(facts);
   }
   onTrainEpochEnd(facts: EpochFacts = {}): void {
+    while (this.#passes.length > 1) this.#end();
     this.#end(facts.metrics);
   }
   onTrainEnd(): void {
@@ -140,11 +141,11 @@ export class ProgressBar {
   #end(metrics?: Metrics): void {
     const pass = this.#passes.pop();
     if (pass === undefined) return;
-    const names = new Map(pass.metrics);
-    for (const [name, value] of shownMetrics(metrics ?? {})) names.set(name, value);
-    pass.metrics = [...names];
-    this.#show(pass, true);
-    this.#line.end();
+    if (currentRank() === 0) {
+      pass.metrics = [...new Map([...pass.metrics, ...shownMetrics(metrics ?? {})])];
+      this.#show(pass, true);
+      this.#line.end();
+    }
     // The epoch around a validation is not slower for it.
     const outer = this.#passes.at(-1);
     if (outer) outer.startedAt += performance.now() - pass.startedAt;
@@ -154,7 +155,6 @@ export class ProgressBar {
   }
 
   #show(pass: Pass, isOver: boolean): void {
-    if (currentRank() !== 0) return;
     this.#shownAt = performance.now();
     const progress: Progress = {
       ...pass,

@@ -146,6 +146,11 @@ describe("on a terminal", () => {
       stream.screen.map((line) => timeless(line).replace(/[#.]+/, "B")),
       ["epoch 4  B  9/9  R  in T", "epoch 5  B  1/9  R  in T"],
     );
+    stream.text = "";
+    await fabric.call("onTrainEpochStart", {});
+    await fabric.call("onValidationStart", {});
+    await fabric.call("onTrainEpochEnd", { metrics: { acc: 1 } });
+    assert.deepEqual(stream.screen, ["validation  0", "training  0  acc 1"]);
     await assert.rejects(async () => fabric.call("onTrainBatchEnd", 3 as never), /to be given an object, but got 3/);
   });
 });
