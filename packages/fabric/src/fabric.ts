@@ -1,6 +1,9 @@
 // The user's whole API, read from top to bottom. What is behind each method is in the folder of its subject.
 import { autograd, ConfigurationError, type Device, nn, type optim, Tensor, UsageError } from "@fabric-ts/torch";
 import type { Accelerator } from "./accelerators/accelerator.js";
+import { callbacksFromFactories } from "./callbacks/factories.js";
+import { checkCallback, HookCaller } from "./callbacks/hook-caller.js";
+import type { HookArguments, HookName } from "./callbacks/hooks.js";
 import type { CheckpointPath } from "./checkpoint/checkpoint-io.js";
 import { type CheckpointFilter, checkFilter } from "./checkpoint/state.js";
 import { type Collected, type CollectedParts, collect } from "./collectives/collect.js";
@@ -47,7 +50,7 @@ import { isWrapped, unwrapObjects } from "./wrappers/wrap.js";
 
 /** Options of `Fabric`. */
 export interface FabricOptions extends ConnectorOptions {
-  /** Objects whose methods `fabric.call` calls. */
+  /** Objects whose methods `fabric.call` calls; see `Callback`. */
   callbacks?: object | readonly object[];
   /** Receivers of `fabric.log`. */
   loggers?: Logger | readonly Logger[];
@@ -74,6 +77,7 @@ export class Fabric {
   readonly accelerator: Accelerator;
   readonly #options: FabricOptions;
   readonly #callbacks: object[];
+  readonly #hooks: HookCaller;
   readonly #loggers: Logger[];
   #launched: "no" | "launching" | "yes" = "no";
 
@@ -85,7 +89,8 @@ export class Fabric {
     this.strategy = connector.strategy;
     this.accelerator = connector.accelerator;
     this.#options = options;
-    this.#callbacks = listOf(callbacks);
+    this.#callbacks = [...listOf(callbacks).map(checkCallback), ...callbacksFromFactories()];
+    this.#hooks = new HookCaller(this.#callbacks);
     this.#loggers = listOf(loggers);
     this.#prepareRun();
     if (isCliUsed() && canSetupSync(this.strategy)) {
@@ -209,7 +214,7 @@ export class Fabric {
       wrapOptimizer(optimizer, this.strategy, this.#callbacks),
     );
     this.#adopt(module, wrappedOptimizers);
-    this.call("onAfterSetup", { fabric: this, module: wrapped });
+    this.#hooks.callNow("fabric.setup", "onAfterSetup", { fabric: this, module: wrapped });
     if (optimizers.length === 0) return wrapped;
     return scheduler === undefined ? [wrapped, ...wrappedOptimizers] : [wrapped, ...wrappedOptimizers, ready.scheduler];
   }
@@ -223,7 +228,7 @@ export class Fabric {
     this.#prepareModule(module, moveToDevice);
     const wrapped = this.#wrapModule(module, this.strategy.setupModule(module), moveToDevice);
     this.#adopt(module);
-    this.call("onAfterSetup", { fabric: this, module: wrapped });
+    this.#hooks.callNow("fabric.setupModule", "onAfterSetup", { fabric: this, module: wrapped });
     return wrapped;
   }
 
@@ -490,14 +495,15 @@ export class Fabric {
 
   // Callbacks, logging, seeds
 
-  /** Calls the method `hook` of every callback that has it, with the same arguments: `fabric.call("onTrainEpochEnd", { epoch })`. */
-  call(hook: string, ...args: unknown[]): void {
-    for (const callback of this.#callbacks) {
-      const method = (callback as Record<string, unknown>)[hook];
-      if (method === undefined || method === null) continue;
-      if (typeof method === "function") method.apply(callback, args);
-      else rankZeroWarn(`Skipping the callback \`${className(callback)}.${hook}\` because it is not callable.`);
-    }
+  /**
+   * Calls the method `hook` of every callback that has it, in order, with the same arguments: `fabric.call("onTrainEpochEnd", { epoch })`.
+   * Where a method returns a promise, those after it wait for it, and so should you: `await fabric.call(...)`. Any name will do; `Callback`
+   * lists the conventional ones.
+   */
+  call<H extends HookName>(hook: H, ...args: HookArguments<H>): void | Promise<void>;
+  call(hook: string, ...args: unknown[]): void | Promise<void>;
+  call(hook: string, ...args: unknown[]): void | Promise<void> {
+    return this.#hooks.call(hook, args);
   }
 
   /** Hands one number to all loggers. */
@@ -644,7 +650,8 @@ function canSetupSync(strategy: Strategy): boolean {
   return false;
 }
 
-function listOf<T extends object>(given: T | readonly T[]): T[] {
+function listOf<T extends object>(given: T | readonly T[] | null): T[] {
+  if (given === null) return [];
   return Array.isArray(given) ? [...(given as readonly T[])] : [given as T];
 }
 

@@ -14,6 +14,33 @@ export { CPUAccelerator } from "./accelerators/cpu.js";
 export { CUDAAccelerator, findUsableCudaDevices } from "./accelerators/cuda.js";
 export { MPSAccelerator } from "./accelerators/mps.js";
 export { type AcceleratorName, AcceleratorRegistry, acceleratorRegistry } from "./accelerators/registry.js";
+export { EarlyStopping, type EarlyStoppingOptions, type EarlyStoppingState } from "./callbacks/early-stopping.js";
+export { type CallbackFactory, registerCallbackFactory } from "./callbacks/factories.js";
+export type { MetricsHook } from "./callbacks/facts.js";
+export { FiniteGuard, type FiniteGuardOptions, NonFiniteError } from "./callbacks/finite-guard.js";
+export { GradientAccumulationScheduler } from "./callbacks/gradient-accumulation-scheduler.js";
+export type {
+  BatchFacts,
+  Callback,
+  EpochFacts,
+  ExceptionFacts,
+  HookArguments,
+  HookFacts,
+  HookName,
+  Metrics,
+  OptimizerStepFacts,
+  RunFacts,
+  SetupFacts,
+} from "./callbacks/hooks.js";
+export { LearningRateMonitor, type LearningRateMonitorOptions } from "./callbacks/learning-rate-monitor.js";
+export type { ProgressStream } from "./callbacks/live-line.js";
+export {
+  ModelCheckpoint,
+  type ModelCheckpointOptions,
+  type ModelCheckpointState,
+} from "./callbacks/model-checkpoint.js";
+export type { MonitorMode } from "./callbacks/monitored-metric.js";
+export { ProgressBar, type ProgressBarOptions } from "./callbacks/progress-bar.js";
 export { AsyncCheckpointIO } from "./checkpoint/async-checkpoint-io.js";
 export { CheckpointIO, type CheckpointLoadOptions, type CheckpointPath } from "./checkpoint/checkpoint-io.js";
 export type { PerRankStateful } from "./checkpoint/per-rank.js";

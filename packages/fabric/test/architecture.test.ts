@@ -16,7 +16,7 @@ const packages = join(dirname(fileURLToPath(import.meta.url)), "../..");
 const LAYERS: readonly (readonly string[])[] = [
   ["cli"],
   ["index", "fabric"],
-  ["connector", "wrappers"],
+  ["connector", "wrappers", "callbacks"],
   ["strategies"],
   ["accelerators", "checkpoint", "collectives", "environments", "launchers", "loggers", "precision"],
   ["utilities"],

@@ -182,10 +182,10 @@ describe("callbacks", () => {
       ["last", { epoch: 1 }],
     ]);
     assert.match(caught[0]?.message ?? "", /Skipping the callback `Object.onEpoch`/);
-    mine.call("onNothing");
+    await mine.call("onNothing");
   });
 
-  it("hear of each setup, and a model with a place for Fabric becomes one", () => {
+  it("hear of each setup, and a model with a place for Fabric becomes one", async () => {
     const seen: object[] = [];
     const list = [{ onAfterSetup: (facts: object) => seen.push(facts) }];
     const mine = new Fabric({ accelerator: "cpu", callbacks: list });
@@ -203,7 +203,7 @@ describe("callbacks", () => {
     assert.ok((seen[0] as { module: unknown }).module === model);
     assert.ok(raw._fabric === mine);
     assert.ok((raw._fabricOptimizers as unknown[])[0] === optimizer);
-    mine.call("onEpoch");
+    await mine.call("onEpoch");
     assert.equal(raw.epochs, 1);
     assert.equal(list.length, 1);
   });

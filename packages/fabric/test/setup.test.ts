@@ -76,7 +76,7 @@ describe("setup", () => {
     assert.throws(() => (mine.setupDataLoaders as () => unknown)(), text);
   });
 
-  it("is not needed for what works anywhere", () => {
+  it("is not needed for what works anywhere", async () => {
     const mine = new Fabric({ accelerator: "cpu", strategy: "ddp" });
     assert.equal(mine.initTensor(() => torch.ones([1])).item(), 1);
     assert.equal(mine.toDevice(torch.ones([1])).item(), 1);
@@ -87,7 +87,7 @@ describe("setup", () => {
     const weight = torch.ones([1], { requiresGrad: true });
     mine.backward(weight.mul(2).sum());
     assert.equal(weight.grad?.item(), 2);
-    mine.call("onNothing");
+    await mine.call("onNothing");
   });
 });
 

@@ -1,6 +1,15 @@
 // What the compiler has to know about wrapped objects. Each check fails to compile when it does not hold.
 import { it } from "node:test";
-import { Fabric, type FabricModule } from "@fabric-ts/fabric";
+import {
+  type BatchFacts,
+  type Callback,
+  EarlyStopping,
+  Fabric,
+  type FabricModule,
+  type HookArguments,
+  type HookName,
+  ModelCheckpoint,
+} from "@fabric-ts/fabric";
 import type { Device, Tensor } from "@fabric-ts/torch";
 import { data, nn, optim } from "@fabric-ts/torch";
 
@@ -145,4 +154,51 @@ it("types of launched functions: arguments are checked, results awaited", () => 
     void fabric.launch({ module: "./train.js", name: "train" });
   };
   void check;
+});
+
+it("types of callbacks follow the conventional names, and allow any other", () => {
+  class Mine implements Callback {
+    onTrainBatchEnd({ loss, batchIdx, anything }: BatchFacts): void {
+      same<typeof loss, Tensor | number | undefined>(true);
+      same<typeof batchIdx, number | undefined>(true);
+      same<typeof anything, unknown>(true);
+    }
+    // A hook may ask for more than the convention promises, and return what it likes.
+    async onTrainEpochEnd({ epoch }: { epoch: number }): Promise<number> {
+      return epoch;
+    }
+    onSomethingElse(a: string, b: number): string {
+      return a.repeat(b);
+    }
+  }
+  const fabric = new Fabric({ accelerator: "cpu", devices: 1, callbacks: [new Mine(), {}] });
+  const calls = async (): Promise<void> => {
+    const waiting = fabric.call("onTrainBatchEnd", { fabric, loss: 0.5, batchIdx: 1, anything: [] });
+    same<typeof waiting, void | Promise<void>>(true);
+    await fabric.call("onSomethingElse", "a", 2);
+    await fabric.call("onTrainEpochEnd", 3, "as one likes");
+    // @ts-expect-error: the name of a hook is a string
+    await fabric.call(3);
+    // @ts-expect-error: a callback is an object
+    new Fabric({ callbacks: "progress" });
+  };
+  void calls;
+  same<HookArguments<"onTrainBatchEnd">, [facts: BatchFacts]>(true);
+  same<"onEpoch" extends HookName ? true : false, false>(true);
+  const wrong = (): void => {
+    // @ts-expect-error: none of its methods is a hook
+    class Misspelt implements Callback {
+      onTrainEpochEnds(): void {}
+    }
+    void Misspelt;
+    // @ts-expect-error: what to monitor
+    new EarlyStopping({});
+    // @ts-expect-error: no such mode
+    new EarlyStopping({ monitor: "loss", mode: "auto" });
+    // @ts-expect-error: where to
+    new ModelCheckpoint({ monitor: "loss" });
+  };
+  void wrong;
+  const checkpoint = new ModelCheckpoint({ dirpath: "runs" });
+  same<typeof checkpoint.bestModelScore, number | null>(true);
 });

@@ -7,6 +7,8 @@ export type RankPhase = "starting" | "launched" | "rendezvous" | "joined";
 /** internal: one message, a line of JSON on the channel. */
 export type RankMessage =
   | { type: "phase"; phase: RankPhase }
+  /** The rank draws a line on the terminal again and again, or has stopped to. */
+  | { type: "liveLine"; isShown: boolean }
   | {
       type: "error";
       /** The error's class, message and code. */
@@ -37,5 +39,14 @@ let reported: RankPhase = "starting";
 export function reportPhase(phase: RankPhase): void {
   if (phase === "launched" && reported !== "starting") return;
   reported = phase;
-  (globalThis as { [rankChannelKey]?: RankChannel })[rankChannelKey]?.send({ type: "phase", phase });
+  send({ type: "phase", phase });
+}
+
+/** internal: tells the launcher that a live line is on the terminal, so that it erases it before it prints; or that it is there no more. */
+export function reportLiveLine(isShown: boolean): void {
+  send({ type: "liveLine", isShown });
+}
+
+function send(message: RankMessage): void {
+  (globalThis as { [rankChannelKey]?: RankChannel })[rankChannelKey]?.send(message);
 }

@@ -1,6 +1,7 @@
 // Forwards the output of several processes to one file descriptor in whole lines, without ever blocking the supervisor.
 import { write } from "node:fs";
 import type { Readable } from "node:stream";
+import { lineStart } from "./terminal.js";
 
 const newline = 0x0a;
 /** A line longer than this is forwarded in pieces. */
@@ -33,7 +34,9 @@ export class OutputWriter {
   /** Takes one chunk. `source` is paused while the reader is slow. */
   write(chunk: Buffer | string, source?: Readable): void {
     if (this.#closed) return;
-    const bytes = typeof chunk === "string" ? Buffer.from(chunk) : chunk;
+    const start = lineStart(this.#fd);
+    const text = typeof chunk === "string" ? Buffer.from(chunk) : chunk;
+    const bytes = start === "" ? text : Buffer.concat([Buffer.from(start), text]);
     this.#queue.push(bytes);
     this.#queued += bytes.length;
     if (source && this.#queued > highWater) {

@@ -6,6 +6,7 @@ import type { RankMessage, RankPhase } from "../environments/rank-channel.js";
 import type { RankOutput } from "./job-output.js";
 import { forwardLines } from "./output.js";
 import type { Command } from "./program.js";
+import { setLiveLine } from "./terminal.js";
 
 /** Longer messages are dropped: a rank cannot fill the supervisor's memory. */
 const maxMessage = 512 * 1024;
@@ -159,6 +160,6 @@ export class RankProcess extends EventEmitter<{ phase: []; error: []; ended: [] 
         secondary: secondary === true,
       };
       this.emit("error");
-    }
+    } else if (message?.type === "liveLine") setLiveLine(message.isShown === true);
   }
 }

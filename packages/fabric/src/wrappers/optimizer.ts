@@ -1,5 +1,6 @@
 // What `fabric.setup` returns for an optimizer: the same optimizer, stepped through the strategy.
 import type { optim, Tensor } from "@fabric-ts/torch";
+import { refusePromise } from "../callbacks/hook-caller.js";
 import type { Strategy } from "../strategies/strategy.js";
 import { forwardMembers } from "../utilities/forward-members.js";
 
@@ -35,7 +36,8 @@ export function wrapOptimizer<O extends optim.Optimizer>(
     const output = strategy.optimizerStep(optimizer, ...args);
     for (const callback of callbacks) {
       const hook = (callback as { onAfterOptimizerStep?: unknown }).onAfterOptimizerStep;
-      if (typeof hook === "function") hook.call(callback, { strategy, optimizer });
+      if (typeof hook !== "function") continue;
+      refusePromise(hook.call(callback, { strategy, optimizer }), "optimizer.step", callback, "onAfterOptimizerStep");
     }
     return output;
   });
