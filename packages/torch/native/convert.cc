@@ -346,6 +346,7 @@ template <typename T, typename Get>
 static c10::IValue listOf(const ArgPlan& plan, const JsValue& value, Get get) {
   c10::List<T> list;
   if (value.kind != Js::Array) {
+    list.reserve(plan.fixedSize);
     for (int i = 0; i < plan.fixedSize; i++) list.push_back(get(value));
   } else {
     list.reserve(value.items.size());

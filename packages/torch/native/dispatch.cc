@@ -418,24 +418,30 @@ napi_value hasOperator(napi_env env, napi_callback_info info) {
   });
 }
 
-constexpr size_t kMostArguments = 32;
-
-// The values of a call from the `first` on, looked at.
-void takeArguments(napi_env env, const Args<kMostArguments>& a, size_t first, Arguments* args) {
-  if (a.count > kMostArguments) throw JsError("TypeError", "An operator takes at most 30 arguments.");
-  for (size_t i = first; i < a.count; i++) {
-    args->emplace_back();
-    classify(env, a[i], &args->back());
+// The values of a call behind its first one, looked at; returns that one, a number.
+uint32_t takeArguments(napi_env env, napi_callback_info info, Arguments* args) {
+  constexpr size_t kFew = 6, kMost = 32;
+  napi_value values[kMost];
+  // Node fills all places that it is given, so most calls give it few.
+  size_t count = kFew;
+  check(napi_get_cb_info(env, info, &count, values, nullptr, nullptr));
+  if (count > kFew) {
+    if (count > kMost) throw JsError("TypeError", "An operator takes at most 30 arguments.");
+    check(napi_get_cb_info(env, info, &count, values, nullptr, nullptr));
   }
+  for (size_t i = 1; i < count; i++) {
+    args->emplace_back();
+    classify(env, values[i], &args->back());
+  }
+  return idOf(env, values[0]);
 }
 
 // call(packet, ...positional)
 napi_value call(napi_env env, napi_callback_info info) {
   return guarded(env, "call", [&]() -> napi_value {
-    const Args<kMostArguments> a(env, info);
     Arguments args;
-    takeArguments(env, a, 1, &args);
-    return invoke(env, packets[idOf(env, a[0])], args, args.size(), Named());
+    const uint32_t packet = takeArguments(env, info, &args);
+    return invoke(env, packets[packet], args, args.size(), Named());
   });
 }
 
@@ -465,11 +471,9 @@ napi_value callSite(napi_env env, napi_callback_info info) {
 // callNamed(site, ...positional, ...values of the site's names)
 napi_value callNamed(napi_env env, napi_callback_info info) {
   return guarded(env, "callNamed", [&]() -> napi_value {
-    const Args<kMostArguments> a(env, info);
     Arguments args;
-    takeArguments(env, a, 1, &args);
     Named named;
-    named.site = &callSites[idOf(env, a[0])];
+    named.site = &callSites[takeArguments(env, info, &args)];
     const size_t positional = args.size() - named.size();
     named.values = args.data() + positional;
     return invoke(env, *named.site->packet, args, positional, named);

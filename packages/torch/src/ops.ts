@@ -145,6 +145,26 @@ function callWithNames(packet: Packet, args: readonly unknown[]): unknown {
 let call: NativeBinding["call"] = () => -1;
 let callNamed: NativeBinding["callNamed"] = () => -1;
 
+// Spreading an array into a call takes as long as a small operator.
+function callPositional(id: number, v: readonly unknown[]): unknown {
+  switch (v.length) {
+    case 3:
+      return call(id, v[0], v[1], v[2]);
+    case 4:
+      return call(id, v[0], v[1], v[2], v[3]);
+    case 5:
+      return call(id, v[0], v[1], v[2], v[3], v[4]);
+    case 6:
+      return call(id, v[0], v[1], v[2], v[3], v[4], v[5]);
+    case 7:
+      return call(id, v[0], v[1], v[2], v[3], v[4], v[5], v[6]);
+    case 8:
+      return call(id, v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7]);
+    default:
+      return call(id, ...v);
+  }
+}
+
 function resolve(namespace: string, name: string): number {
   const binding = native();
   if (lists.length === 0) {
@@ -190,16 +210,17 @@ export function operator(namespace: string, name: string): Operator {
         const lb = count === 3 ? lower(b) : undefined;
         const low = lower(value);
         const result = count === 2 ? callNamed(site, la, low) : callNamed(site, la, lb, low);
-        if (isHandle(result))
-          return result === la ? a : result === lb ? b : result === low ? value : wrapHandle(result);
+        if (isHandle(result)) return result === la ? a : result === lb ? b : result === low ? value : wrapHandle(result);
         return typeof result === "object" ? lift(result, [a, b, value], [la, lb, low]) : result;
       }
     }
+    const args: unknown[] = new Array(count);
     // biome-ignore lint/complexity/noArguments: see above
-    const args: unknown[] = Array.prototype.slice.call(arguments);
+    for (let i = 0; i < count; i++) args[i] = arguments[i];
     if (count > 0 && isNamed(args[count - 1])) return callWithNames(packet, args);
-    const lowered = args.map(lower);
-    return lift(call(packet.id, ...lowered), args, lowered);
+    const lowered: unknown[] = new Array(count);
+    for (let i = 0; i < count; i++) lowered[i] = lower(args[i]);
+    return lift(callPositional(packet.id, lowered), args, lowered);
   }
   packets.set(key, made);
   return made;

@@ -42,7 +42,7 @@ type ConvTranspose = (
 function convolution(name: string): Conv {
   const operator = aten(name);
   return (input, weight, bias = null, options = {}) => {
-    const { stride = 1, padding = 0, dilation = 1, groups = 1 } = options;
+    const { stride, padding, dilation, groups } = options;
     return operator(input, weight, bias, stride, padding, dilation, groups);
   };
 }
@@ -50,7 +50,7 @@ function convolution(name: string): Conv {
 function transposedConvolution(name: string): ConvTranspose {
   const operator = aten(name);
   return (input, weight, bias = null, options = {}) => {
-    const { stride = 1, padding = 0, outputPadding = 0, groups = 1, dilation = 1 } = options;
+    const { stride, padding, outputPadding, groups, dilation } = options;
     return operator(input, weight, bias, stride, padding, outputPadding, groups, dilation);
   };
 }
