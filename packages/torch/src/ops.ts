@@ -210,7 +210,8 @@ export function operator(namespace: string, name: string): Operator {
         const lb = count === 3 ? lower(b) : undefined;
         const low = lower(value);
         const result = count === 2 ? callNamed(site, la, low) : callNamed(site, la, lb, low);
-        if (isHandle(result)) return result === la ? a : result === lb ? b : result === low ? value : wrapHandle(result);
+        if (isHandle(result))
+          return result === la ? a : result === lb ? b : result === low ? value : wrapHandle(result);
         return typeof result === "object" ? lift(result, [a, b, value], [la, lb, low]) : result;
       }
     }
