@@ -18,6 +18,10 @@ export interface ProcessAddon {
    * process ends with 128 + `signal` even if the JavaScript thread is in a native call and the handler never ran.
    */
   limitSignal(signal: number, graceMilliseconds: number): void;
+  /** The signal is counted from now on when it comes, even while the JavaScript thread computes. It has to have a JavaScript handler. */
+  countSignal(signal: number): void;
+  /** How often a counted signal has come. */
+  signalCount(signal: number): number;
   /** Remembers the handlers of all signals. */
   saveSignalHandlers(): void;
   /** Puts the remembered handlers back where a library that was loaded meanwhile has replaced them. */

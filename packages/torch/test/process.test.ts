@@ -64,11 +64,21 @@ it("limitSignal gives a blocked handler the grace period, then ends the process"
   assert.equal(blocked.status, 143);
 });
 
+it("countSignal counts while the thread is blocked, and the handlers run later", () => {
+  const { status, stdout } = run(
+    `process.on("SIGUSR2", () => console.log("handler")); addon.countSignal(12); addon.countSignal(12);
+     for (let i = 0; i < 2; i++) { process.kill(process.pid, 12); Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50); }
+     console.log(addon.signalCount(12), addon.signalCount(10)); setTimeout(() => {}, 100);`,
+  );
+  assert.deepEqual([status, stdout], [0, "2 0\nhandler\nhandler\n"]);
+});
+
 it("wrong arguments are TypeErrors", () => {
   const { stdout } = run(
     'for (const f of Object.values(addon)) if (f.length === 0) try { f("x") } catch (e) { console.log(e.name, e.message) }',
   );
   assert.match(stdout, /TypeError dieWithParent expects the process id of the parent\./);
+  assert.match(stdout, /TypeError countSignal expects the number of a signal\./);
 });
 
 it("the base entry is a part of the whole one, and loads neither the rest nor LibTorch", () => {

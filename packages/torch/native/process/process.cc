@@ -158,21 +158,44 @@ std::atomic<int64_t> graceMilliseconds{0};
 int wakePipe[2] = {-1, -1};
 struct sigaction previousActions[NSIG];
 
+bool isDefault(const struct sigaction& action) {
+  return !(action.sa_flags & SA_SIGINFO) && action.sa_handler == SIG_DFL;
+}
+
+void handOn(const struct sigaction& action, int number, siginfo_t* info, void* context) {
+  if (action.sa_flags & SA_SIGINFO) {
+    action.sa_sigaction(number, info, context);
+  } else if (action.sa_handler != SIG_IGN && action.sa_handler != SIG_DFL) {
+    action.sa_handler(number);
+  }
+}
+
 void onSignal(int number, siginfo_t* info, void* context) {
   const int before = signalsSeen.fetch_add(1);
   if (before > 0) _exit(128 + number);
   const struct sigaction& previous = previousActions[number];
   // Nobody in JavaScript listens: the signal does what it does by default, only with an exit code.
-  if (!(previous.sa_flags & SA_SIGINFO) && previous.sa_handler == SIG_DFL) _exit(128 + number);
+  if (isDefault(previous)) _exit(128 + number);
   const int saved = errno;
   const char byte = static_cast<char>(number);
   if (write(wakePipe[1], &byte, 1) != 1) _exit(128 + number);
   errno = saved;
-  if (previous.sa_flags & SA_SIGINFO) {
-    previous.sa_sigaction(number, info, context);
-  } else if (previous.sa_handler != SIG_IGN) {
-    previous.sa_handler(number);
-  }
+  handOn(previous, number, info, context);
+}
+
+// Puts `handler` before the present one, which is kept in `previous[number]`; false, with an exception, when it cannot.
+bool putBefore(napi_env env, int number, void (*handler)(int, siginfo_t*, void*), struct sigaction* previous) {
+  struct sigaction current;
+  sigaction(number, nullptr, &current);
+  if ((current.sa_flags & SA_SIGINFO) && current.sa_sigaction == handler) return true;
+  previous[number] = current;
+  struct sigaction action {};
+  action.sa_sigaction = handler;
+  action.sa_flags = SA_SIGINFO | SA_RESTART;
+  sigfillset(&action.sa_mask);
+  if (sigaction(number, &action, nullptr) == 0) return true;
+  napi_throw_error(env, "ERR_PROCESS", "The handler of this signal cannot be changed.");
+  return false;
 }
 
 // Waits for the byte of the first signal, then for the grace period, and ends the process.
@@ -199,20 +222,46 @@ napi_value limitSignal(napi_env env, napi_callback_info info) {
     }
     std::thread(graceThread).detach();
   }
-  const int number = static_cast<int>(args[0]);
-  struct sigaction current;
-  sigaction(number, nullptr, &current);
-  if ((current.sa_flags & SA_SIGINFO) && current.sa_sigaction == onSignal) return undefined(env);
-  previousActions[number] = current;
-  struct sigaction action {};
-  action.sa_sigaction = onSignal;
-  action.sa_flags = SA_SIGINFO | SA_RESTART;
-  sigfillset(&action.sa_mask);
-  if (sigaction(number, &action, nullptr) != 0) {
-    napi_throw_error(env, "ERR_PROCESS", "The handler of this signal cannot be changed.");
-    return nullptr;
-  }
+  if (!putBefore(env, static_cast<int>(args[0]), onSignal, previousActions)) return nullptr;
   return undefined(env);
+}
+
+// How often each counted signal came.
+std::atomic<int> signalCounts[NSIG];
+struct sigaction countedActions[NSIG];
+
+void onCountedSignal(int number, siginfo_t* info, void* context) {
+  signalCounts[number].fetch_add(1);
+  handOn(countedActions[number], number, info, context);
+}
+
+bool signalNumber(napi_env env, napi_callback_info info, const char* text, int& number) {
+  int64_t args[1];
+  if (!integers(env, info, text, args)) return false;
+  if (args[0] > 0 && args[0] < NSIG) {
+    number = static_cast<int>(args[0]);
+    return true;
+  }
+  fail(env, text);
+  return false;
+}
+
+// countSignal(number): from now on the signal is counted when it comes, not when the JavaScript thread is free. Its
+// handler is called as before; it must be installed already, because the signal's default would be to end the process.
+napi_value countSignal(napi_env env, napi_callback_info info) {
+  int number = 0;
+  if (!signalNumber(env, info, "countSignal expects the number of a signal.", number)) return nullptr;
+  if (!putBefore(env, number, onCountedSignal, countedActions)) return nullptr;
+  return undefined(env);
+}
+
+// signalCount(number): how often a counted signal has come.
+napi_value signalCount(napi_env env, napi_callback_info info) {
+  int number = 0;
+  if (!signalNumber(env, info, "signalCount expects the number of a signal.", number)) return nullptr;
+  napi_value result = nullptr;
+  napi_create_int32(env, signalCounts[number].load(), &result);
+  return result;
 }
 
 // Handlers of all signals as they were before a library was loaded.
@@ -245,6 +294,8 @@ napi_value initialize(napi_env env, napi_value exports) {
       {"startExitTimer", startExitTimer},
       {"cancelExitTimer", cancelExitTimer},
       {"limitSignal", limitSignal},
+      {"countSignal", countSignal},
+      {"signalCount", signalCount},
       {"saveSignalHandlers", saveSignalHandlers},
       {"restoreSignalHandlers", restoreSignalHandlers},
   };
