@@ -60,6 +60,23 @@ inline void useClassicServer(c10d::TCPStoreOptions& options) {
 #endif
 }
 
+// Whether a TCP store can be given the socket on which it listens.
+template <typename Options, typename = void>
+struct TakesSocket : std::false_type {};
+template <typename Options>
+struct TakesSocket<Options, std::void_t<decltype(Options::masterListenFd)>> : std::true_type {};
+
+// Gives it the socket that `bound` makes (-1: none). Without such an option it listens on every interface.
+template <typename Options, typename Bound>
+void useSocket(Options& options, Bound&& bound) {
+  if constexpr (TakesSocket<Options>::value) {
+    const int fd = bound(options.port);
+    if (fd >= 0) options.masterListenFd = fd;
+  } else {
+    (void)options, (void)bound;
+  }
+}
+
 // Everything that any version's reducer asks for.
 struct ReducerArguments {
   std::vector<at::Tensor> parameters;

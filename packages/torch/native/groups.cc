@@ -66,29 +66,10 @@ std::string listOf(const std::vector<int>& ranks) {
       "ERR_RANK_MISSING");
 }
 
-// Announces this rank and waits for the others. True when all of them share this host.
-bool meet(c10d::Store& store, const GroupOptions& options) {
-  const std::string own = hostIdentity();
-  const std::string key = "present/" + std::to_string(options.rank);
-  if (store.add("taken/" + std::to_string(options.rank), 1) > 1) {
-    throw JsError("ConfigurationError",
-                  "Two processes came to the rendezvous as rank " + std::to_string(options.rank) + ".",
-                  "Give every process a rank of its own, and every job a rendezvous of its own.");
-  }
-  store.set(key, std::vector<uint8_t>(own.begin(), own.end()));
-  std::vector<std::string> keys;
-  for (int rank = 0; rank < options.size; rank++) keys.push_back("present/" + std::to_string(rank));
-  if (!waitForKeys(store, keys, options.timeout)) throwMissing(store, options);
-  bool oneHost = true;
-  for (const auto& other : keys) {
-    const auto value = store.get(other);
-    oneHost = oneHost && std::string(value.begin(), value.end()) == own;
-  }
-  return oneHost;
-}
+bool isLoopback(const std::string& address) { return address.rfind("127.", 0) == 0 || address == "::1"; }
 
-#ifdef FABRIC_WITH_GLOO
-// The address of this machine on the way to `host`: asks the routing table, sends nothing. Empty when there is none.
+// The address of this machine on the way to `host`: asks the routing table, sends nothing. Empty when there is none, or
+// only one that other machines cannot reach.
 std::string addressTowards(const std::string& host) {
   addrinfo hints{};
   hints.ai_socktype = SOCK_DGRAM;
@@ -106,29 +87,65 @@ std::string addressTowards(const std::string& host) {
         getsockname(fd, reinterpret_cast<sockaddr*>(&own), &length) == 0 &&
         getnameinfo(reinterpret_cast<sockaddr*>(&own), length, text, sizeof text, nullptr, 0, NI_NUMERICHOST) == 0;
     close(fd);
-    if (known) return text;
+    if (known && !isLoopback(text)) return text;
   }
   return "";
 }
 
-// Loopback when all ranks share a host, so that nothing listens outside of it.
-auto glooDevice(const GroupOptions& options, bool oneHost) {
+// Where the other ranks are.
+struct Peers {
+  bool oneHost = true;
+  // An address of a rank on another host, where one is known.
+  std::string address;
+};
+
+// Announces this rank and waits for the others.
+Peers meet(c10d::Store& store, const GroupOptions& options) {
+  const std::string own = hostIdentity();
+  const std::string announced = own + "\n" + addressTowards(options.peerHost);
+  const std::string key = "present/" + std::to_string(options.rank);
+  if (store.add("taken/" + std::to_string(options.rank), 1) > 1) {
+    throw JsError("ConfigurationError",
+                  "Two processes came to the rendezvous as rank " + std::to_string(options.rank) + ".",
+                  "Give every process a rank of its own, and every job a rendezvous of its own.");
+  }
+  store.set(key, std::vector<uint8_t>(announced.begin(), announced.end()));
+  std::vector<std::string> keys;
+  for (int rank = 0; rank < options.size; rank++) keys.push_back("present/" + std::to_string(rank));
+  if (!waitForKeys(store, keys, options.timeout)) throwMissing(store, options);
+  Peers peers;
+  for (const auto& other : keys) {
+    const auto value = store.get(other);
+    const std::string text(value.begin(), value.end());
+    const size_t end = text.rfind('\n');
+    if (text.substr(0, end) == own) continue;
+    peers.oneHost = false;
+    if (peers.address.empty() && end != std::string::npos) peers.address = text.substr(end + 1);
+  }
+  return peers;
+}
+
+#ifdef FABRIC_WITH_GLOO
+// Loopback when all ranks share a host, so that nothing listens outside of it. Otherwise the interface that leads to
+// the others: the way to the main host is not enough, because on that host itself its name often means loopback.
+auto glooDevice(const GroupOptions& options, const Peers& peers) {
   using Gloo = c10d::ProcessGroupGloo;
   const char* wanted = std::getenv("GLOO_SOCKET_IFNAME");
   if (!options.interface.empty()) return Gloo::createDeviceForInterface(options.interface);
   if (wanted && *wanted) return Gloo::createDeviceForInterface(wanted);
-  if (oneHost) return Gloo::createDeviceForHostname("127.0.0.1");
-  const std::string address = addressTowards(options.peerHost);
+  if (peers.oneHost) return Gloo::createDeviceForHostname("127.0.0.1");
+  std::string address = addressTowards(peers.address);
+  if (address.empty()) address = addressTowards(options.peerHost);
   return address.empty() ? Gloo::createDefaultDevice() : Gloo::createDeviceForHostname(address);
 }
 #endif
 
 c10::intrusive_ptr<compat::Transport> makeTransport(const c10::intrusive_ptr<c10d::Store>& store,
-                                                    const GroupOptions& options, bool oneHost) {
+                                                    const GroupOptions& options, const Peers& peers) {
   if (options.backend == "gloo") {
 #ifdef FABRIC_WITH_GLOO
     auto gloo = c10d::ProcessGroupGloo::Options::create(options.timeout);
-    gloo->devices.push_back(glooDevice(options, oneHost));
+    gloo->devices.push_back(glooDevice(options, peers));
     return c10::make_intrusive<c10d::ProcessGroupGloo>(store, options.rank, options.size, gloo);
 #else
     throw JsError("NotSupportedError", "The addon was built without Gloo, the backend for several processes on CPUs.",
@@ -146,7 +163,7 @@ c10::intrusive_ptr<compat::Transport> makeTransport(const c10::intrusive_ptr<c10
                   "Use a LibTorch with CUDA and NCCL and run `npm run setup`, or choose the backend \"gloo\".");
 #endif
   }
-  (void)oneHost;
+  (void)peers;
   throw JsError("ConfigurationError", "There is no backend \"" + options.backend + "\" for process groups.",
                 "Choose \"gloo\" (CPU) or \"nccl\" (CUDA).");
 }
@@ -161,8 +178,8 @@ std::shared_ptr<Group> createGroup(const c10::intrusive_ptr<c10d::Store>& store,
   group->timeout = options.timeout;
   communicate("Connecting the process group", *group, [&] {
     store->setTimeout(options.timeout);
-    const bool oneHost = meet(*store, options);
-    group->transport = makeTransport(store, options, oneHost);
+    const Peers peers = meet(*store, options);
+    group->transport = makeTransport(store, options, peers);
     group->group = compat::makeProcessGroup(store, options.rank, options.size, group->transport, group->nccl());
   });
   return group;

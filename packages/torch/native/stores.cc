@@ -6,6 +6,7 @@
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
 #include "distributed.h"
+#include "listening-socket.h"
 
 namespace fabric {
 
@@ -139,8 +140,9 @@ napi_value tcpStore(napi_env env, napi_callback_info info) {
     auto made = std::make_shared<c10::intrusive_ptr<c10d::TCPStore>>();
     return settle(
         env, boolOf(env, a[5], "sync"),
-        [made, host, options] {
+        [made, host, options]() mutable {
           try {
+            if (options.isServer) compat::useSocket(options, [&](uint16_t& port) { return boundSocket(host, port); });
             *made = c10::make_intrusive<c10d::TCPStore>(host, options);
           } catch (...) {
             const std::string address = host + ":" + std::to_string(options.port);

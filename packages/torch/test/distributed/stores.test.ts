@@ -5,7 +5,8 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "node:test";
-import { distributed } from "@fabric-ts/torch";
+import { distributed, versions } from "@fabric-ts/torch";
+import { isLoopback, listenersOf } from "../support/listeners.js";
 
 async function useStore(store: distributed.Store): Promise<void> {
   await store.set("text", "gr\u00fc\u00df");
@@ -94,6 +95,20 @@ test("a default group can be made with a blocked thread, once at a time", async 
     () => distributed.initProcessGroupSync({ rank: 1, worldSize: 1, store }),
     /`rank` is 1 in a world of 1/,
   );
+});
+
+test("a TCP store at an address listens at that address alone", {
+  skip: versions().torch.startsWith("1.") ? "LibTorch 1.13 listens on every interface" : process.platform !== "linux",
+}, async () => {
+  const stores = ["127.0.0.1", "localhost"].map((host) => new distributed.TCPStore(host, 0, 1, true));
+  for (const store of stores) await store.connected();
+  const listeners = listenersOf(process.pid);
+  assert.ok(listeners.length >= stores.length);
+  assert.deepEqual(
+    listeners.filter((address) => !isLoopback(address)),
+    [],
+  );
+  await useStore(stores[0] as distributed.Store);
 });
 
 test("prefix stores on one store do not meet", async () => {
