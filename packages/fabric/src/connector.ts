@@ -59,6 +59,8 @@ export class Connector {
   readonly strategy: Strategy;
   /** The hardware. */
   readonly accelerator: Accelerator;
+  /** Where ranks and addresses come from. */
+  readonly environment: ClusterEnvironment;
   /** What `devices` came to: a count for the CPU, ids otherwise. */
   readonly parsedDevices: number | number[];
 
@@ -111,6 +113,8 @@ export class Connector {
 
     // 8. Everything is attached, and the launcher follows from it.
     this.#attach(chosenPrecision, environment, parallelDevices, numNodes);
+    this.environment = (this.strategy as Partial<ParallelStrategy>).clusterEnvironment ?? environment;
+    this.#warnOfLonelyRanks();
     if (!this.#onlyStartsOthers(environment)) for (const say of this.#messages) say();
   }
 
@@ -385,6 +389,27 @@ export class Connector {
         },
       );
     }
+  }
+
+  /** With one device nobody connects the processes that a cluster has started. */
+  #warnOfLonelyRanks(): void {
+    const { environment, strategy } = this;
+    if (!(strategy instanceof SingleDeviceStrategy) || !environment.createsProcessesExternally) return;
+    const count = startedRanks(environment);
+    if (count <= 1) return;
+    this.#tell(
+      rankZeroWarn,
+      `${count} processes were started (${className(environment)}), but Fabric was given one device on one machine: each process trains alone. Set \`devices\` and \`numNodes\` to what was started, or \`LT_DEVICES\` and \`LT_NUM_NODES\`.`,
+    );
+  }
+}
+
+/** Variables that are missing are an error only where they are needed. */
+function startedRanks(environment: ClusterEnvironment): number {
+  try {
+    return environment.worldSize();
+  } catch {
+    return 1;
   }
 }
 

@@ -9,6 +9,7 @@ import { type CheckpointFilter, checkFilter } from "./checkpoint/state.js";
 import { type Collected, type CollectedParts, collect } from "./collectives/collect.js";
 import { reduceOp } from "./collectives/reduce-op.js";
 import { Connector, type ConnectorOptions, connectorOptionNames, isCliUsed } from "./connector.js";
+import { Requeue } from "./environments/requeue.js";
 import { type FunctionReference, importFunction, isFunctionReference } from "./launchers/function-reference.js";
 import { checkLaunched } from "./launchers/launched-function.js";
 import { SpawnLauncher } from "./launchers/spawn.js";
@@ -79,6 +80,7 @@ export class Fabric {
   readonly #callbacks: object[];
   readonly #hooks: HookCaller;
   readonly #loggers: Logger[];
+  readonly #requeue: Requeue | null;
   #launched: "no" | "launching" | "yes" = "no";
 
   /** @throws TypeError for unknown options, ConfigurationError for values that cannot work */
@@ -92,6 +94,7 @@ export class Fabric {
     this.#callbacks = [...listOf(callbacks).map(checkCallback), ...callbacksFromFactories()];
     this.#hooks = new HookCaller(this.#callbacks);
     this.#loggers = listOf(loggers);
+    this.#requeue = Requeue.of(connector.environment);
     this.#prepareRun();
     if (isCliUsed() && canSetupSync(this.strategy)) {
       this.strategy.setupEnvironmentSync();
@@ -491,6 +494,22 @@ export class Fabric {
   ): Promise<void> {
     checkOptions("loadRaw", options, ["strict", "weightsOnly"]);
     await this.strategy.loadCheckpoint(path, unwrapObjects(target), options);
+  }
+
+  /**
+   * Between two steps, on **all** processes: when SLURM has announced that it will end the job (`sbatch --signal=USR1@120`), runs `save` on
+   * all of them, puts the job back into the queue and ends. Otherwise, and elsewhere, it does nothing. See docs/clusters.md.
+   *
+   *     await fabric.requeueOnSignal(() => fabric.save("last.pt", { model, optimizer, step }));
+   */
+  async requeueOnSignal(save: () => unknown): Promise<void> {
+    if (typeof save !== "function") {
+      throw new TypeError(
+        `Expected \`requeueOnSignal\` to get a function that saves, but got ${describe(save)}.\nType \`await fabric.requeueOnSignal(() => fabric.save(path, state))\`.`,
+      );
+    }
+    this.#validateLaunched();
+    await this.#requeue?.run(this.strategy, save);
   }
 
   // Callbacks, logging, seeds

@@ -63,7 +63,7 @@ export { KubeflowEnvironment } from "./environments/kubeflow.js";
 export { LightningEnvironment } from "./environments/lightning.js";
 export { LSFEnvironment } from "./environments/lsf.js";
 export { MPIEnvironment } from "./environments/mpi.js";
-export { SLURMEnvironment } from "./environments/slurm.js";
+export { SLURMEnvironment, type SLURMEnvironmentOptions } from "./environments/slurm.js";
 export { TorchElasticEnvironment } from "./environments/torchelastic.js";
 export { Fabric, type FabricOptions } from "./fabric.js";
 export type { FunctionReference } from "./launchers/function-reference.js";

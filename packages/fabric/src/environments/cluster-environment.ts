@@ -1,4 +1,9 @@
 // Where ranks, world size and the meeting point of a run come from. One subclass for each kind of cluster.
+import { debuglog } from "node:util";
+import type { distributed } from "@fabric-ts/torch";
+import { ConfigurationError } from "@fabric-ts/torch/base";
+
+const debug = debuglog("fabric");
 
 /** Tells a process its place in the run. */
 export abstract class ClusterEnvironment {
@@ -37,8 +42,34 @@ export abstract class ClusterEnvironment {
     return "0";
   }
 
+  /** Tells this job from others whose ranks come to the same store by mistake; the same on all ranks of a job. */
+  get jobKey(): string {
+    return "";
+  }
+
+  /** A file that all ranks see, where all of them are on this machine: they meet in it, and no port is needed. */
+  get rendezvousFile(): string | undefined {
+    return undefined;
+  }
+
+  /** The signal by which the cluster announces that it will end this job; undefined where it does not, or where nobody acts on it. */
+  get endSignal(): NodeJS.Signals | undefined {
+    return undefined;
+  }
+
   /** Throws a `ConfigurationError` when what the user asked for is not what the cluster gave. */
   validateSettings(_numDevices: number, _numNodes: number): void {}
+
+  /** Called once all ranks have met, with the store they met in: what the launcher's variables leave open can be exchanged. */
+  async exchange(_store: distributed.Store): Promise<void> {}
+
+  /**
+   * Puts this job back into the cluster's queue, to be started again later. Called on rank zero, once all ranks have saved. False, after
+   * a warning that says why, when that is not possible; otherwise the cluster ends all processes of the job.
+   */
+  async requeue(): Promise<boolean> {
+    return false;
+  }
 
   /** Cleans up at the end of a run. */
   teardown(): void {}
@@ -50,7 +81,20 @@ export abstract class ExternalEnvironment extends ClusterEnvironment {
     return true;
   }
 
-  setWorldSize(_size: number): void {}
+  setWorldSize(_size: number): void {
+    debug("%s: setting the world size is not allowed. Ignored.", this.constructor.name);
+  }
 
-  setGlobalRank(_rank: number): void {}
+  setGlobalRank(_rank: number): void {
+    debug("%s: setting the global rank is not allowed. Ignored.", this.constructor.name);
+  }
+}
+
+/** internal: throws when the devices of all machines are not as many as the ranks that a launcher made. */
+export function checkProduct(numDevices: number, numNodes: number, worldSize: number, hint: string): void {
+  if (numDevices * numNodes === worldSize) return;
+  throw new ConfigurationError(
+    `You set \`devices: ${numDevices}\` and \`numNodes: ${numNodes}\` in Fabric, but the product (${numDevices} * ${numNodes} = ${numDevices * numNodes}) does not match the world size (${worldSize}).`,
+    { hint },
+  );
 }

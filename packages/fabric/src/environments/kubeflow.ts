@@ -1,6 +1,6 @@
 // Ranks started by Kubeflow's training operator (PyTorchJob): one process a pod. Never chosen by itself.
-import { ConfigurationError, NotSupportedError } from "@fabric-ts/torch";
-import { ExternalEnvironment } from "./cluster-environment.js";
+import { ConfigurationError, NotSupportedError } from "@fabric-ts/torch/base";
+import { checkProduct, ExternalEnvironment } from "./cluster-environment.js";
 import { requiredNumber } from "./variables.js";
 
 const launcher = "Kubeflow";
@@ -40,5 +40,10 @@ export class KubeflowEnvironment extends ExternalEnvironment {
 
   nodeRank(): number {
     return this.globalRank();
+  }
+
+  override validateSettings(numDevices: number, numNodes: number): void {
+    const hint = "Each pod is a machine with one process: set `devices: 1` and give `numNodes` the number of pods.";
+    checkProduct(numDevices, numNodes, this.worldSize(), hint);
   }
 }

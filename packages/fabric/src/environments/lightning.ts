@@ -62,8 +62,9 @@ export class LightningEnvironment extends ClusterEnvironment {
   }
 }
 
-// Without a host name there is nothing to look up, and the address is known when listen() comes back.
-function findFreePort(): number {
+/** internal: a port that nobody uses at this moment. */
+export function findFreePort(): number {
+  // Without a host name there is nothing to look up, and the address is known when listen() comes back.
   const server = createServer().unref().listen({ port: 0, exclusive: true });
   const address = server.address();
   server.close();

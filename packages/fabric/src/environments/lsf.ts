@@ -1,22 +1,21 @@
 // Ranks started by jsrun on a cluster with IBM's LSF.
 import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
-import { ConfigurationError } from "@fabric-ts/torch";
-import { ExternalEnvironment } from "./cluster-environment.js";
+import { ConfigurationError } from "@fabric-ts/torch/base";
+import { checkProduct, ExternalEnvironment } from "./cluster-environment.js";
 import { optionalNumber, optionalPort } from "./variables.js";
 
 /** Ranks come from the variables that jsrun sets, hosts from LSF's rank file. */
 export class LSFEnvironment extends ExternalEnvironment {
   readonly mainAddress: string;
   readonly mainPort: number;
-  readonly #nodeRank: number;
+  readonly #hosts: string[];
 
   constructor() {
     super();
-    const hosts = readHosts();
-    this.mainAddress = hosts[0];
+    this.#hosts = [...new Set(readHosts())];
+    this.mainAddress = this.#hosts[0];
     this.mainPort = choosePort();
-    this.#nodeRank = Math.max(0, [...new Set(hosts)].indexOf(hostname()));
     process.env.MASTER_ADDR = this.mainAddress;
     process.env.MASTER_PORT = String(this.mainPort);
   }
@@ -38,9 +37,31 @@ export class LSFEnvironment extends ExternalEnvironment {
     return jsrunNumber("JSM_NAMESPACE_LOCAL_RANK", "local rank");
   }
 
+  /** Place of this machine among the hosts of the rank file. */
   nodeRank(): number {
-    return this.#nodeRank;
+    const own = hostname();
+    const exact = this.#hosts.indexOf(own);
+    const found = exact >= 0 ? exact : this.#hosts.map(shortName).indexOf(shortName(own));
+    if (found >= 0) return found;
+    throw new ConfigurationError(
+      `This machine, ${own}, is not among the hosts in LSB_DJOB_RANKFILE: ${this.#hosts.join(", ")}.`,
+      { hint: "Start the program with `jsrun`, which runs it on those hosts." },
+    );
   }
+
+  override get jobKey(): string {
+    return process.env.LSB_JOBID ?? "";
+  }
+
+  override validateSettings(numDevices: number, numNodes: number): void {
+    const hint = "Give `numNodes` the number of hosts and `devices` the number of jsrun's tasks on each of them.";
+    checkProduct(numDevices, numNodes, this.worldSize(), hint);
+  }
+}
+
+/** Some lists have the domain and some do not. */
+function shortName(host: string): string {
+  return /^[\d.]+$/.test(host) ? host : host.split(".", 1)[0];
 }
 
 function jsrunNumber(name: string, what: string): number {
@@ -60,7 +81,7 @@ function readHosts(): string[] {
     });
   }
   if (path === "") throw new ConfigurationError("The path in the environment variable `LSB_DJOB_RANKFILE` is empty.");
-  const hosts = readFileSync(path, "utf8")
+  const hosts = readRankFile(path)
     .split("\n")
     .map((line) => line.trim())
     .filter((line) => line !== "")
@@ -69,6 +90,17 @@ function readHosts(): string[] {
   throw new ConfigurationError(`The rank file ${path} names no computing host.`, {
     hint: "Its first line is the launch node; at least one more is needed.",
   });
+}
+
+function readRankFile(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (cause) {
+    throw new ConfigurationError(`The rank file of \`LSB_DJOB_RANKFILE\` cannot be read: ${(cause as Error).message}`, {
+      hint: "LSF writes it for each job; run the program in one.",
+      cause,
+    });
+  }
 }
 
 function choosePort(): number {

@@ -1,5 +1,5 @@
 // Where the ranks meet before they talk: a file on one machine, a TCP store on several, and a check that all have come.
-import { DistributedError, distributed } from "@fabric-ts/torch";
+import { DistributedError, distributed, NotSupportedError } from "@fabric-ts/torch";
 import type { ClusterEnvironment } from "./cluster-environment.js";
 import { reportPhase } from "./rank-channel.js";
 
@@ -59,12 +59,16 @@ function beginMeeting(options: RendezvousOptions): Meeting {
   const { environment, worldSize, timeoutMs } = options;
   reportPhase("rendezvous");
   // Loads the engine, which is not part of the waiting.
-  distributed.isAvailable();
+  if (!distributed.isAvailable()) {
+    throw new NotSupportedError("torch.distributed is not available: this LibTorch was built without Gloo and NCCL.", {
+      hint: "Use another LibTorch, or one device.",
+    });
+  }
   const started = performance.now();
   const leftMs = (): number => Math.max(1, timeoutMs - (performance.now() - started));
   const isRestarted = environment.attempt !== "0";
   return {
-    prefix: `fabric/${environment.attempt}/${rendezvousCount++}`,
+    prefix: `fabric/${environment.jobKey}/${environment.attempt}/${rendezvousCount++}`,
     keys: Array.from({ length: worldSize }, (_, other) => presenceKey(other)),
     leftMs,
     mayTryAgain: (error) =>
@@ -83,6 +87,7 @@ async function meet(options: RendezvousOptions, meeting: Meeting): Promise<distr
     for (const key of meeting.keys) present.push(await store.check([key]).catch(() => false));
     throw absenceError(options, present, cause);
   }
+  await options.environment.exchange(store);
   return store;
 }
 
@@ -108,8 +113,8 @@ function meetSync(options: RendezvousOptions, meeting: Meeting): distributed.Sto
 async function openStore(options: RendezvousOptions, { leftMs }: Meeting): Promise<distributed.Store> {
   const local = localStore(options);
   if (local) return local;
-  const { environment, worldSize } = options;
-  const { mainAddress, mainPort } = environment;
+  const { worldSize } = options;
+  const { mainAddress, mainPort } = announcePlace(options);
   try {
     const store = new distributed.TCPStore(mainAddress, mainPort, worldSize, isServer(options), {
       timeoutMs: connectMs(leftMs()),
@@ -124,8 +129,8 @@ async function openStore(options: RendezvousOptions, { leftMs }: Meeting): Promi
 function openStoreSync(options: RendezvousOptions, { leftMs }: Meeting): distributed.Store {
   const local = localStore(options);
   if (local) return local;
-  const { environment, worldSize } = options;
-  const { mainAddress, mainPort } = environment;
+  const { worldSize } = options;
+  const { mainAddress, mainPort } = announcePlace(options);
   try {
     const how = { timeoutMs: connectMs(leftMs()), sync: true };
     return new distributed.TCPStore(mainAddress, mainPort, worldSize, isServer(options), how);
@@ -140,10 +145,18 @@ function connectMs(leftMs: number): number {
 }
 
 /** On one machine no port is needed. */
-function localStore({ worldSize }: RendezvousOptions): distributed.Store | null {
+function localStore({ environment, worldSize }: RendezvousOptions): distributed.Store | null {
   if (worldSize === 1) return new distributed.HashStore();
-  const path = process.env.FABRIC_RENDEZVOUS_FILE;
-  return path === undefined || path === "" ? null : new distributed.FileStore(path, worldSize);
+  const path = process.env.FABRIC_RENDEZVOUS_FILE || environment.rendezvousFile;
+  return path === undefined ? null : new distributed.FileStore(path, worldSize);
+}
+
+/** Libraries below, and programs of the user's own, look for the meeting point in these variables. */
+function announcePlace({ environment }: RendezvousOptions): { mainAddress: string; mainPort: number } {
+  const { mainAddress, mainPort } = environment;
+  process.env.MASTER_ADDR = mainAddress;
+  process.env.MASTER_PORT = String(mainPort);
+  return { mainAddress, mainPort };
 }
 
 function isServer({ rank, environment }: RendezvousOptions): boolean {
@@ -154,9 +167,10 @@ function connectionError(options: RendezvousOptions, cause: unknown): Distribute
   const { environment, rank } = options;
   const place = `${environment.mainAddress}:${environment.mainPort}`;
   const what = isServer(options) ? `Rank 0 cannot listen at ${place}` : `Rank ${rank} cannot reach rank 0 at ${place}`;
-  return new DistributedError(`${what}: ${(cause as Error).message}`, {
+  // What follows the first line is advice, and so is the hint.
+  return new DistributedError(`${what}: ${(cause as Error).message.split("\n", 1)[0]}`, {
     hint: isServer(options)
-      ? "Another program may use this port: set MASTER_PORT to a free one, the same on every machine."
+      ? "MASTER_ADDR has to name this machine, and no other program may use the port MASTER_PORT. Both have to be the same on every machine."
       : "Is rank 0 running, and are MASTER_ADDR and MASTER_PORT the same on every machine and reachable from here?",
     cause,
   });

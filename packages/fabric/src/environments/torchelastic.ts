@@ -1,13 +1,18 @@
 // Ranks started by torchrun (torch.distributed.run).
-import { ConfigurationError } from "@fabric-ts/torch";
 import { rankZeroWarn } from "../utilities/rank-zero.js";
-import { ExternalEnvironment } from "./cluster-environment.js";
+import { checkProduct, ExternalEnvironment } from "./cluster-environment.js";
+import { recordErrors } from "./torchelastic-errors.js";
 import { optionalNumber, optionalPort, requiredNumber } from "./variables.js";
 
 const launcher = "torchrun";
 
-/** Everything comes from the variables that torchrun sets. */
+/** Everything comes from the variables that torchrun sets; uncaught errors go to the file in which torchrun looks for them. */
 export class TorchElasticEnvironment extends ExternalEnvironment {
+  constructor() {
+    super();
+    recordErrors(process.env.TORCHELASTIC_ERROR_FILE);
+  }
+
   static override detect(): boolean {
     return process.env.TORCHELASTIC_RUN_ID !== undefined;
   }
@@ -54,11 +59,7 @@ export class TorchElasticEnvironment extends ExternalEnvironment {
   }
 
   override validateSettings(numDevices: number, numNodes: number): void {
-    const worldSize = this.worldSize();
-    if (numDevices * numNodes === worldSize) return;
-    throw new ConfigurationError(
-      `You set \`devices: ${numDevices}\` and \`numNodes: ${numNodes}\` in Fabric, but the product (${numDevices} * ${numNodes} = ${numDevices * numNodes}) does not match the world size (${worldSize}).`,
-      { hint: "Give `devices` and `numNodes` the values of torchrun's `--nproc_per_node` and `--nnodes`." },
-    );
+    const hint = "Give `devices` and `numNodes` the values of torchrun's `--nproc_per_node` and `--nnodes`.";
+    checkProduct(numDevices, numNodes, this.worldSize(), hint);
   }
 }

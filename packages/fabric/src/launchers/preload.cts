@@ -1,6 +1,6 @@
 // Runs first in every launched rank, before the program and its loaders: ties the rank's life to the launcher's, reports
 // uncaught errors to the launcher instead of printing them, and ends the rank without LibTorch's static destructors, which run in
-// a bad order. CommonJS, because only `--require` is this early and synchronous.
+// a bad order. CommonJS, because only `--require` is this early and synchronous. Its texts also go to other launchers.
 import fs = require("node:fs");
 import v8 = require("node:v8");
 import util = require("node:util");
@@ -113,3 +113,5 @@ function isSecondary(error: unknown): boolean {
   }
   return false;
 }
+
+export = { errorSummary, errorText, isSecondary };

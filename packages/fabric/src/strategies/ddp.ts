@@ -6,7 +6,7 @@ import { ScriptLauncher } from "../launchers/script.js";
 import { SpawnLauncher } from "../launchers/spawn.js";
 import { nullContext } from "../utilities/context.js";
 import { checkOptions, className, describe } from "../utilities/describe.js";
-import { rankZeroInfo } from "../utilities/rank-zero.js";
+import { info, rankZeroDebug, rankZeroInfo } from "../utilities/rank-zero.js";
 import type { BackwardSyncControl } from "./backward-sync-control.js";
 import { ParallelStrategy, type ParallelStrategyOptions } from "./parallel.js";
 import { SameInputs } from "./same-inputs.js";
@@ -121,8 +121,13 @@ export class DDPStrategy extends ParallelStrategy {
   #placeToMeet(): (RendezvousOptions & { backend: "gloo" | "nccl" }) | null {
     this.setWorldRanks();
     const environment = this.clusterEnvironment;
-    if (environment === null || distributed.isInitialized()) return null;
+    if (environment === null) return null;
+    if (distributed.isInitialized()) {
+      rankZeroDebug("The process group is initialized already.");
+      return null;
+    }
     const { globalRank: rank, worldSize, processGroupBackend: backend } = this;
+    info(`Initializing distributed: GLOBAL_RANK: ${rank}, MEMBER: ${rank + 1}/${worldSize}`);
     return { environment, rank, worldSize, backend, timeoutMs: this.#options.timeoutMs ?? 30 * 60 * 1000 };
   }
 

@@ -1,5 +1,5 @@
 // What strategies with several processes have in common: ranks from the cluster environment, collectives over the group.
-import { type Device, distributed, type Tensor, UsageError } from "@fabric-ts/torch";
+import { type Device, distributed, type Tensor, tensor, UsageError } from "@fabric-ts/torch";
 import { gatherAllTensors } from "../collectives/gather-all-tensors.js";
 import { reduceOp } from "../collectives/reduce-op.js";
 import type { ClusterEnvironment } from "../environments/cluster-environment.js";
@@ -132,8 +132,10 @@ export abstract class ParallelStrategy extends Strategy {
   }
 
   override async reduceBooleanDecision(decision: boolean, options: { all?: boolean } = {}): Promise<boolean> {
-    const decisions = await this.allGatherObject(decision);
-    return (options.all ?? true) ? decisions.every(Boolean) : decisions.some(Boolean);
+    if (!distributed.isInitialized()) return decision;
+    const votes = tensor([decision ? 1 : 0], { dtype: "int64", device: this.rootDevice });
+    const sum = (await distributed.allReduce(votes, { op: "sum", label: "reduceBooleanDecision" })).item();
+    return (options.all ?? true) ? sum === distributed.getWorldSize() : sum > 0;
   }
 
   override async teardown(): Promise<void> {

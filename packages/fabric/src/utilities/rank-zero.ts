@@ -4,7 +4,15 @@ import { UsageError } from "@fabric-ts/torch";
 import { describe } from "./describe.js";
 import { emitWarning, type WarningKind } from "./warnings.js";
 
-const rankVariables = ["RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK"];
+const rankVariables = [
+  "RANK",
+  "LOCAL_RANK",
+  "OMPI_COMM_WORLD_RANK",
+  "SLURM_PROCID",
+  "JSM_NAMESPACE_RANK",
+  "MV2_COMM_WORLD_RANK",
+  "PMI_RANK",
+];
 
 // Undefined until it is first read: the environment decides then, strategies and cluster environments later. Null: taken away.
 let rank: number | null | undefined;

@@ -1,34 +1,23 @@
-// The rules by which each cluster's variables become ranks, sizes and addresses.
+// The default environment, Kubeflow's, and which of all environments is taken.
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { hostname, tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
+import { hostname } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, it } from "node:test";
+import { describe, it } from "node:test";
+import { ClusterEnvironment } from "@fabric-ts/fabric";
+import { Connector } from "../../dist/connector.js";
 import { detectEnvironment } from "../../dist/environments/detect.js";
 import { KubeflowEnvironment } from "../../dist/environments/kubeflow.js";
 import { LightningEnvironment } from "../../dist/environments/lightning.js";
 import { LSFEnvironment } from "../../dist/environments/lsf.js";
 import { MPIEnvironment } from "../../dist/environments/mpi.js";
-import { firstHost, SLURMEnvironment } from "../../dist/environments/slurm.js";
+import { SLURMEnvironment } from "../../dist/environments/slurm.js";
 import { TorchElasticEnvironment } from "../../dist/environments/torchelastic.js";
 import { currentRank } from "../../dist/utilities/rank-zero.js";
 import { catchWarnings } from "../../dist/utilities/warnings.js";
+import { isolateVariables, ranksOf, runCode, set, temporaryFolder } from "./support.js";
 
-const before = { ...process.env };
-const clusterVariable =
-  /RANK|WORLD_SIZE|^MASTER_|^SLURM_|^TORCHELASTIC_|^LSB_|^JSM_|^OMPI_|^PMI|^MPI_|^STANDALONE_PORT$/;
-
-function set(variables: Record<string, string>): void {
-  Object.assign(process.env, variables);
-}
-
-beforeEach(() => {
-  for (const name of Object.keys(process.env)) if (clusterVariable.test(name)) delete process.env[name];
-});
-afterEach(() => {
-  for (const name of Object.keys(process.env)) if (!(name in before)) delete process.env[name];
-  Object.assign(process.env, before);
-});
+isolateVariables();
 
 describe("LightningEnvironment", () => {
   it("without variables is one process on this machine", () => {
@@ -37,10 +26,7 @@ describe("LightningEnvironment", () => {
     assert.equal(environment.mainAddress, "127.0.0.1");
     assert.ok(environment.mainPort > 0 && environment.mainPort <= 65535);
     assert.equal(environment.mainPort, environment.mainPort);
-    assert.deepEqual(
-      [environment.worldSize(), environment.globalRank(), environment.localRank(), environment.nodeRank()],
-      [1, 0, 0, 0],
-    );
+    assert.deepEqual(ranksOf(environment), [1, 0, 0, 0]);
   });
 
   it("takes what is set, and NODE_RANK before GROUP_RANK", () => {
@@ -74,182 +60,110 @@ describe("LightningEnvironment", () => {
   });
 });
 
-describe("TorchElasticEnvironment", () => {
-  it("detects itself by TORCHELASTIC_RUN_ID", () => {
-    assert.equal(TorchElasticEnvironment.detect(), false);
-    set({ TORCHELASTIC_RUN_ID: "" });
-    assert.equal(TorchElasticEnvironment.detect(), true);
-  });
-
-  it("warns about a missing address and port and sets them", async () => {
-    const environment = new TorchElasticEnvironment();
-    const caught = await catchWarnings(() => [environment.mainAddress, environment.mainPort]);
-    assert.deepEqual(
-      caught.map(({ message }) => message.slice(0, 51)),
-      ["MASTER_ADDR environment variable is not defined. Se", "MASTER_PORT environment variable is not defined. Se"],
-    );
-    assert.deepEqual([process.env.MASTER_ADDR, process.env.MASTER_PORT], ["127.0.0.1", "12910"]);
-  });
-
-  it("reads ranks, ignores the setters, names missing variables", () => {
-    set({ WORLD_SIZE: "20", RANK: "1", LOCAL_RANK: "2", GROUP_RANK: "3" });
-    const environment = new TorchElasticEnvironment();
-    environment.setWorldSize(100);
-    environment.setGlobalRank(100);
-    assert.deepEqual(
-      [environment.worldSize(), environment.globalRank(), environment.localRank(), environment.nodeRank()],
-      [20, 1, 2, 3],
-    );
-    delete process.env.LOCAL_RANK;
-    assert.throws(() => environment.localRank(), /LOCAL_RANK is not set, although torchrun should have set it/);
-  });
-
-  it("compares devices and machines with the world size", () => {
-    set({ WORLD_SIZE: "8" });
-    const environment = new TorchElasticEnvironment();
-    environment.validateSettings(4, 2);
-    assert.throws(() => environment.validateSettings(3, 2), /\(3 \* 2 = 6\) does not match the world size \(8\)/);
-  });
-
-  it("connects to the agent's store where there is one", () => {
-    const environment = new TorchElasticEnvironment();
-    assert.deepEqual([environment.isStoreHosted, environment.attempt], [false, "0"]);
-    set({ TORCHELASTIC_USE_AGENT_STORE: "True", TORCHELASTIC_RESTART_COUNT: "2" });
-    assert.deepEqual([environment.isStoreHosted, environment.attempt], [true, "2"]);
-  });
-});
-
-describe("SLURMEnvironment", () => {
-  for (const [nodes, host] of [
-    ["127.0.0.1", "127.0.0.1"],
-    ["alpha", "alpha"],
-    ["alpha,beta,gamma", "alpha"],
-    ["alpha beta gamma", "alpha"],
-    ["1.2.3.[100-110]", "1.2.3.100"],
-    ["1.2.3.[089, 100-110]", "1.2.3.089"],
-    ["host[22]", "host22"],
-    ["host[1,5-9]", "host1"],
-    ["host[5-9,1]", "host5"],
-    ["alpha, host[5-9], gamma", "alpha"],
-    ["alpha[3,1], beta", "alpha3"],
-    ["host[22],a-b[3]", "host22"],
-    ["r[1-2]n[03-04]-ib", "r1n03-ib"],
-  ] as const) {
-    it(`${nodes} begins with ${host}`, () => assert.equal(firstHost(nodes), host));
-  }
-
-  it("detects itself outside of interactive sessions", () => {
-    assert.equal(SLURMEnvironment.detect(), false);
-    set({ SLURM_NTASKS: "2" });
-    assert.equal(SLURMEnvironment.detect(), true);
-    for (const name of ["bash", "interactive"]) {
-      set({ SLURM_JOB_NAME: name });
-      assert.equal(SLURMEnvironment.detect(), false);
-    }
-  });
-
-  it("reads ranks, address and port, and stores the last two", () => {
-    set({ SLURM_NTASKS: "4", SLURM_NTASKS_PER_NODE: "2", SLURM_PROCID: "3", SLURM_LOCALID: "1", SLURM_NODEID: "1" });
-    set({ SLURM_NODELIST: "n[1-2]", SLURM_JOB_ID: "0001234" });
-    const environment = new SLURMEnvironment();
-    assert.deepEqual(
-      [environment.worldSize(), environment.globalRank(), environment.localRank(), environment.nodeRank()],
-      [4, 3, 1, 1],
-    );
-    assert.deepEqual([environment.mainAddress, environment.mainPort], ["n1", 16234]);
-    assert.deepEqual([process.env.MASTER_ADDR, process.env.MASTER_PORT], ["n1", "16234"]);
-    assert.equal(SLURMEnvironment.jobId(), 1234);
-  });
-
-  it("refuses --ntasks, and other numbers than the job's", () => {
-    set({ SLURM_NTASKS: "2" });
-    assert.throws(() => new SLURMEnvironment(), /You set `--ntasks=2` in your SLURM[\s\S]*`--ntasks-per-node=2`/);
-    set({ SLURM_NTASKS_PER_NODE: "2", SLURM_NNODES: "1" });
-    const environment = new SLURMEnvironment();
-    environment.validateSettings(2, 1);
-    assert.throws(
-      () => environment.validateSettings(4, 1),
-      /`--ntasks-per-node=2` does not match[\s\S]*Set `devices: 2`/,
-    );
-    assert.throws(() => environment.validateSettings(2, 3), /`--nodes=1` does not match[\s\S]*Set `numNodes: 1`/);
-  });
-});
-
-describe("LSFEnvironment", () => {
-  let folder: string;
-  beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), "fabric-lsf-test-"));
-  });
-  afterEach(() => rmSync(folder, { recursive: true }));
-
-  it("reads hosts from the rank file, without the launch node", () => {
-    const file = join(folder, "ranks");
-    writeFileSync(file, `launch\nfirst\n${hostname()}\n${hostname()}\n`);
-    set({
-      LSB_JOBID: "1234",
-      LSB_DJOB_RANKFILE: file,
-      JSM_NAMESPACE_SIZE: "4",
-      JSM_NAMESPACE_RANK: "3",
-      JSM_NAMESPACE_LOCAL_RANK: "1",
-    });
-    assert.equal(LSFEnvironment.detect(), true);
-    const environment = new LSFEnvironment();
-    assert.deepEqual([environment.mainAddress, environment.mainPort], ["first", 10234]);
-    assert.deepEqual([process.env.MASTER_ADDR, process.env.MASTER_PORT], ["first", "10234"]);
-    assert.deepEqual(
-      [environment.worldSize(), environment.globalRank(), environment.localRank(), environment.nodeRank()],
-      [4, 3, 1, 1],
-    );
-    delete process.env.JSM_NAMESPACE_SIZE;
-    assert.throws(
-      () => environment.worldSize(),
-      /Cannot determine world size. Environment variable `JSM_NAMESPACE_SIZE` not found/,
-    );
-  });
-
-  it("names a missing or empty rank file variable", () => {
-    assert.throws(() => new LSFEnvironment(), /Did not find the environment variable `LSB_DJOB_RANKFILE`/);
-    set({ LSB_DJOB_RANKFILE: "" });
-    assert.throws(() => new LSFEnvironment(), /is empty/);
-  });
-});
-
-describe("MPIEnvironment", () => {
-  it("reads Open MPI's variables", () => {
-    assert.equal(MPIEnvironment.detect(), false);
-    set({
-      OMPI_COMM_WORLD_RANK: "3",
-      OMPI_COMM_WORLD_SIZE: "4",
-      OMPI_COMM_WORLD_LOCAL_RANK: "1",
-      OMPI_COMM_WORLD_LOCAL_SIZE: "2",
-    });
-    assert.equal(MPIEnvironment.detect(), true);
-    const environment = new MPIEnvironment();
-    assert.deepEqual(
-      [environment.worldSize(), environment.globalRank(), environment.localRank(), environment.nodeRank()],
-      [4, 3, 1, 1],
-    );
-    assert.throws(() => environment.mainAddress, /-x MASTER_ADDR/);
-    set({ OMPI_MCA_orte_hnp_uri: "1234.0;tcp://10.77.0.1,172.17.0.1:53457" });
-    assert.equal(environment.mainAddress, "10.77.0.1");
-    assert.equal(environment.mainPort, new MPIEnvironment().mainPort);
-  });
-});
-
 describe("KubeflowEnvironment", () => {
   it("cannot be detected, and counts pods", () => {
     assert.throws(() => KubeflowEnvironment.detect(), /can't be detected automatically/);
     set({ MASTER_ADDR: "m", MASTER_PORT: "500", WORLD_SIZE: "20", RANK: "1" });
     const environment = new KubeflowEnvironment();
     assert.deepEqual([environment.mainAddress, environment.mainPort, environment.worldSize()], ["m", 500, 20]);
-    assert.deepEqual([environment.globalRank(), environment.localRank(), environment.nodeRank()], [1, 0, 1]);
+    environment.setWorldSize(100);
+    environment.setGlobalRank(100);
+    assert.deepEqual(ranksOf(environment), [20, 1, 0, 1]);
+    assert.equal(environment.createsProcessesExternally, true);
+    environment.validateSettings(1, 20);
+    assert.throws(() => environment.validateSettings(20, 1 + 1), /world size \(20\)[\s\S]*number of pods/);
+  });
+
+  it("names a variable that is missing", () => {
+    const environment = new KubeflowEnvironment();
+    assert.throws(() => environment.mainAddress, /MASTER_ADDR is not set, although Kubeflow should have set it/);
+    assert.throws(() => environment.mainPort, /MASTER_PORT is not set, although Kubeflow should have set it/);
+    assert.throws(() => environment.worldSize(), /WORLD_SIZE is not set, although Kubeflow should have set it/);
+    assert.throws(() => environment.globalRank(), /RANK is not set, although Kubeflow should have set it/);
   });
 });
 
-it("torchrun is recognised inside of a SLURM job, and nothing is this machine alone", () => {
-  assert.ok(detectEnvironment() instanceof LightningEnvironment);
-  set({ SLURM_NTASKS: "2", SLURM_NTASKS_PER_NODE: "2" });
-  assert.ok(detectEnvironment() instanceof SLURMEnvironment);
-  set({ TORCHELASTIC_RUN_ID: "1" });
-  assert.ok(detectEnvironment() instanceof TorchElasticEnvironment);
+describe("which environment is taken", () => {
+  const folder = temporaryFolder();
+
+  it("the first that detects itself: torchrun, SLURM, LSF, MPI, and else this machine alone", () => {
+    assert.ok(detectEnvironment() instanceof LightningEnvironment);
+    set({ PMI_RANK: "0", PMI_SIZE: "2" });
+    assert.ok(detectEnvironment() instanceof MPIEnvironment);
+    const file = join(folder.path, "ranks");
+    writeFileSync(file, `launch\n${hostname()}\n`);
+    set({ LSB_JOBID: "1", LSB_DJOB_RANKFILE: file, JSM_NAMESPACE_LOCAL_RANK: "0", JSM_NAMESPACE_SIZE: "1" });
+    assert.ok(detectEnvironment() instanceof LSFEnvironment);
+    set({ SLURM_NTASKS: "2", SLURM_NTASKS_PER_NODE: "2" });
+    assert.ok(detectEnvironment() instanceof SLURMEnvironment);
+    set({ TORCHELASTIC_RUN_ID: "1" });
+    assert.ok(detectEnvironment() instanceof TorchElasticEnvironment);
+  });
+
+  it("Kubeflow's variables alone are taken for no cluster", () => {
+    set({ MASTER_ADDR: "m", MASTER_PORT: "500", WORLD_SIZE: "20", RANK: "1" });
+    assert.ok(detectEnvironment() instanceof LightningEnvironment);
+  });
+
+  it("ranks that were started and would train alone are told, with what to set", async () => {
+    set({ TORCHELASTIC_RUN_ID: "1", WORLD_SIZE: "2", RANK: "0", LOCAL_RANK: "0" });
+    const warnings = await catchWarnings(() => new Connector({ accelerator: "cpu" }));
+    assert.equal(warnings.length, 1);
+    assert.match(
+      warnings[0]?.message ?? "",
+      /2 processes were started \(TorchElasticEnvironment\)[\s\S]*trains alone. Set `devices` and `numNodes`/,
+    );
+    assert.deepEqual(await catchWarnings(() => new Connector({ accelerator: "cpu", devices: 2 })), []);
+    set({ WORLD_SIZE: "1" });
+    assert.deepEqual(await catchWarnings(() => new Connector({ accelerator: "cpu" })), []);
+  });
+});
+
+it("what an environment need not have", async () => {
+  class Own extends ClusterEnvironment {
+    createsProcessesExternally = false;
+    mainAddress = "h";
+    mainPort = 1;
+    worldSize = () => 1;
+    setWorldSize = () => {};
+    globalRank = () => 0;
+    setGlobalRank = () => {};
+    localRank = () => 0;
+    nodeRank = () => 0;
+  }
+  const own = new Own();
+  own.validateSettings(7, 7);
+  own.teardown();
+  assert.equal(Own.detect(), false);
+  assert.deepEqual(
+    [own.isStoreHosted, own.attempt, own.jobKey, own.rendezvousFile, own.endSignal],
+    [false, "0", "", undefined, undefined],
+  );
+  assert.equal(await own.requeue(), false);
+});
+
+it("setters that a cluster ignores say so to those who look for it", () => {
+  const code = `const e = new (await load("environments/kubeflow.js")).KubeflowEnvironment(); e.setWorldSize(2); e.setGlobalRank(1);`;
+  assert.equal(runCode(code, {}).stderr, "");
+  const { stderr } = runCode(code, { NODE_DEBUG: "fabric" });
+  assert.match(stderr, /KubeflowEnvironment: setting the world size is not allowed. Ignored./);
+  assert.match(stderr, /KubeflowEnvironment: setting the global rank is not allowed. Ignored./);
+});
+
+it("making the process group is said on every rank, its completion on rank 0, and a second launch changes nothing", () => {
+  const code = `
+    import { Fabric } from "@fabric-ts/fabric";
+    const fabric = new Fabric({ accelerator: "cpu", devices: 1, strategy: "ddp" });
+    await fabric.launch();
+    await fabric.launch();
+    console.log(process.env.MASTER_ADDR);`;
+  const { status, stdout, stderr } = runCode(code, { NODE_DEBUG: "fabric", POSSIBLE_USER_WARNINGS: "off" });
+  assert.deepEqual([status, stdout], [0, "undefined\n"], stderr);
+  const lines = stderr.split("\n").map((line) => line.replace(/^FABRIC \d+: /, ""));
+  assert.deepEqual(lines, [
+    "Initializing distributed: GLOBAL_RANK: 0, MEMBER: 1/1",
+    "All distributed processes registered. Starting with 1 processes (distributed_backend=gloo).",
+    "The process group is initialized already.",
+    "",
+  ]);
 });
