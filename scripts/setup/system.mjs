@@ -16,6 +16,11 @@ const PACKAGES = {
     cmake: ["cmake"],
     ninja: ["ninja-build"],
     debootstrap: ["debootstrap"],
+    iproute2: ["iproute2"],
+    torchrun: ["python3-torch"],
+    slurm: ["slurmctld", "slurmd", "slurm-client", "munge"],
+    openmpi: ["openmpi-bin"],
+    mpich: ["mpich"],
   },
   dnf: {
     libtorch: ["python3-torch-devel"],
