@@ -47,8 +47,9 @@ export class Requeue {
     try {
       return await strategy.broadcast(isTaken);
     } catch (error) {
-      // The requeue ends the ranks one after the other, and this one next.
-      await new Promise((resolve) => setTimeout(resolve, isTaken ? endMs : endMs / 10));
+      // The requeue ends the ranks one after the other: this one may be next, and if not, something else has happened.
+      if (isTaken) return true;
+      await new Promise((resolve) => setTimeout(resolve, endMs / 10));
       throw error;
     }
   }
