@@ -1,7 +1,8 @@
 // Real launchers start real ranks: the same training gives the same weights under each, failures are told in each one's own way, and a SLURM
 // job that is signalled comes back where it was. Run by scripts/test-clusters.mjs, in namespaces of their own.
 import assert from "node:assert/strict";
-import { readFileSync, writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -41,68 +42,71 @@ async function onEachHost(commandOf, env) {
   return (await Promise.all(starts)).join("");
 }
 
-// Two ranks of the training, started in every way: what it needs, and how it is typed.
+// Two ranks of a program, started in every way: what that needs, and how it is typed.
 const ways = {
-  "the script itself": { run: () => outputOf(training, { env: twoHere }) },
-  "fabric run": { run: () => outputOf([...fabricRun, "--devices=2", training[1]]) },
+  "the script itself": { run: (program) => outputOf(program, { env: twoHere }) },
+  "fabric run": { run: (program) => outputOf([...fabricRun, "--devices=2", ...program.slice(1)]) },
   torchrun: {
     needs: ["torchrun"],
-    run: () => outputOf([...torchrun(), "--nproc_per_node=2", "--master_port=29500", ...training], { env: twoHere }),
+    run: (program) =>
+      outputOf([...torchrun(), "--nproc_per_node=2", "--master_port=29500", ...program], { env: twoHere }),
   },
   "torchrun --standalone": {
     needs: ["torchrun"],
-    run: () => outputOf([...torchrun(), "--standalone", "--nproc_per_node=2", ...training], { env: twoHere }),
+    run: (program) => outputOf([...torchrun(), "--standalone", "--nproc_per_node=2", ...program], { env: twoHere }),
   },
   srun: {
     needs: ["slurm"],
-    run: () => outputOf(["srun", "--nodes=1", "--ntasks-per-node=2", ...training], { env: { ...slurm, ...twoHere } }),
+    run: (program) =>
+      outputOf(["srun", "--nodes=1", "--ntasks-per-node=2", ...program], { env: { ...slurm, ...twoHere } }),
   },
   "srun on two nodes": {
     needs: ["slurm"],
     nodes: 2,
-    run: () => outputOf(["srun", "--nodes=2", "--ntasks-per-node=1", ...training], { env: { ...slurm, ...oneOnEach } }),
+    run: (program) =>
+      outputOf(["srun", "--nodes=2", "--ntasks-per-node=1", ...program], { env: { ...slurm, ...oneOnEach } }),
   },
   mpirun: {
     needs: ["openmpi"],
     isQuiet: true,
-    run: () => outputOf([...mpirun, "-np", "2", ...training], { env: twoHere }),
+    run: (program) => outputOf([...mpirun, "-np", "2", ...program], { env: twoHere }),
   },
   "MPICH's mpiexec": {
     needs: ["mpich"],
-    run: () => outputOf(["mpiexec.hydra", "-n", "2", ...training], { env: twoHere }),
+    run: (program) => outputOf(["mpiexec.hydra", "-n", "2", ...program], { env: twoHere }),
   },
   "the script itself on each of two hosts": {
     needs: ["hosts"],
     nodes: 2,
-    run: () => onEachHost(() => training, { ...oneOnEach, MASTER_ADDR: "h1", MASTER_PORT: "29501" }),
+    run: (program) => onEachHost(() => program, { ...oneOnEach, MASTER_ADDR: "h1", MASTER_PORT: "29501" }),
   },
   "fabric run on each of two hosts": {
     needs: ["hosts"],
     nodes: 2,
-    run: () => {
+    run: (program) => {
       const options = ["--devices=1", "--num-nodes=2", "--main-address=h1", "--main-port=29503"];
-      return onEachHost((index) => [...fabricRun, ...options, `--node-rank=${index}`, training[1]], {});
+      return onEachHost((index) => [...fabricRun, ...options, `--node-rank=${index}`, ...program.slice(1)], {});
     },
   },
   "torchrun on each of two hosts": {
     needs: ["hosts", "torchrun"],
     nodes: 2,
-    run: () => {
+    run: (program) => {
       const options = ["--nnodes=2", "--nproc_per_node=1", "--master_addr=192.168.78.1", "--master_port=29502"];
-      return onEachHost((index) => [...torchrun(), ...options, `--node_rank=${index}`, ...training], oneOnEach);
+      return onEachHost((index) => [...torchrun(), ...options, `--node_rank=${index}`, ...program], oneOnEach);
     },
   },
   "mpirun on two hosts": {
     needs: ["hosts", "openmpi"],
     nodes: 2,
-    run: () => outputOf(onBoth("h1:1,h2:1", "-np", "2", ...training), { env: oneOnEach }),
+    run: (program) => outputOf(onBoth("h1:1,h2:1", "-np", "2", ...program), { env: oneOnEach }),
   },
   "MPICH's mpiexec on two hosts": {
     needs: ["hosts", "mpich"],
     nodes: 2,
-    run: () => {
+    run: (program) => {
       const options = ["-launcher", "ssh", "-launcher-exec", hosts.remoteShell, "-hosts", "h1,h2", "-n", "2"];
-      return outputOf(on(hosts.all[0], ["mpiexec.hydra", ...options, ...training]), { env: oneOnEach });
+      return outputOf(on(hosts.all[0], ["mpiexec.hydra", ...options, ...program]), { env: oneOnEach });
     },
   },
 };
@@ -117,7 +121,7 @@ describe("the same training gives the same weights", () => {
   let expected;
   for (const [name, way] of Object.entries(ways)) {
     it(`started by ${name}`, { skip: skip(...(way.needs ?? [])) }, async () => {
-      const output = await way.run();
+      const output = await way.run(training);
       const places = placesIn(output);
       const ranks = places.map(({ rank, nodeRank, localRank, worldSize }) => [rank, nodeRank, localRank, worldSize]);
       const second = way.nodes === 2 ? [1, 1, 0, 2] : [1, 0, 1, 2];
@@ -128,12 +132,34 @@ describe("the same training gives the same weights", () => {
   }
 });
 
+describe("the example on digits learns the same", () => {
+  const example = [process.execPath, fileURLToPath(new URL("../../examples/dist/digits/train.js", import.meta.url))];
+  const started = ["the script itself", "fabric run", "torchrun", "srun", "mpirun"];
+  let expected;
+  for (const name of [...started, "the script itself on each of two hosts", "fabric run on each of two hosts"]) {
+    const { needs = [], nodes = 1, run: start } = ways[name];
+    it(`started by ${name}`, { skip: skip(...needs) }, async () => {
+      const before = process.cwd();
+      process.chdir(mkdtempSync(join(folder, "digits-")));
+      try {
+        const output = await start([...example, "--epochs", "1", "--devices", String(nodes === 2 ? 1 : 2)]);
+        assert.match(output, /2 process\(es\)/);
+        const weights = createHash("sha256").update(readFileSync("runs/digits/model.pt")).digest("hex");
+        expected ??= weights;
+        assert.equal(weights, expected);
+      } finally {
+        process.chdir(before);
+      }
+    });
+  }
+});
+
 describe("on one machine no rank listens to the network", () => {
   for (const name of ["the script itself", "fabric run", "mpirun"]) {
     const { needs = [], run: start } = ways[name];
     it(`started by ${name}`, { skip: skip(...needs) }, async () => {
       const loopback = /^(0100007F|0{24}01000000|0{16}FFFF00000100007F)$/;
-      for (const { listeners } of placesIn(await start())) {
+      for (const { listeners } of placesIn(await start(training))) {
         for (const address of listeners) assert.match(address, loopback);
       }
     });
