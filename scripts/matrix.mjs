@@ -28,7 +28,7 @@ import { ROOT } from "./setup.mjs";
 
 const RELEASES = ["trixie", "sid"];
 const PACKAGES =
-  "libtorch-dev libgloo-dev libopenblas0-openmp g++ cmake ninja-build ccache nodejs procps git ca-certificates";
+  "libtorch-dev libgloo-dev libopenblas0-openmp python3-torch g++ cmake ninja-build ccache nodejs procps git ca-certificates";
 const MIRROR = process.env.FABRIC_DEBIAN_MIRROR ?? "http://deb.debian.org/debian";
 
 const [release = "trixie", ...testArgs] = process.argv.slice(2);
