@@ -15,7 +15,11 @@ export function appendWhole(path: string, bytes: Uint8Array): number {
     try {
       writeAll(fd, bytes);
     } catch (error) {
-      ftruncateSync(fd, before);
+      try {
+        ftruncateSync(fd, before);
+      } catch {
+        // The error before is the one to see.
+      }
       throw error;
     }
     return before + bytes.length;

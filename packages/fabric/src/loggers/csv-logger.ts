@@ -72,6 +72,7 @@ export class CSVLogger extends FileLogger {
     this.#experiment?.save();
   }
 
+  protected override readonly claim = fileName;
   protected override isOwnFile(name: string): boolean {
     return name === fileName;
   }

@@ -1,4 +1,5 @@
 // What loggers that write files share: the folder of a run, and what happens when it cannot be written.
+import { closeSync, openSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ConfigurationError } from "@fabric-ts/torch";
@@ -67,6 +68,8 @@ export abstract class FileLogger extends Logger {
   }
   /** internal: whether a file in a run's folder is of the kind that this logger writes. */
   protected abstract isOwnFile(name: string): boolean;
+  /** internal: the file by which this logger makes a new version its own; null where its files have names of their own. */
+  protected readonly claim: string | null = null;
 
   /** internal: true while the version is the next free number and nobody has asked for it. */
   get hasOpenVersion(): boolean {
@@ -94,11 +97,11 @@ export abstract class FileLogger extends Logger {
       if (isNew) madeHere.add(folder);
       const all = isNew ? [] : entriesOf(folder);
       const own = all.filter((name) => this.isOwnFile(name));
-      const isTaken = this.#isAutomatic && !isNew && (!wasTold || own.length > 0);
+      const isTaken = this.#isAutomatic && ((!isNew && !wasTold) || own.length > 0 || !this.#claim(folder));
       if (!isTaken) return { folder, entries: madeHere.has(folder) ? own : all };
       this.#version = Math.max(Number(this.#version) + 1, this.#nextVersion());
       if (wasTold) {
-        warnNow(`Another run has begun to log in ${folder}: this one logs in ${this.logDir}.`);
+        warnNow(`Another logger has begun to write to ${folder} in the meantime: this one writes to ${this.logDir}.`);
       }
     }
   }
@@ -117,6 +120,18 @@ export abstract class FileLogger extends Logger {
       }
       return false;
     }
+  }
+
+  /** False where another run was faster. */
+  #claim(folder: string): boolean {
+    if (this.claim === null) return true;
+    try {
+      closeSync(openSync(join(folder, this.claim), "wx"));
+    } catch (error) {
+      // Any other trouble with the file comes up when it is written.
+      return (error as NodeJS.ErrnoException).code !== "EEXIST";
+    }
+    return true;
   }
 
   #cannotMake(cause: NodeJS.ErrnoException): null {

@@ -40,7 +40,7 @@ export class JSONLinesLogger extends FileLogger {
     if (entry === null) return;
     const line = { step: entry.step, time: Date.now() / 1000 };
     for (const [name, value] of Object.entries(entry.metrics)) {
-      if (!(name in line)) setOwn(line, name, value);
+      if (!Object.hasOwn(line, name)) setOwn(line, name, value);
     }
     this.#add(line);
   }
@@ -58,6 +58,7 @@ export class JSONLinesLogger extends FileLogger {
     if (lines.length > 0 && path !== null) this.attempt(() => appendWhole(path, Buffer.from(lines.join(""))));
   }
 
+  protected override readonly claim = fileName;
   protected override isOwnFile(name: string): boolean {
     return name === fileName;
   }

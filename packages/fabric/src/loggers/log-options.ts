@@ -14,7 +14,8 @@ export interface LogOptions {
 export function logOptions(what: string, step: number | LogOptions | undefined, options: LogOptions = {}): LogOptions {
   if (typeof step === "object" && step !== null) return logOptions(what, undefined, step);
   checkOptions(what, options, ["step", "every"]);
-  const result = { step: step ?? options.step, every: options.every ?? 1 };
+  // Python's None is null for some.
+  const result = { step: step ?? options.step ?? undefined, every: options.every ?? 1 };
   checkStep(result.step);
   checkEvery(what, result.every);
   return result;

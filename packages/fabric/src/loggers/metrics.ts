@@ -72,8 +72,8 @@ export function metricsOf(metrics: unknown): Record<string, unknown> {
 }
 
 /** internal: a step is a finite number, or missing. */
-export function checkStep(step: unknown): asserts step is number | undefined {
-  if (step === undefined || (typeof step === "number" && Number.isFinite(step))) return;
+export function checkStep(step: unknown): void {
+  if (step === undefined || step === null || (typeof step === "number" && Number.isFinite(step))) return;
   throw new TypeError(
     `Expected \`step\` to be a number, but got ${describe(step)}.\nPass the number of the step, or leave it out.`,
   );

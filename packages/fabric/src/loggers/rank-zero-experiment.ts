@@ -10,7 +10,6 @@ const nothing: ProxyHandler<() => void> = {
   set: () => true,
   deleteProperty: () => true,
   apply: () => undefined,
-  construct: () => dummyExperiment as unknown as object,
   has: () => false,
 };
 

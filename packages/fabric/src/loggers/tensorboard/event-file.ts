@@ -37,6 +37,7 @@ export class EventFile {
     this.#options = options;
     this.#attempt = attempt;
     this.#unsaved = new Unsaved(this, options.flushSecs);
+    this.#append([]);
   }
 
   /** Adds an event: what happened, put into the message by `fill`, at a step and at this moment. */
@@ -54,7 +55,10 @@ export class EventFile {
     this.#records = [];
     this.#bytes = 0;
     this.#unsaved.clear();
-    if (records.length === 0) return;
+    if (records.length > 0) this.#append(records);
+  }
+
+  #append(records: Uint8Array[]): void {
     this.#attempt(() => {
       // Readers want to know first what kind of file it is.
       if (!this.#hasHeader) records.unshift(recordOf(event(0, (header) => header.string(3, "brain.Event:2"))));
