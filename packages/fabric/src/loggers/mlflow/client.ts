@@ -39,6 +39,7 @@ export async function request(
   path: string,
   body: object | null,
   timeoutMs: number,
+  stop: AbortSignal,
 ): Promise<Record<string, unknown>> {
   const headers: Record<string, string> = { "content-type": "application/json" };
   if (server.authorization !== null) headers.authorization = server.authorization;
@@ -50,7 +51,7 @@ export async function request(
       method: body === null ? "GET" : "POST",
       headers,
       body: body === null ? null : JSON.stringify(body),
-      signal: AbortSignal.timeout(Math.max(1, timeoutMs)),
+      signal: AbortSignal.any([stop, AbortSignal.timeout(Math.max(1, Math.ceil(timeoutMs)))]),
       // Another address would get the credentials.
       redirect: "manual",
     });
@@ -93,7 +94,7 @@ function parsed(text: string): Record<string, unknown> | null {
 
 function causeOf(error: unknown): string {
   const { name, message, cause } = error as { name?: string; message?: string; cause?: { code?: string } };
-  if (name === "TimeoutError") return "timeout";
+  if (name === "TimeoutError" || name === "AbortError") return "timeout";
   return cause?.code ?? message ?? String(error);
 }
 

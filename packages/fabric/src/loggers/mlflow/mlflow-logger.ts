@@ -34,8 +34,8 @@ export interface MLflowLoggerOptions extends MetricOptions {
   secrets?: RegExp | false;
   /** Most metrics that wait while the server cannot be reached; then the oldest are dropped. Default 100,000. */
   maxQueue?: number;
-  /** Most seconds that the end of the run, or of the process, waits for the server. Default 10. */
-  finalizeSecs?: number;
+  /** Most seconds that `start`, `finalize` and the end of the process wait for the server. Default 10. */
+  timeoutSecs?: number;
 }
 
 const optionNames: readonly (keyof MLflowLoggerOptions)[] = [
@@ -49,7 +49,7 @@ const optionNames: readonly (keyof MLflowLoggerOptions)[] = [
   "password",
   "secrets",
   "maxQueue",
-  "finalizeSecs",
+  "timeoutSecs",
   "prefix",
   "every",
 ];
@@ -65,7 +65,7 @@ export class MLflowLogger extends Logger {
   readonly #secrets: SecretRule;
   readonly #intake: MetricIntake;
   readonly #options: SenderOptions;
-  readonly #finishMs: number;
+  readonly #timeoutMs: number;
   #thread: RunThread | null = null;
 
   /** @throws ConfigurationError when there is no address, or none of the web */
@@ -73,19 +73,19 @@ export class MLflowLogger extends Logger {
     super();
     checkOptions("MLflowLogger", options, optionNames);
     const { experimentName = "lightning_logs", runName = null, runId = null, tags, secrets } = options;
-    const { maxQueue = 100_000, finalizeSecs = 10 } = options;
+    const { maxQueue = 100_000, timeoutSecs = 10 } = options;
     for (const [name, value] of Object.entries({ experimentName, runName, runId })) {
       if (value === null || (typeof value === "string" && value !== "")) continue;
       throw new TypeError(`Expected \`${name}\` of MLflowLogger to be a string, but got ${describe(value)}.`);
     }
-    for (const [name, value] of Object.entries({ maxQueue, finalizeSecs })) {
+    for (const [name, value] of Object.entries({ maxQueue, timeoutSecs })) {
       if (typeof value === "number" && value >= 0) continue;
       throw new TypeError(`Expected \`${name}\` of MLflowLogger to be a number, but got ${describe(value)}.`);
     }
     this.#experimentName = experimentName;
     this.#secrets = checkSecrets("MLflowLogger", secrets);
     this.#intake = new MetricIntake("MLflowLogger", options);
-    this.#finishMs = Math.min(finalizeSecs * 1000, 2 ** 30);
+    this.#timeoutMs = Math.min(timeoutSecs * 1000, 2 ** 30);
     this.#options = {
       server: serverOf(options),
       experimentName,
@@ -114,9 +114,12 @@ export class MLflowLogger extends Logger {
     return this.#thread?.runId ?? this.#options.runId;
   }
 
-  /** Begins the run, which the first metric would do otherwise. Resolves with its id, on other ranks and where there is none with null. */
+  /**
+   * Begins the run, which the first metric would do otherwise. Resolves with its id; with null on other ranks, and where the server does not
+   * make it in time.
+   */
   async start(): Promise<string | null> {
-    return currentRank() === 0 ? await this.#run().started : null;
+    return currentRank() === 0 ? await this.#run().start() : null;
   }
 
   /** Hands numbers over; dictionaries of numbers become `name/key`. */
@@ -151,7 +154,7 @@ export class MLflowLogger extends Logger {
   }
 
   #run(): RunThread {
-    this.#thread ??= new RunThread({ ...this.#options, startId: randomUUID() }, this.#finishMs);
+    this.#thread ??= new RunThread({ ...this.#options, startId: randomUUID() }, this.#timeoutMs);
     return this.#thread;
   }
 }

@@ -51,18 +51,21 @@ export class BatchQueue {
   /** Takes the next batch out. Parameters and tags go first, and not together with metrics, which outlive a refusal of theirs. */
   take(): Batch {
     this.#bytes = 0;
-    const params = this.#takeFrom(this.#params, limits.params);
+    // The server refuses a batch with two values for one parameter: the second goes into the next one, and is refused alone.
+    const keys = new Set<string>();
+    const params = this.#takeFrom(this.#params, limits.params, ({ key }) => keys.size < keys.add(key).size);
     const tags = this.#takeFrom(this.#tags, limits.tags);
     const isFull = params.length + tags.length > 0;
     return { metrics: isFull ? [] : this.#takeFrom(this.#metrics, limits.metrics), params, tags };
   }
 
-  #takeFrom<T>(items: T[], most: number): T[] {
+  #takeFrom<T>(items: T[], most: number, isWanted: (item: T) => boolean = () => true): T[] {
     let count = 0;
     for (; count < Math.min(most, items.length); count++) {
-      const bytes = Buffer.byteLength(JSON.stringify(items[count])) + 1;
+      const item = items[count] as T;
+      const bytes = Buffer.byteLength(JSON.stringify(item)) + 1;
       // Room for the names around the items.
-      if (this.#bytes + bytes > limits.bytes - 1000) break;
+      if (this.#bytes + bytes > limits.bytes - 1000 || !isWanted(item)) break;
       this.#bytes += bytes;
     }
     return items.splice(0, count);

@@ -12,20 +12,19 @@ const graceMs = 500;
 export class RunThread {
   /** The run's id, once the server has told it. */
   runId: string | null = null;
-  /** Resolves with the run's id, or with null when the run ends without. */
-  readonly started: Promise<string | null>;
+  readonly #started: Promise<string | null>;
   readonly #port: MessagePort;
   readonly #worker: Worker;
   readonly #done = new Int32Array(new SharedArrayBuffer(4));
-  readonly #finishMs: number;
+  readonly #timeoutMs: number;
   readonly #ended: Promise<void>;
   #resolveStarted: (runId: string | null) => void = () => {};
   #resolveEnded: () => void = () => {};
   #state: "open" | "finishing" | "ended" = "open";
 
-  constructor(options: SenderOptions, finishMs: number) {
-    this.#finishMs = finishMs;
-    this.started = new Promise((resolve) => (this.#resolveStarted = resolve));
+  constructor(options: SenderOptions, timeoutMs: number) {
+    this.#timeoutMs = timeoutMs;
+    this.#started = new Promise((resolve) => (this.#resolveStarted = resolve));
     this.#ended = new Promise((resolve) => (this.#resolveEnded = resolve));
     const { port1, port2 } = new MessageChannel();
     const workerData: WorkerData = { port: port2, done: this.#done, options };
@@ -49,6 +48,11 @@ export class RunThread {
     process.once("exit", this.#onExit);
   }
 
+  /** Resolves with the run's id, or with null when it has none in time. */
+  start(): Promise<string | null> {
+    return this.#within(this.#timeoutMs, this.#started);
+  }
+
   /** Hands over; never waits. */
   send(items: Partial<Batch>): void {
     if (this.#state === "open") this.#post({ type: "items", items });
@@ -58,13 +62,10 @@ export class RunThread {
   async finish(status: RunStatus): Promise<void> {
     if (this.#state === "open") {
       this.#state = "finishing";
-      this.#post({ type: "finish", status, milliseconds: this.#finishMs });
+      this.#post({ type: "finish", status, milliseconds: this.#timeoutMs });
     }
-    if (this.#state !== "finishing") return;
-    // The timer also keeps the process alive meanwhile.
-    const timer = setTimeout(() => this.#end(), this.#finishMs + graceMs);
-    await this.#ended;
-    clearTimeout(timer);
+    if (this.#state === "finishing") await this.#within(this.#timeoutMs + graceMs, this.#ended);
+    this.#end();
   }
 
   // The program is through, and the event loop can go on.
@@ -77,13 +78,22 @@ export class RunThread {
     if (this.#state === "ended") return;
     if (this.#state === "open") {
       const status = code === 0 ? "FINISHED" : "FAILED";
-      this.#post({ type: "finish", status, milliseconds: this.#finishMs });
+      this.#post({ type: "finish", status, milliseconds: this.#timeoutMs });
     }
-    Atomics.wait(this.#done, 0, 0, this.#finishMs + graceMs);
+    Atomics.wait(this.#done, 0, 0, this.#timeoutMs + graceMs);
     for (let next = receiveMessageOnPort(this.#port); next; next = receiveMessageOnPort(this.#port)) {
       this.#receive(next.message as FromWorker);
     }
   };
+
+  /** What a promise gives, or null after so long. The timer also keeps the process alive meanwhile. */
+  async #within<T>(milliseconds: number, promise: Promise<T>): Promise<T | null> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<null>((resolve) => (timer = setTimeout(() => resolve(null), milliseconds)));
+    const result = await Promise.race([promise, late]);
+    clearTimeout(timer);
+    return result;
+  }
 
   #post(message: ToWorker): void {
     this.#port.postMessage(message);

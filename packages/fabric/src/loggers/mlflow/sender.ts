@@ -45,6 +45,7 @@ export class MLflowSender {
   #isFinishing = false;
   #deadline = Number.POSITIVE_INFINITY;
   #wake = new AbortController();
+  #stop = new AbortController();
   #warned = new Set<string>();
 
   constructor(options: SenderOptions, events: SenderEvents) {
@@ -73,7 +74,10 @@ export class MLflowSender {
     this.#deadline = end - milliseconds / 4;
     this.#isFinishing = true;
     this.#wakeUp();
+    const timer = setTimeout(() => this.#stop.abort(), this.#deadline - performance.now());
     await this.#work;
+    clearTimeout(timer);
+    this.#stop = new AbortController();
     this.#deadline = end;
     if (this.#runId !== null && !this.#isDead) {
       const body = { run_id: this.#runId, status, end_time: Date.now() };
@@ -116,9 +120,10 @@ export class MLflowSender {
   async #start(): Promise<boolean> {
     const { experimentName, runName, tags, startId } = this.#options;
     const started = Date.now();
+    let experiment: string | null = null;
     let mayExist = false;
     return await this.#attempt("the start of the run", async () => {
-      const experiment = await this.#experiment(experimentName);
+      experiment ??= await this.#experiment(experimentName);
       if (mayExist) this.#runId = await this.#findRun(experiment, startId);
       if (this.#runId !== null) return;
       mayExist = true;
@@ -205,7 +210,7 @@ export class MLflowSender {
 
   #request(path: string, body: object | null): Promise<Record<string, unknown>> {
     const left = this.#deadline - performance.now();
-    return request(this.#options.server, path, body, Math.min(this.#options.requestMs, left));
+    return request(this.#options.server, path, body, Math.min(this.#options.requestMs, left), this.#stop.signal);
   }
 
   /** Waits, until the deadline at most, or until something is added or the run is to end. */

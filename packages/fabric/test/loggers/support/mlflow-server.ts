@@ -44,6 +44,7 @@ export class MLflowStub {
   readonly requests: string[] = [];
   readonly authorizations = new Set<string | undefined>();
   largestBatch = 0;
+  url = "";
   /** Asked before each request. */
   fault: (path: string, body: string) => Fault = () => null;
   readonly #server: Server;
@@ -56,11 +57,8 @@ export class MLflowStub {
   static async start(): Promise<MLflowStub> {
     const stub = new MLflowStub();
     await new Promise<void>((resolve) => stub.#server.listen(0, "127.0.0.1", resolve));
+    stub.url = `http://127.0.0.1:${(stub.#server.address() as AddressInfo).port}`;
     return stub;
-  }
-
-  get url(): string {
-    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
   async close(): Promise<void> {
@@ -171,6 +169,8 @@ export class MLflowStub {
       if (!/^[/\w.\- ]*$/.test(key) || !isUnique) invalid(`Invalid name: '${key}'`);
       if (key.length > 250) invalid(`'${key}' exceeds the maximum length of 250 characters`);
     }
+    const keys = params.map(({ key }) => key);
+    if (new Set(keys).size < keys.length) invalid(`Duplicate parameter keys have been submitted: ${keys}.`);
     for (const { key, value } of params) {
       if (typeof value !== "string" || value.length > 6000) invalid(`Param value of ${key} exceeds the maximum length`);
       if (run.params[key] !== undefined && run.params[key] !== value) {
