@@ -14,7 +14,7 @@ const fileName = "metrics.csv";
 
 /** Options of `CSVLogger`. */
 export interface CSVLoggerOptions extends FileLoggerOptions {
-  /** Write to the file after every this many steps. Default 100; whatever is older than five seconds is written, too. */
+  /** Write to the file after every this many steps. Default 100; what is older than a second is written, too. */
   flushLogsEveryNSteps?: number;
   /** Continue the file of an earlier run with the same version. Default: that file is deleted, with a warning. */
   append?: boolean;

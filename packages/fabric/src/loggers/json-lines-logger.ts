@@ -22,7 +22,7 @@ export interface JSONLinesLoggerOptions extends FileLoggerOptions {
 /**
  * Writes to `rootDir/name/version_<n>/metrics.jsonl`: a line `{"step":3,"time":1750000000.5,"loss":0.5}` for each call, and
  * `{"time":...,"hyperparameters":{...}}`. JSON has no NaN: such numbers are the texts "NaN", "Infinity" and "-Infinity". A file that exists
- * is continued. What is in memory is written after five seconds at most, and when the process ends.
+ * is continued. What is in memory is written after a second at most, and when the process ends.
  */
 export class JSONLinesLogger extends FileLogger {
   readonly #secrets: SecretRule;

@@ -1,8 +1,8 @@
 // What is only in memory yet: saved after some seconds, and when the process ends. Nothing here keeps a process alive.
 import { emitWarning } from "../utilities/warnings.js";
 
-/** internal: after this many seconds at most, what was logged is in its file, even if the process is then killed. */
-export const saveSeconds = 5;
+/** internal: after this many seconds, what was logged is in its file, even if the process is then killed. */
+export const saveSeconds = 1;
 
 /** internal: loggers and files with something to save. */
 export interface Saveable {

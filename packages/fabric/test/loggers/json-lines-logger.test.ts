@@ -59,8 +59,10 @@ describe("lines of JSON", () => {
       logger.save();
     });
     assert.deepEqual(readdirSync(root), []);
+    const now = mock.method(performance, "now", () => 1000);
     for (let step = 0; step < 99; step++) logger.logMetrics({ a: 1 }, step);
     assert.equal(readFileSync(join(logger.logDir, "metrics.jsonl"), "utf8"), "");
+    now.mock.restore();
     logger.logMetrics({ a: 1 }, 99);
     assert.equal(readFileSync(join(logger.logDir, "metrics.jsonl"), "utf8").split("\n").length, 101);
   });

@@ -80,9 +80,16 @@ describe("a run", () => {
     const { id } = onlyRun();
     const sender = makeSender({ runId: id, tags: [{ key: "again", value: "yes" }] });
     sender.add({ metrics: metrics(2) });
+    while (onlyRun().metrics.length < 2) await new Promise((resolve) => setTimeout(resolve, 5));
+    assert.equal(onlyRun().status, "RUNNING");
     await sender.finish("FINISHED", 5000);
     const run = onlyRun();
     assert.deepEqual([run.status, run.metrics.length, run.tags.again], ["FINISHED", 2, "yes"]);
+    await makeSender({ runId: "no such run" }).finish("FINISHED", 5000);
+    assert.match(
+      warnings.join("\n"),
+      /refuses the start of the run, nothing more is sent: 404 Run with id=no such run not found/,
+    );
   });
 });
 

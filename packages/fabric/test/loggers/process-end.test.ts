@@ -77,11 +77,11 @@ describe("files are complete", () => {
     const ended = await run(root, { LOG_END: "throw", LOG_DEVICES: "2" });
     assert.equal(ended.code, 1);
     assert.match(ended.stderr, /made to fail/);
-    // The other rank may have ended rank zero before its own error did, within the five seconds.
+    // The other rank may have ended rank zero before its own error did, within the second.
     if (/Rank 0 .*failed with an uncaught error/.test(ended.stderr)) assert.deepEqual(stepsIn(root), all);
   });
 
-  it("up to five seconds before a SIGKILL, in a loop that lets nothing else run", async () => {
+  it("up to a second before a SIGKILL, in a loop that lets nothing else run", async () => {
     const root = temporaryFolder();
     const ended = await run(root, { LOG_END: "kill" });
     assert.equal(ended.signal, "SIGKILL");

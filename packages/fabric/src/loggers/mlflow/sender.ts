@@ -40,7 +40,7 @@ export class MLflowSender {
   readonly #queue: BatchQueue;
   readonly #refused: Batch[] = [];
   readonly #work: Promise<void>;
-  #runId: string | null;
+  #runId: string | null = null;
   #isDead = false;
   #isFinishing = false;
   #deadline = Number.POSITIVE_INFINITY;
@@ -52,8 +52,6 @@ export class MLflowSender {
     this.#options = options;
     this.#events = events;
     this.#queue = new BatchQueue(options.maxQueue);
-    this.#runId = options.runId;
-    if (options.runId !== null) this.#queue.add({ tags: options.tags });
     this.#work = this.#sendAll();
   }
 
@@ -88,7 +86,8 @@ export class MLflowSender {
   }
 
   async #sendAll(): Promise<void> {
-    if (this.#runId === null && !(await this.#start())) return;
+    const { runId } = this.#options;
+    if (!(await (runId === null ? this.#start() : this.#continue(runId)))) return;
     this.#events.onRun(this.#runId as string);
     while (!this.#isDead && performance.now() < this.#deadline) {
       const batch = this.#refused.pop() ?? (await this.#nextBatch());
@@ -100,6 +99,16 @@ export class MLflowSender {
       );
       if (!isSent && !this.#isDead && performance.now() >= this.#deadline) this.#queue.add(batch);
     }
+    // To be counted as lost.
+    for (const batch of this.#refused) this.#queue.add(batch);
+  }
+
+  async #continue(runId: string): Promise<boolean> {
+    this.#runId = runId;
+    this.#queue.add({ tags: this.#options.tags });
+    return await this.#attempt("the start of the run", () =>
+      this.#request("runs/update", { run_id: runId, status: "RUNNING" }),
+    );
   }
 
   /** Null when there is nothing left and nothing more to come. */

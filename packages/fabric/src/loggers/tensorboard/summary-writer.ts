@@ -5,7 +5,7 @@ import { checkOptions, describe } from "../../utilities/describe.js";
 import { makeFolder } from "../folders.js";
 import { checkStep } from "../metrics.js";
 import { flattenDict, sanitizeParams } from "../parameters.js";
-import { warnNow } from "../unsaved.js";
+import { saveSeconds, warnNow } from "../unsaved.js";
 import { EventFile } from "./event-file.js";
 import { writeHistogram } from "./histogram.js";
 import { hparamsSummaries } from "./hparams.js";
@@ -18,7 +18,7 @@ import { image, type SummaryValue, scalar, text } from "./summaries.js";
 export interface SummaryWriterOptions {
   /** Most events that wait in memory. Default 1000. */
   maxQueue?: number;
-  /** Most seconds that an event waits in memory. Default 5. */
+  /** Most seconds that an event waits in memory. Default 1. */
   flushSecs?: number;
   /** Put at the end of the name of each file. */
   filenameSuffix?: string;
@@ -149,7 +149,7 @@ function checkTag(tag: unknown): void {
 }
 
 function checkedOptions(options: SummaryWriterOptions): Required<SummaryWriterOptions> {
-  const { maxQueue = 1000, flushSecs = 5, filenameSuffix = "" } = options;
+  const { maxQueue = 1000, flushSecs = saveSeconds, filenameSuffix = "" } = options;
   for (const [name, value] of Object.entries({ maxQueue, flushSecs })) {
     if (typeof value === "number" && value >= 0) continue;
     throw new ConfigurationError(`Expected \`${name}\` to be a number, 0 or more, but got ${describe(value)}.`);
