@@ -47,7 +47,17 @@ export async function startHosts(folder) {
 
 /** `command` as it has to be typed to run on a host. */
 export function on(host, command) {
-  return ["nsenter", "--target", String(host.pid), "--net", "--uts", "--mount", "--root", `--wd=${process.cwd()}`, ...command];
+  return [
+    "nsenter",
+    "--target",
+    String(host.pid),
+    "--net",
+    "--uts",
+    "--mount",
+    "--root",
+    `--wd=${process.cwd()}`,
+    ...command,
+  ];
 }
 
 // A sleeping process holds the namespaces.

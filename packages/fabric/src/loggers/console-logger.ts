@@ -1,6 +1,7 @@
 // Metrics as a table in the terminal.
 import { checkOptions, describe } from "../utilities/describe.js";
 import { currentRank } from "../utilities/rank-zero.js";
+import { type QuietStream, writeQuietly } from "../utilities/write-quietly.js";
 import { ConsoleTable, cellText, printable, type TableTarget } from "./console-table.js";
 import { Logger } from "./logger.js";
 import { MetricIntake, type MetricOptions } from "./metrics.js";
@@ -10,10 +11,9 @@ import { checkSecrets, type SecretRule } from "./secrets.js";
 const longestParam = 80;
 
 /** What a console logger writes to: `process.stdout`, or anything with a `write`. */
-export interface ConsoleStream {
-  write(text: string): unknown;
-  isTTY?: boolean;
-  columns?: number;
+export interface ConsoleStream extends QuietStream {
+  readonly isTTY?: boolean;
+  readonly columns?: number;
 }
 
 /** Options of `ConsoleLogger`. */
@@ -86,7 +86,7 @@ export class ConsoleLogger extends Logger {
   }
 
   #write(text: string): void {
-    if (text !== "") this.#stream.write(text);
+    if (text !== "") writeQuietly(this.#stream, text);
   }
 }
 

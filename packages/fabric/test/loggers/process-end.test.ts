@@ -54,7 +54,7 @@ describe("files are complete", () => {
       const ended = await run(root, { LOG_END: end });
       assert.equal(ended.code, code, ended.stderr);
       assert.deepEqual(stepsIn(root), all, end);
-      assert.match(ended.stdout, /the user's logger saves/);
+      assert.match(ended.stderr, /the user's logger saves/);
       assert.match(ended.stdout, /step +loss\n +0 +1\n/);
     }
   });
@@ -105,4 +105,12 @@ it("a full disk ends neither the training nor the other loggers: one warning eac
   assert.ok(warnings.length >= 1, ended.stderr);
   assert.equal(new Set(warnings).size, warnings.length);
   assert.match(ended.stdout, /step +loss/);
+});
+
+it("a reader of the console's table that goes away ends nothing", async () => {
+  const root = temporaryFolder();
+  const ended = await run(root, {}, ["sh", "-c", '{ "$@"; echo "code $?" >&2; } | true', "sh"]);
+  assert.match(ended.stderr, /code 0/);
+  assert.doesNotMatch(ended.stderr, /EPIPE/);
+  assert.deepEqual(stepsIn(root), all);
 });

@@ -12,7 +12,7 @@ class Announcing extends Logger {
   override logMetrics(): void {}
   override logHyperparams(): void {}
   override save(): void {
-    process.stdout.write("the user's logger saves\n");
+    process.stderr.write("the user's logger saves\n");
   }
 }
 
@@ -30,7 +30,7 @@ const fabric = new Fabric({
 });
 await fabric.launch();
 for (let step = 0; step < 42; step++) fabric.log("loss", 1 / (step + 1), step);
-report(fabric.globalRank, { logDirs: fabric.loggers.map(({ logDir }) => logDir) });
+if (fabric.worldSize > 1) report(fabric.globalRank, { logDirs: fabric.loggers.map(({ logDir }) => logDir) });
 
 if (LOG_END === "throw") throw new Error("made to fail");
 if (LOG_END === "throw later") setTimeout(() => Promise.reject(new Error("made to fail later")), 1);
