@@ -71,10 +71,6 @@ export abstract class FileLogger extends Logger {
   /** internal: the file by which this logger makes a new version its own; null where its files have names of their own. */
   protected readonly claim: string | null = null;
 
-  /** internal: true while the version is the next free number and nobody has asked for it. */
-  get hasOpenVersion(): boolean {
-    return this.#version === null;
-  }
   /** internal: takes over rank zero's number on another rank. */
   adoptVersion(version: number | string): void {
     if (this.#isAutomatic) this.#version = version;

@@ -4,6 +4,7 @@ import { setOwn } from "../utilities/apply-to-collection.js";
 import { convertTensorsToScalars } from "../utilities/convert.js";
 import { describe } from "../utilities/describe.js";
 import { currentRank } from "../utilities/rank-zero.js";
+import { isRecord } from "./record.js";
 import { Throttle } from "./throttle.js";
 
 /** internal: options that all loggers of this package take. */
@@ -63,9 +64,7 @@ export function metricsOf(metrics: unknown): Record<string, unknown> {
     for (const [name, value] of metrics) setOwn(result, String(name), value);
     return result;
   }
-  if (typeof metrics === "object" && metrics !== null && !Array.isArray(metrics)) {
-    return metrics as Record<string, unknown>;
-  }
+  if (isRecord(metrics)) return metrics;
   throw new TypeError(
     `Expected metrics to be an object, but got ${describe(metrics)}.\nThey go by name, such as \`fabric.logDict({ loss: 0.5 }, step)\` or \`fabric.log("loss", 0.5, step)\`.`,
   );

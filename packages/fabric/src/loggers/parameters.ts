@@ -2,7 +2,8 @@
 import { Tensor } from "@fabric-ts/torch";
 import { setOwn } from "../utilities/apply-to-collection.js";
 import { className, describe } from "../utilities/describe.js";
-import { isRecord, maskSecrets, type SecretRule } from "./secrets.js";
+import { isRecord } from "./record.js";
+import { maskSecrets, type SecretRule } from "./secrets.js";
 
 /** The hyper-parameters as a plain object: `{}` for none; Maps and objects of classes give their entries. */
 export function convertParams(params: unknown): Record<string, unknown> {

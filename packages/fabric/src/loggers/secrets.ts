@@ -1,6 +1,7 @@
 // Passwords and keys in hyper-parameters are masked before any logger sees them.
-import { isPlainObject, setOwn } from "../utilities/apply-to-collection.js";
+import { setOwn } from "../utilities/apply-to-collection.js";
 import { describe } from "../utilities/describe.js";
+import { isRecord } from "./record.js";
 
 /** Stands in for what was masked. */
 const mask = "***";
@@ -59,14 +60,6 @@ function isSecret(key: string, value: unknown, rule: RegExp | undefined): boolea
 
 function withoutPassword(text: string): string {
   return text.replace(/(\/\/[^/\s:@]*:)[^/\s@]+@/g, `$1${mask}@`);
-}
-
-/** internal: true for plain objects, and for instances of classes that are no more than their fields (Python's dataclasses). */
-export function isRecord(value: unknown): value is Record<string, unknown> {
-  if (isPlainObject(value)) return true;
-  if (typeof value !== "object" || value === null || ArrayBuffer.isView(value)) return false;
-  // What has a text of its own, an iterator or a tag is no record: tensors, dates, expressions, sets, promises.
-  return value.toString === Object.prototype.toString && !(Symbol.iterator in value) && !(Symbol.toStringTag in value);
 }
 
 /** internal: refuses rules that are none. */

@@ -88,6 +88,9 @@ describe("log and logDict", () => {
       () => fabric.logDict(3 as never),
       /metrics to be an object, but got 3[\s\S]*fabric\.log\("loss", 0\.5, step\)/,
     );
+    for (const wrong of [torch.ones([1]), [1], new Date(), null]) {
+      assert.throws(() => fabric.logDict(wrong as never), /metrics to be an object/);
+    }
     assert.throws(() => fabric.logDict({ a: 1 }, "0" as never), /`step` to be a number, but got "0"/);
     assert.throws(() => fabric.log("a", 1, { stepp: 1 } as never), /no option `stepp`[\s\S]*Did you mean `step`/);
     assert.throws(() => fabric.log("a", 1, 0, { every: 0 }), /`every` of logDict to be a number of steps, but got 0/);

@@ -6,7 +6,7 @@ import type { RunStatus, SenderOptions } from "./sender.js";
 import type { FromWorker, ToWorker, WorkerData } from "./worker.js";
 
 /** Beyond the time that the thread itself keeps to. */
-const graceMs = 500;
+const graceMs = 1000;
 
 /** internal: one run in its thread. */
 export class RunThread {
@@ -64,8 +64,9 @@ export class RunThread {
       this.#state = "finishing";
       this.#post({ type: "finish", status, milliseconds: this.#timeoutMs });
     }
-    if (this.#state === "finishing") await this.#within(this.#timeoutMs + graceMs, this.#ended);
-    this.#end();
+    if (this.#state !== "finishing") return;
+    await this.#within(this.#timeoutMs + graceMs, this.#ended);
+    this.#giveUp();
   }
 
   // The program is through, and the event loop can go on.
@@ -84,7 +85,14 @@ export class RunThread {
     for (let next = receiveMessageOnPort(this.#port); next; next = receiveMessageOnPort(this.#port)) {
       this.#receive(next.message as FromWorker);
     }
+    this.#giveUp();
   };
+
+  #giveUp(): void {
+    if ((this.#state as string) === "ended") return;
+    warnNow("MLflowLogger: the end of the run is waited for no longer; what has not been sent is lost.");
+    this.#end();
+  }
 
   /** What a promise gives, or null after so long. The timer also keeps the process alive meanwhile. */
   async #within<T>(milliseconds: number, promise: Promise<T>): Promise<T | null> {

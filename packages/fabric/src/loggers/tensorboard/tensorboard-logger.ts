@@ -6,7 +6,8 @@ import { FileLogger, type FileLoggerOptions } from "../file-logger.js";
 import { addPrefix, checkStep } from "../metrics.js";
 import { plainParams } from "../parameters.js";
 import { dummyExperiment, rankZeroExperiment } from "../rank-zero-experiment.js";
-import { checkSecrets, isRecord, type SecretRule } from "../secrets.js";
+import { isRecord } from "../record.js";
+import { checkSecrets, type SecretRule } from "../secrets.js";
 import { type Scalar, SummaryWriter, type SummaryWriterOptions, summaryWriterOptionNames } from "./summary-writer.js";
 
 /** Options of `TensorBoardLogger`. */
