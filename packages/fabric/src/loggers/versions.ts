@@ -8,11 +8,13 @@ export function chooseVersions(loggers: readonly Logger[]): (number | string)[] 
   return fileLoggers(loggers).map((logger) => logger.version);
 }
 
-/** internal: gives all ranks the versions of rank zero: `logDir` is the same everywhere. All ranks have to call it. */
+/** internal: gives a rank the versions of rank zero: `logDir` is the same everywhere. Rank zero calls it in any case. */
 export async function agreeOnVersions(loggers: readonly Logger[], strategy: Strategy): Promise<void> {
-  if (strategy.worldSize === 1) return;
-  const versions = await strategy.broadcast(strategy.isGlobalZero ? chooseVersions(loggers) : []);
-  fileLoggers(loggers).forEach((logger, i) => {
+  const mine = fileLoggers(loggers);
+  if (strategy.worldSize === 1 || (mine.length === 0 && !strategy.isGlobalZero)) return;
+  const text = await strategy.fromRankZero("fabric/logger-versions", () => JSON.stringify(chooseVersions(loggers)));
+  const versions = JSON.parse(text) as (number | string)[];
+  mine.forEach((logger, i) => {
     if (versions[i] !== undefined) logger.adoptVersion(versions[i]);
   });
 }
