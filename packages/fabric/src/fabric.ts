@@ -13,7 +13,12 @@ import { Requeue } from "./environments/requeue.js";
 import { type FunctionReference, importFunction, isFunctionReference } from "./launchers/function-reference.js";
 import { checkLaunched } from "./launchers/launched-function.js";
 import { SpawnLauncher } from "./launchers/spawn.js";
+import { type LogOptions, logOptions } from "./loggers/log-options.js";
 import type { Logger } from "./loggers/logger.js";
+import { metricsOf } from "./loggers/metrics.js";
+import { Throttle } from "./loggers/throttle.js";
+import { saveAtExit } from "./loggers/unsaved.js";
+import { agreeOnVersions, chooseVersions } from "./loggers/versions.js";
 import type { BackwardOptions } from "./precision/precision.js";
 import { SingleDeviceStrategy } from "./strategies/single-device.js";
 import type { AllReduceOptions, BarrierOptions, GatherOptions, LoadOptions, Strategy } from "./strategies/strategy.js";
@@ -54,7 +59,7 @@ export interface FabricOptions extends ConnectorOptions {
   /** Objects whose methods `fabric.call` calls; see `Callback`. */
   callbacks?: object | readonly object[];
   /** Receivers of `fabric.log`. */
-  loggers?: Logger | readonly Logger[];
+  loggers?: Logger | readonly Logger[] | null;
 }
 
 /**
@@ -81,19 +86,20 @@ export class Fabric {
   readonly #hooks: HookCaller;
   readonly #loggers: Logger[];
   readonly #requeue: Requeue | null;
+  readonly #throttle = new Throttle();
   #launched: "no" | "launching" | "yes" = "no";
 
   /** @throws TypeError for unknown options, ConfigurationError for values that cannot work */
   constructor(options: FabricOptions = {}) {
     checkOptions("Fabric", options, [...connectorOptionNames, "callbacks", "loggers"]);
-    const { callbacks = [], loggers = [], ...connectorOptions } = options;
+    const { callbacks = [], loggers, ...connectorOptions } = options;
     const connector = new Connector(connectorOptions);
     this.strategy = connector.strategy;
     this.accelerator = connector.accelerator;
     this.#options = options;
     this.#callbacks = [...listOf(callbacks).map(checkCallback), ...callbacksFromFactories()];
     this.#hooks = new HookCaller(this.#callbacks);
-    this.#loggers = listOf(loggers);
+    this.#loggers = checkLoggers(listOf(loggers ?? []));
     this.#requeue = Requeue.of(connector.environment);
     this.#prepareRun();
     if (isCliUsed() && canSetupSync(this.strategy)) {
@@ -525,15 +531,29 @@ export class Fabric {
     return this.#hooks.call(hook, args);
   }
 
-  /** Hands one number to all loggers. */
-  log(name: string, value: unknown, step?: number): void {
-    this.logDict({ [name]: value }, step);
+  /** Hands one number to all loggers: `fabric.log("loss", loss, step)`. Options as for `logDict`. */
+  log(name: string, value: unknown, step?: number, options?: LogOptions): void;
+  log(name: string, value: unknown, options: LogOptions): void;
+  log(name: string, value: unknown, step?: number | LogOptions, options?: LogOptions): void {
+    this.logDict({ [name]: value }, step as number, options);
   }
 
-  /** Hands numbers, also as tensors with one element, to all loggers. */
-  logDict(metrics: Record<string, unknown>, step?: number): void {
-    const numbers = convertTensorsToScalars(metrics) as Record<string, unknown>;
-    for (const logger of this.#loggers) logger.logMetrics(numbers, step);
+  /**
+   * Hands numbers, also as tensors with one element, to all loggers. `{ every: 50 }` records the first call in each block of 50 steps and
+   * does nothing, at no cost, in between. Call it on all processes: loggers write on rank zero.
+   */
+  logDict(metrics: Record<string, unknown>, step?: number, options?: LogOptions): void;
+  logDict(metrics: Record<string, unknown>, options: LogOptions): void;
+  logDict(metrics: Record<string, unknown>, stepOrOptions?: number | LogOptions, options?: LogOptions): void {
+    const { step, every = 1 } = logOptions("logDict", stepOrOptions, options);
+    const named = metricsOf(metrics);
+    if (!this.#throttle.isDue(named, step, every)) return;
+    const numbers = convertTensorsToScalars(named) as Record<string, unknown>;
+    chooseVersions(this.#loggers);
+    for (const logger of this.#loggers) {
+      saveAtExit(logger);
+      logger.logMetrics(numbers, step);
+    }
   }
 
   /** Seeds all sources of randomness, the same on every process. See `seedEverything`. */
@@ -555,6 +575,7 @@ export class Fabric {
   async #launchAndRun<T>(body: (...args: unknown[]) => T | Promise<T>, args: unknown[]): Promise<T> {
     const ready = async (...given: unknown[]): Promise<T> => {
       await this.strategy.setupEnvironment();
+      await agreeOnVersions(this.#loggers, this.strategy);
       this.#launched = "yes";
       return await body(...given);
     };
@@ -685,6 +706,16 @@ function barrierArguments(args: unknown[]): { name: string | undefined; options:
   const options = (args[0] ?? {}) as BarrierOptions;
   checkOptions("barrier", options, ["timeoutMs"]);
   return { name: name ?? undefined, options };
+}
+
+function checkLoggers(loggers: Logger[]): Logger[] {
+  for (const logger of loggers) {
+    if (typeof (logger as Partial<Logger> | null)?.logMetrics === "function") continue;
+    throw new TypeError(
+      `Expected \`loggers\` to be Logger objects, but got ${describe(logger)}.\nMake them first: \`loggers: [new CSVLogger("logs")]\`.`,
+    );
+  }
+  return loggers;
 }
 
 /** Copies what loading has replaced (numbers, dictionaries) to the user's state; wrapped objects stay in their places. */

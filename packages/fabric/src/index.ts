@@ -70,7 +70,26 @@ export type { FunctionReference } from "./launchers/function-reference.js";
 export { Launcher } from "./launchers/launcher.js";
 export { ScriptLauncher } from "./launchers/script.js";
 export { SpawnLauncher } from "./launchers/spawn.js";
+export { ConsoleLogger, type ConsoleLoggerOptions, type ConsoleStream } from "./loggers/console-logger.js";
+export { CSVExperiment, CSVLogger, type CSVLoggerOptions } from "./loggers/csv-logger.js";
+export type { FileLoggerOptions } from "./loggers/file-logger.js";
+export { JSONLinesLogger, type JSONLinesLoggerOptions } from "./loggers/json-lines-logger.js";
+export type { LogOptions } from "./loggers/log-options.js";
 export { Logger } from "./loggers/logger.js";
+export { addPrefix } from "./loggers/metrics.js";
+export { MLflowLogger, type MLflowLoggerOptions } from "./loggers/mlflow/mlflow-logger.js";
+export {
+  convertParams,
+  flattenDict,
+  jsonSerializable,
+  sanitizeCallableParams,
+  sanitizeParams,
+} from "./loggers/parameters.js";
+export { dummyExperiment, rankZeroExperiment } from "./loggers/rank-zero-experiment.js";
+export { maskSecrets } from "./loggers/secrets.js";
+export type { DataFormat } from "./loggers/tensorboard/image.js";
+export { type Scalar, SummaryWriter, type SummaryWriterOptions } from "./loggers/tensorboard/summary-writer.js";
+export { TensorBoardLogger, type TensorBoardLoggerOptions } from "./loggers/tensorboard/tensorboard-logger.js";
 export { DoublePrecision } from "./precision/double.js";
 export { GradScaler, type GradScalerOptions, type GradScalerState } from "./precision/grad-scaler.js";
 export { HalfPrecision } from "./precision/half.js";

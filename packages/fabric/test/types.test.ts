@@ -8,7 +8,10 @@ import {
   type FabricModule,
   type HookArguments,
   type HookName,
+  type MLflowLogger,
   ModelCheckpoint,
+  type SummaryWriter,
+  TensorBoardLogger,
 } from "@fabric-ts/fabric";
 import type { Device, Tensor } from "@fabric-ts/torch";
 import { data, nn, optim } from "@fabric-ts/torch";
@@ -201,4 +204,29 @@ it("types of callbacks follow the conventional names, and allow any other", () =
   void wrong;
   const checkpoint = new ModelCheckpoint({ dirpath: "runs" });
   same<typeof checkpoint.bestModelScore, number | null>(true);
+});
+
+it("types of logging take a step, options or both, and loggers their own options", () => {
+  const check = (fabric: Fabric, loss: Tensor): void => {
+    fabric.log("loss", loss);
+    fabric.log("loss", loss, 3, { every: 2 });
+    fabric.logDict({ loss, nested: { a: 1 } }, { step: 3, every: 2 });
+    // @ts-expect-error: the step is a number
+    fabric.log("loss", loss, "3");
+    // @ts-expect-error: no such option
+    fabric.logDict({ loss }, { evry: 2 });
+    // @ts-expect-error: metrics go by name
+    fabric.logDict(3);
+    // @ts-expect-error: loggers are objects
+    new Fabric({ loggers: "csv" });
+    // @ts-expect-error: the directory comes first
+    new TensorBoardLogger({ rootDir: "logs" });
+    // @ts-expect-error: no such option
+    new TensorBoardLogger("logs", { max_queue: 3 });
+  };
+  void check;
+  same<TensorBoardLogger["experiment"], SummaryWriter>(true);
+  same<TensorBoardLogger["logDir"], string>(true);
+  same<MLflowLogger["runId"], string | null>(true);
+  same<ReturnType<MLflowLogger["finalize"]>, Promise<void>>(true);
 });

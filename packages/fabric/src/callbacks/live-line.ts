@@ -1,26 +1,17 @@
 // One line of a terminal that is drawn again and again, below everything else that this process, or another rank, prints.
 import { reportLiveLine } from "../environments/rank-channel.js";
+import { type QuietStream, writeQuietly } from "../utilities/write-quietly.js";
 
 /** The part of a terminal, or of another output, that is needed: `process.stdout` and everything like it. */
-export interface ProgressStream {
-  write(text: string, done?: (error?: Error | null) => void): unknown;
+export interface ProgressStream extends QuietStream {
   readonly isTTY?: boolean;
   readonly columns?: number;
   hasColors?(): boolean;
   on?(event: "resize", listener: () => void): unknown;
   off?(event: "resize", listener: () => void): unknown;
-  once?(event: "error", listener: () => void): unknown;
-  listenerCount?(event: "error"): number;
 }
 
 const toLineStart = "\r\x1b[K";
-
-/** internal: writes as `console.log` does: a reader that has gone away is no error. */
-export function writeQuietly(stream: ProgressStream, text: string): void {
-  stream.write(text, (error) => {
-    if (error && stream.listenerCount?.("error") === 0) stream.once?.("error", () => {});
-  });
-}
 
 /** internal: a live line on a terminal. What is printed while it is shown comes above it. */
 export class LiveLine {

@@ -2,9 +2,10 @@
 import { ConfigurationError } from "@fabric-ts/torch";
 import { checkOptions, describe } from "../utilities/describe.js";
 import { currentRank } from "../utilities/rank-zero.js";
+import { writeQuietly } from "../utilities/write-quietly.js";
 import { factsOf, isCount } from "./facts.js";
 import type { BatchFacts, EpochFacts, Metrics, RunFacts } from "./hooks.js";
-import { LiveLine, type ProgressStream, writeQuietly } from "./live-line.js";
+import { LiveLine, type ProgressStream } from "./live-line.js";
 import { liveText, type Progress, plainText, shownMetrics } from "./progress-text.js";
 
 /** Options of `ProgressBar`. */

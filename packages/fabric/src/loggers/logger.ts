@@ -1,6 +1,15 @@
-// The interface of loggers.
+// The interface of loggers: extend it to send metrics anywhere.
 
-/** Receives metrics and hyper-parameters. Loggers write on rank zero only; Fabric calls them on every rank. */
+/**
+ * Receives metrics and hyper-parameters. Fabric calls loggers on every rank; those that write restrict themselves to rank zero.
+ *
+ *     class PrintLogger extends Logger {
+ *       get name() { return "print"; }
+ *       get version() { return 0; }
+ *       logMetrics(metrics, step) { if (rank === 0) console.log(step, metrics); }
+ *       logHyperparams(params) {}
+ *     }
+ */
 export abstract class Logger {
   /** Name of the experiment. */
   abstract get name(): string;
@@ -9,7 +18,7 @@ export abstract class Logger {
   /** Records numbers by name, at a step where there is one. */
   abstract logMetrics(metrics: Record<string, unknown>, step?: number): void;
   /** Records the options of a run. */
-  abstract logHyperparams(params: Record<string, unknown>): void;
+  abstract logHyperparams(params: Record<string, unknown>, ...rest: unknown[]): void;
 
   /** Directory under which all experiments are, where the logger writes files. */
   get rootDir(): string | null {
@@ -25,9 +34,9 @@ export abstract class Logger {
   }
   /** Records the structure of a model. */
   logGraph(_model: unknown, _input?: unknown): void {}
-  /** Writes what has been recorded so far. */
+  /** Writes what has been recorded so far. Fabric calls it at the end of the process, however that comes about. */
   save(): void {}
-  /** Called at the end of a run. */
+  /** Called by you at the end of a run, with `"success"` or `"failed"`. What takes time may return a promise. */
   finalize(_status: string): void {
     this.save();
   }

@@ -75,6 +75,7 @@ const allOptions = [
 export class DDPStrategy extends ParallelStrategy {
   override readonly backwardSyncControl: BackwardSyncControl = new DDPBackwardSyncControl();
   readonly #options: DDPStrategyOptions;
+  #store: distributed.Store | null = null;
   #sameInputs: SameInputs | null = null;
 
   constructor(options: DDPStrategyOptions = {}) {
@@ -133,11 +134,20 @@ export class DDPStrategy extends ParallelStrategy {
 
   #joined(store: distributed.Store): void {
     const { globalRank, worldSize, processGroupBackend } = this;
+    this.#store = store;
     this.#sameInputs = new SameInputs(store, globalRank, worldSize);
     reportPhase("joined");
     rankZeroInfo(
       `All distributed processes registered. Starting with ${worldSize} processes (distributed_backend=${processGroupBackend}).`,
     );
+  }
+
+  override async fromRankZero(key: string, text: () => string): Promise<string> {
+    if (this.#store === null) return text();
+    if (!this.isGlobalZero) return await this.#store.getText(key);
+    const own = text();
+    await this.#store.set(key, own);
+    return own;
   }
 
   override setupModule(module: nn.AnyModule): nn.AnyModule {

@@ -144,6 +144,13 @@ export abstract class Strategy {
   setupEnvironmentSync(): void {
     this.accelerator?.setupDevice(this.rootDevice);
   }
+  /**
+   * internal: what `text` returns on rank zero, for any rank that asks; its own where the ranks have not met. Not a collective: rank zero
+   * waits for nobody.
+   */
+  async fromRankZero(_key: string, text: () => string): Promise<string> {
+    return text();
+  }
   /** May replace a data loader. */
   processDataLoader<L>(loader: L): L {
     return loader;
