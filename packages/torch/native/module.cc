@@ -28,7 +28,7 @@ static napi_value initialise(napi_env env, napi_value exports) {
   check(napi_set_instance_data(env, data, freeEnvData, nullptr));
   for (const auto* table : {&errorExports(), &dispatchExports(), &tensorExports(), &memoryExports(), &autogradExports(),
                             &autocastExports(), &randomExports(), &cudaExports(), &flopExports(),
-                            &matmulPrecisionExports(), &distributedExports(), &reducerExports()}) {
+                            &matmulPrecisionExports(), &distributedExports(), &reducerExports(), &exchangeExports()}) {
     defineAll(env, exports, *table);
   }
   return exports;

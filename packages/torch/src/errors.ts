@@ -69,3 +69,17 @@ export class DistributedError extends FabricError {
     super(message, { code: "ERR_DISTRIBUTED", ...details });
   }
 }
+
+/** A worker of a data loader could not load a sample, died, or gave no batch in time. `cause` is the worker's own error, where there is one. */
+export class DataLoaderError extends FabricError {
+  /** Number of the worker. */
+  readonly workerId: number;
+  /** The sample that it was loading, where that is known. */
+  readonly index: number | null;
+
+  constructor(message: string, details: ErrorDetails & { workerId: number; index: number | null }) {
+    super(message, { code: "ERR_DATA_LOADER", ...details });
+    this.workerId = details.workerId;
+    this.index = details.index;
+  }
+}

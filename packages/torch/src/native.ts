@@ -183,6 +183,21 @@ export interface NativeBinding {
   getFloat32MatmulPrecision(): string;
   setFloat32MatmulPrecision(precision: string): void;
 
+  // exchange.cc: tensors between threads
+  openExchange(): number;
+  /** Frees what nobody took, and what is given from now on. */
+  closeExchange(exchange: number): void;
+  /** The number for which another thread gets a tensor over the same storage. */
+  giveTensor(exchange: number, h: Handle): number;
+  /** The tensor of a number; with `keep` other threads may take it too. */
+  takeTensor(exchange: number, number: number, keep: boolean): Handle;
+  /** How many tensors were given and not taken, in all exchanges. */
+  tensorsInExchanges(): number;
+  /** A tensor [rows, length] of typed arrays that are equally long and of the dtype's type. */
+  fromRows(rows: readonly ArrayBufferView[], dtype: string): Handle;
+  /** Operators that this thread calls use no other threads. */
+  useOneThread(): void;
+
   // distributed.cc and reducer.cc: see distributed/native.ts for their part of the interface.
   [name: string]: unknown;
 }
@@ -223,6 +238,14 @@ export function native(): NativeBinding {
   return binding ?? load();
 }
 
+const preparations: ((binding: NativeBinding) => void)[] = [];
+
+/** internal: runs when the addon is loaded in this thread, before its first use. */
+export function onNativeLoad(prepare: (binding: NativeBinding) => void): void {
+  if (binding) prepare(binding);
+  else preparations.push(prepare);
+}
+
 /** internal: true once the addon is in the process. */
 export function isNativeLoaded(): boolean {
   return binding !== undefined;
@@ -244,5 +267,6 @@ function load(): NativeBinding {
     processAddon().restoreSignalHandlers();
   }
   binding.setup(makeError, collector(), (hook, grad) => hook(grad));
+  for (const prepare of preparations) prepare(binding);
   return binding;
 }

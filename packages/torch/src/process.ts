@@ -26,6 +26,8 @@ export interface ProcessAddon {
   saveSignalHandlers(): void;
   /** Puts the remembered handlers back where a library that was loaded meanwhile has replaced them. */
   restoreSignalHandlers(): void;
+  /** When the calling thread ends, however it does, `array[index]` becomes 1. `array` lies over a SharedArrayBuffer. */
+  markThreadEnd(array: Int32Array, index: number): void;
 }
 
 let addon: ProcessAddon | undefined;

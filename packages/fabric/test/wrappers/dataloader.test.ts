@@ -40,7 +40,7 @@ describe("a wrapped data loader", () => {
     class Stateful extends data.DataLoader<torch.Tensor> {
       position = 1;
       #secret = 2;
-      stateDict(): object {
+      override stateDict(): Record<string, unknown> {
         return { position: this.position, secret: this.#secret };
       }
     }

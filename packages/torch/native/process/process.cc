@@ -1,6 +1,7 @@
 // fabric_process.node: what a launched rank asks of the operating system and Node does not offer. It dies with its
-// launcher, it leaves without running static destructors, and it leaves at a deadline even while the JavaScript thread
-// is blocked. Knows nothing of LibTorch: it has to be in the process before anything else is, and to cost nothing.
+// launcher, it leaves without running static destructors, it leaves at a deadline even while the JavaScript thread is
+// blocked, and a thread of it that ends says so. Knows nothing of LibTorch: it has to be in the process before anything
+// else is, and to cost nothing.
 #include <node_api.h>
 #include <signal.h>
 #include <stdint.h>
@@ -284,6 +285,38 @@ napi_value restoreSignalHandlers(napi_env env, napi_callback_info) {
   return undefined(env);
 }
 
+// Where the end of a thread is written.
+struct EndMark {
+  std::atomic<int32_t>* place;
+  napi_ref memory;  // keeps it alive as long as the thread
+};
+
+// markThreadEnd(array, index): when the calling thread ends, however it does, `array[index]` becomes 1. A thread that
+// waits for it sees that without its event loop, which learns of a worker's end only when it turns.
+napi_value markThreadEnd(napi_env env, napi_callback_info info) {
+  napi_value args[2];
+  size_t count = 2, length = 0;
+  napi_typedarray_type type;
+  void* data = nullptr;
+  int64_t index = -1;
+  if (napi_get_cb_info(env, info, &count, args, nullptr, nullptr) != napi_ok || count < 2 ||
+      napi_get_typedarray_info(env, args[0], &type, &length, &data, nullptr, nullptr) != napi_ok ||
+      type != napi_int32_array || napi_get_value_int64(env, args[1], &index) != napi_ok || index < 0 ||
+      static_cast<size_t>(index) >= length) {
+    return fail(env, "markThreadEnd expects an Int32Array and an index in it.");
+  }
+  static_assert(sizeof(std::atomic<int32_t>) == sizeof(int32_t), "an element of an Int32Array");
+  auto* mark = new EndMark{reinterpret_cast<std::atomic<int32_t>*>(data) + index, nullptr};
+  napi_create_reference(env, args[0], 1, &mark->memory);
+  const auto onEnd = [](void* hint) {
+    auto* ended = static_cast<EndMark*>(hint);
+    ended->place->store(1);
+    delete ended;
+  };
+  napi_add_env_cleanup_hook(env, onEnd, mark);
+  return undefined(env);
+}
+
 napi_value initialize(napi_env env, napi_value exports) {
   const struct {
     const char* name;
@@ -298,6 +331,7 @@ napi_value initialize(napi_env env, napi_value exports) {
       {"signalCount", signalCount},
       {"saveSignalHandlers", saveSignalHandlers},
       {"restoreSignalHandlers", restoreSignalHandlers},
+      {"markThreadEnd", markThreadEnd},
   };
   for (const auto& entry : table) {
     napi_value function = nullptr;

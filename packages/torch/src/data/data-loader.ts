@@ -1,76 +1,52 @@
-// Reads a dataset in batches: which samples, in which order, and how they become a batch. Loads in the main thread.
-import { checkOptions, describe, typeError } from "../check.js";
-import { ConfigurationError, NotSupportedError, UsageError } from "../errors.js";
+// Reads a dataset in batches: which samples, in which order, and how they become a batch. Reading itself is in pass.ts and, for worker
+// threads, in workers/.
+import { describe } from "../check.js";
+import { CheckpointError, ConfigurationError } from "../errors.js";
 import { native } from "../native.js";
 import { operator } from "../ops.js";
-import type { Generator as RandomGenerator } from "../random.js";
+import { type Generator as RandomGenerator, getRngState } from "../random.js";
 import { Tensor } from "../tensor.js";
 import { BatchSampler, cannotInject } from "./batch-sampler.js";
-import {
-  type BatchedDataset,
-  checkDataset,
-  type DatasetLike,
-  type IndexedDataset,
-  isIterableDataset,
-  itemAt,
-} from "./dataset.js";
+import { checkDataset, type DatasetLike, type IndexedDataset, isIterableDataset } from "./dataset.js";
 import { type Collated, defaultCollate, defaultConvert } from "./default-collate.js";
 import { drawSeed } from "./draw.js";
+import { type BatchIndex, type Collate, Fetcher } from "./fetcher.js";
+import { checkLoaderOptions, type DataLoaderOptions, type WorkerInitFn } from "./loader-options.js";
+import {
+  checkLoaderState,
+  isStateful,
+  type LoaderState,
+  OrderSources,
+  type PassStart,
+  restoreWorkers,
+  type SavedPass,
+  saveWorkers,
+} from "./loader-state.js";
+import { IndexedPass, type Pass, StreamPass } from "./pass.js";
 import { RandomSampler } from "./random-sampler.js";
 import type { SamplerLike } from "./sampler.js";
 import { SequentialSampler } from "./sequential-sampler.js";
-
-/** Options of `DataLoader`. */
-export interface DataLoaderOptions<T = unknown, B = Collated<T>> {
-  /** Samples a batch (default 1); null gives single samples, not collated. */
-  batchSize?: number | null | undefined;
-  /** Another order each pass (default false). */
-  shuffle?: boolean | undefined;
-  /** Gives the indices; excludes `shuffle`. */
-  sampler?: SamplerLike | undefined;
-  /** Gives a list of indices for each batch; excludes `batchSize`, `shuffle`, `sampler` and `dropLast`. */
-  batchSampler?: SamplerLike<readonly number[]> | undefined;
-  /** Worker threads. Only 0 for now: samples are read in the main thread. */
-  numWorkers?: number | undefined;
-  /** Makes a batch out of samples (default `defaultCollate`); for `batchSize: null` it gets one sample. */
-  collateFn?: ((samples: T[]) => B | Promise<B>) | undefined;
-  /** Copy batches into page-locked memory when there is a GPU (default false). */
-  pinMemory?: boolean | undefined;
-  /** Leave out a last batch that is not full (default false). */
-  dropLast?: boolean | undefined;
-  /** Seconds to wait for a worker. Only 0 without workers. */
-  timeout?: number | undefined;
-  /** Called in each worker, with its number. */
-  workerInitFn?: ((workerId: number) => void) | null | undefined;
-  /** Where orders are drawn from (default: the default generator). */
-  generator?: RandomGenerator | undefined;
-  /** Batches that a worker loads ahead. Needs workers. */
-  prefetchFactor?: number | undefined;
-  /** Keep workers between passes. Needs workers. */
-  persistentWorkers?: boolean | undefined;
-}
+import { end } from "./stream-reader.js";
+import { cannotMoveFunction, referenceOf } from "./worker-module.js";
+import { checkMovable, moveDataset } from "./workers/moved-dataset.js";
+import type { MovedFunction, WorkerPlan } from "./workers/protocol.js";
+import { encode } from "./workers/thread-codec.js";
+import { WorkerPass } from "./workers/worker-pass.js";
+import { WorkerPool } from "./workers/worker-pool.js";
 
 type AnyOptions = DataLoaderOptions<unknown, unknown>;
 
-const optionNames: readonly (keyof AnyOptions)[] = [
-  "batchSize",
-  "shuffle",
-  "sampler",
-  "batchSampler",
-  "numWorkers",
-  "collateFn",
-  "pinMemory",
-  "dropLast",
-  "timeout",
-  "workerInitFn",
-  "generator",
-  "prefetchFactor",
-  "persistentWorkers",
-];
+/** A pass that is under way. */
+interface Running {
+  readonly pass: Pass;
+  readonly start: PassStart;
+  readonly sources: OrderSources;
+  given: number;
+}
 
 /**
  * Gives a dataset batch by batch, in order or shuffled; random orders are those that PyTorch's loader draws from the same seed.
- * Loop over it with `for ... of`, or with `for await` when the dataset or the `collateFn` returns promises.
+ * Loop over it with `for ... of`, or with `for await`, which also waits for datasets and collate functions that return promises.
  *
  *     const loader = new data.DataLoader(dataset, { batchSize: 64, shuffle: true });
  *     for (const [x, y] of loader) { ... }
@@ -90,28 +66,33 @@ export class DataLoader<T, B = Collated<T>> implements Iterable<B>, AsyncIterabl
   readonly numWorkers: number;
   readonly collateFn: (samples: T[]) => B | Promise<B>;
   readonly pinMemory: boolean;
-  readonly timeout: number;
+  readonly timeoutMs: number;
   readonly generator: RandomGenerator | undefined;
-  readonly prefetchFactor: number | undefined;
+  /** Batches that each worker loads ahead; null without workers. */
+  readonly prefetchFactor: number | null;
   readonly persistentWorkers: boolean;
-  /** Called in each worker, with its number. */
-  workerInitFn: ((workerId: number) => void) | null;
+  /** Called in each worker when it starts, with its number. */
+  workerInitFn: WorkerInitFn | null;
   // What a stream said of its length, once asked, to warn when it gives more.
   #promisedSamples: number | undefined;
+  #running: Running | null = null;
+  // What the next pass goes on from.
+  #saved: LoaderState | null = null;
+  // Workers that outlive a pass, and the base seed of their first.
+  #kept: { pool: WorkerPool; firstBaseSeed: bigint } | null = null;
 
-  /** @throws ConfigurationError for options that exclude each other */
+  /** @throws ConfigurationError for options that exclude each other, and for a dataset that workers cannot get */
   constructor(dataset: DatasetLike<T>, options: DataLoaderOptions<T, B> = {}) {
     checkDataset(dataset);
-    checkLoaderOptions(options as AnyOptions);
     const isStream = isIterableDataset(dataset);
-    if (isStream) checkStreamOptions(options as AnyOptions);
+    checkLoaderOptions(options as AnyOptions, isStream);
     this.dataset = dataset;
     this.options = options;
     this.generator = options.generator;
     this.numWorkers = options.numWorkers ?? 0;
     this.pinMemory = options.pinMemory ?? false;
-    this.timeout = options.timeout ?? 0;
-    this.prefetchFactor = options.prefetchFactor;
+    this.timeoutMs = options.timeoutMs ?? 0;
+    this.prefetchFactor = this.numWorkers === 0 ? null : (options.prefetchFactor ?? 2);
     this.persistentWorkers = options.persistentWorkers ?? false;
     this.workerInitFn = options.workerInitFn ?? null;
     this.dropLast = options.dropLast ?? false;
@@ -121,9 +102,12 @@ export class DataLoader<T, B = Collated<T>> implements Iterable<B>, AsyncIterabl
     if (this.batchSize !== null && !isStream) {
       this.batchSampler = new BatchSampler(this.sampler as SamplerLike, this.batchSize, this.dropLast);
     }
-    const single = this.batchSize === null && this.batchSampler === null;
     this.collateFn =
-      options.collateFn ?? ((single ? defaultConvert : defaultCollate) as unknown as (samples: T[]) => B);
+      options.collateFn ?? ((this.#isSingle ? defaultConvert : defaultCollate) as unknown as (samples: T[]) => B);
+    if (this.numWorkers > 0) {
+      checkMovable(dataset, this.numWorkers);
+      this.#checkInitFn();
+    }
   }
 
   /** Number of batches (of samples for `batchSize: null`); throws a TypeError when the sampler or the stream has no length. */
@@ -132,8 +116,7 @@ export class DataLoader<T, B = Collated<T>> implements Iterable<B>, AsyncIterabl
       const samples = this.dataset.length;
       if (typeof samples !== "number") throw noLength("dataset", this.dataset);
       this.#promisedSamples = samples;
-      if (this.batchSize === null) return samples;
-      return this.dropLast ? Math.floor(samples / this.batchSize) : Math.ceil(samples / this.batchSize);
+      return this.#batchesOf(samples);
     }
     const source = this.batchSampler ?? this.sampler;
     const length = source?.length;
@@ -182,133 +165,288 @@ export class DataLoader<T, B = Collated<T>> implements Iterable<B>, AsyncIterabl
     return made;
   }
 
-  /** The batches of one pass. For a dataset that returns promises use `for await`. */
-  [Symbol.iterator](): Iterator<B> {
-    if (isIterableDataset(this.dataset)) {
-      const stream = this.dataset;
-      if (stream[Symbol.iterator] === undefined) throw needsAwait("The dataset is an asynchronous stream");
-      drawSeed(this.generator);
-      return this.#streamBatches((stream as Iterable<T>)[Symbol.iterator]());
-    }
-    return this.#indexedBatches(this.#startPass());
+  /** The batches of one pass. What returns promises needs `for await`, unless workers read it. */
+  [Symbol.iterator](): IterableIterator<B, undefined> {
+    const running = this.#begin(true);
+    const { pass } = running;
+    let isOver = false;
+    const finish = (): void => {
+      isOver = true;
+      this.#end(running);
+      pass.close();
+    };
+    const iterator: IterableIterator<B, undefined> = {
+      next: () => {
+        if (isOver) return { value: undefined, done: true };
+        try {
+          running.start.beforeFirst ??= running.sources.generators;
+          const batch = pass.nextNow();
+          if (batch !== end) return { value: this.#give(running, batch), done: false };
+        } catch (error) {
+          finish();
+          throw error;
+        }
+        finish();
+        return { value: undefined, done: true };
+      },
+      return: () => {
+        if (!isOver) finish();
+        return { value: undefined, done: true };
+      },
+      [Symbol.iterator]: () => iterator,
+    };
+    if (pass instanceof WorkerPass) forgotten.register(iterator, pass);
+    return iterator;
   }
 
   /** The batches of one pass, waiting for samples that are promises. */
-  [Symbol.asyncIterator](): AsyncIterator<B> {
-    if (isIterableDataset(this.dataset)) {
-      const stream = this.dataset;
-      drawSeed(this.generator);
-      const samples = stream[Symbol.asyncIterator]?.() ?? (stream as Iterable<T>)[Symbol.iterator]();
-      return this.#awaitedStreamBatches(samples);
-    }
-    return this.#awaitedIndexedBatches(this.#startPass());
+  [Symbol.asyncIterator](): AsyncIterableIterator<B, undefined> {
+    const running = this.#begin(false);
+    const { pass } = running;
+    let isOver = false;
+    const finish = async (): Promise<void> => {
+      isOver = true;
+      this.#end(running);
+      await pass.close();
+    };
+    const next = async (): Promise<IteratorResult<B, undefined>> => {
+      if (isOver) return { value: undefined, done: true };
+      try {
+        running.start.beforeFirst ??= running.sources.generators;
+        const batch = await pass.nextLater();
+        if (batch !== end) return { value: this.#give(running, batch), done: false };
+      } catch (error) {
+        await finish();
+        throw error;
+      }
+      await finish();
+      return { value: undefined, done: true };
+    };
+    const close = async (): Promise<IteratorResult<B, undefined>> => {
+      if (!isOver) await finish();
+      return { value: undefined, done: true };
+    };
+    // One at a time, as an asynchronous generator would.
+    let last: Promise<unknown> = Promise.resolve();
+    const inTurn = <R>(call: () => Promise<R>): Promise<R> => {
+      const result = last.then(call, call);
+      last = result;
+      return result;
+    };
+    const iterator: AsyncIterableIterator<B, undefined> = {
+      next: () => inTurn(next),
+      return: () => inTurn(close),
+      [Symbol.asyncIterator]: () => iterator,
+    };
+    if (pass instanceof WorkerPass) forgotten.register(iterator, pass);
+    return iterator;
+  }
+
+  /**
+   * Where the loader is. After `loadStateDict` in a loader made alike, also in another process, the next pass gives exactly the batches
+   * that were still to come, drawn at random as they would have been. Take it within the loop for the middle of a pass: a pass that
+   * was left with `break` is over.
+   */
+  stateDict(): Record<string, unknown> {
+    if (this.#saved !== null) return { ...this.#saved };
+    const sources = new OrderSources(this);
+    const state: LoaderState = {
+      batch_size: this.batchSize,
+      generators: sources.generators.slice(1),
+      pass: this.#running === null ? null : this.#savedPass(this.#running),
+    };
+    return { ...state };
+  }
+
+  /** Makes the next pass go on where `stateDict` was taken. A pass that is under way now is not changed. */
+  loadStateDict(state: Record<string, unknown>): void {
+    const { batchSize, numWorkers } = this;
+    const checked = checkLoaderState(state, { batchSize, numWorkers, isStream: isIterableDataset(this.dataset) });
+    const sources = new OrderSources(this);
+    sources.check(checked.generators.length, checked.pass?.samplers.length);
+    if (checked.pass === null) {
+      sources.generators = [getRngState(), ...checked.generators];
+      this.#saved = null;
+    } else this.#saved = checked;
+  }
+
+  /** Ends the workers that `persistentWorkers` has kept; the next pass starts new ones. */
+  close(): void {
+    this.#kept?.pool.close();
+    this.#kept = null;
+  }
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  get #isSingle(): boolean {
+    return this.batchSize === null && this.batchSampler === null;
+  }
+
+  #batchesOf(samples: number): number {
+    if (this.batchSize === null) return samples;
+    return this.dropLast ? Math.floor(samples / this.batchSize) : Math.ceil(samples / this.batchSize);
   }
 
   // PyTorch draws a seed for its workers when a pass starts, also without workers, before the sampler draws its own.
-  #startPass(): Iterator<number | readonly number[]> {
-    const indices = (this.batchSampler ?? (this.sampler as SamplerLike))[Symbol.iterator]();
-    drawSeed(this.generator);
-    return indices;
-  }
-
-  *#indexedBatches(indices: Iterator<number | readonly number[]>): Generator<B, void> {
-    for (const index of { [Symbol.iterator]: () => indices }) {
-      const ready = this.#batchAtOnce(index);
-      if (ready !== undefined) {
-        yield this.#finish(ready);
-        continue;
-      }
-      const samples = this.#samplesAt(index);
-      const first = Array.isArray(index) ? (samples as unknown[]).find(isPromise) : samples;
-      if (isPromise(first)) throw needsAwait("The dataset's `get` returned a promise");
-      yield this.#finish(this.collateFn(samples as T[]));
-    }
-  }
-
-  async *#awaitedIndexedBatches(indices: Iterator<number | readonly number[]>): AsyncGenerator<B, void> {
-    for (const index of { [Symbol.iterator]: () => indices }) {
-      const ready = this.#batchAtOnce(index);
-      if (ready !== undefined) {
-        yield this.#finish(ready);
-        continue;
-      }
-      let samples = this.#samplesAt(index);
-      if (!Array.isArray(index)) samples = await samples;
-      else if ((samples as unknown[]).some(isPromise)) samples = await Promise.all(samples as Promise<T>[]);
-      yield this.#finish(await this.collateFn(samples as T[]));
-    }
-  }
-
-  /** The batch as the dataset makes it at once, or undefined where it cannot or a `collateFn` of the user's wants samples. */
-  #batchAtOnce(index: number | readonly number[]): B | undefined {
-    if (!Array.isArray(index) || this.options.collateFn !== undefined || index.length === 0) return undefined;
-    const dataset = this.dataset as Partial<BatchedDataset>;
-    return typeof dataset.getBatch === "function" ? (dataset.getBatch(index) as B | undefined) : undefined;
-  }
-
-  #samplesAt(index: number | readonly number[]): unknown {
-    const dataset = this.dataset as IndexedDataset<T>;
-    return typeof index === "number" ? itemAt(dataset, index) : index.map((at) => itemAt(dataset, at));
-  }
-
-  *#streamBatches(samples: Iterator<T>): Generator<B, void> {
-    let batch: T[] = [];
-    let given = 0;
-    for (const sample of { [Symbol.iterator]: () => samples }) {
-      if (isPromise(sample)) throw needsAwait("The stream gave a promise");
-      this.#countSample(++given);
-      if (this.batchSize === null) {
-        yield this.#finish(this.collateFn(sample as unknown as T[]));
-        continue;
-      }
-      batch.push(sample);
-      if (batch.length < this.batchSize) continue;
-      yield this.#finish(this.collateFn(batch));
-      batch = [];
-    }
-    if (batch.length > 0 && !this.dropLast) yield this.#finish(this.collateFn(batch));
-  }
-
-  async *#awaitedStreamBatches(samples: Iterator<T> | AsyncIterator<T>): AsyncGenerator<B, void> {
-    let batch: T[] = [];
-    let given = 0;
+  #begin(now: boolean): Running {
+    const saved = this.#saved;
+    const sources = new OrderSources(this);
+    if (saved === null || saved.pass === null) return this.#beginPass(sources, null, now);
+    // The order is drawn again as it was; afterwards all generators are as they were when the state was taken.
+    const outside = getRngState();
     try {
-      for (let next = await samples.next(); !next.done; next = await samples.next()) {
-        const sample = await next.value;
-        this.#countSample(++given);
-        if (this.batchSize === null) {
-          yield this.#finish(await this.collateFn(sample as unknown as T[]));
-          continue;
-        }
-        batch.push(sample);
-        if (batch.length < this.batchSize) continue;
-        yield this.#finish(await this.collateFn(batch));
-        batch = [];
-      }
+      const running = this.#beginPass(sources, saved.pass, now);
+      this.#saved = null;
+      return running;
     } finally {
-      await samples.return?.();
+      sources.generators = [outside, ...saved.generators];
     }
-    if (batch.length > 0 && !this.dropLast) yield this.#finish(await this.collateFn(batch));
   }
 
-  #countSample(given: number): void {
-    const promised = this.#promisedSamples;
-    if (promised === undefined || given !== promised + 1) return;
-    process.emitWarning(
-      `The stream (${describe(this.dataset)}) said that it has ${promised} samples, but gives more.`,
-      {
-        type: "UserWarning",
-        code: "FABRIC_DATA",
-      },
-    );
+  #beginPass(sources: OrderSources, saved: SavedPass | null, now: boolean): Running {
+    if (saved !== null) {
+      sources.samplers = saved.samplers;
+      sources.generators = saved.before_iterator;
+    }
+    const samplers = sources.samplers;
+    const beforeIterator = sources.generators;
+    const indices = isIterableDataset(this.dataset)
+      ? null
+      : (this.batchSampler ?? (this.sampler as SamplerLike))[Symbol.iterator]();
+    const baseSeed = saved === null ? drawSeed(this.generator) : BigInt(saved.base_seed);
+    if (saved !== null) sources.generators = saved.before_first;
+    const beforeFirst = saved !== null || this.numWorkers > 0 ? sources.generators : null;
+    if (saved !== null && indices !== null) skip(indices, saved.num_yielded);
+
+    const pool = this.numWorkers > 0 ? this.#pool(saved === null ? baseSeed : BigInt(saved.first_base_seed)) : null;
+    const start: PassStart = {
+      samplers,
+      beforeIterator,
+      beforeFirst,
+      baseSeed,
+      firstBaseSeed: pool?.firstBaseSeed ?? baseSeed,
+    };
+    const pass =
+      pool === null
+        ? this.#passHere(indices, saved, now)
+        : this.#passOfWorkers(pool.pool, indices, baseSeed, saved);
+    const running = { pass, start, sources, given: saved?.num_yielded ?? 0 };
+    this.#running = running;
+    return running;
   }
 
-  #finish(batch: B | Promise<B>): B {
-    if (isPromise(batch)) throw needsAwait("The `collateFn` returned a promise");
+  #passHere(indices: Iterator<BatchIndex> | null, saved: SavedPass | null, now: boolean): Pass {
+    const { dataset, batchSize, dropLast } = this;
+    const collate = this.collateFn as Collate;
+    if (!isIterableDataset(dataset)) {
+      const fetcher = new Fetcher(dataset, collate, this.options.collateFn === undefined);
+      return new IndexedPass(indices as Iterator<BatchIndex>, fetcher);
+    }
+    const pass = new StreamPass(dataset, { batchSize, dropLast, collate });
+    if (saved === null) return pass;
+    if (saved.dataset !== null && isStateful(dataset)) dataset.loadStateDict(saved.dataset as never);
+    else pass.skip(saved.num_yielded, now);
+    return pass;
+  }
+
+  #passOfWorkers(
+    pool: WorkerPool,
+    indices: Iterator<BatchIndex> | null,
+    baseSeed: bigint,
+    saved: SavedPass | null,
+  ): Pass {
+    const { numWorkers } = this;
+    const isSame = saved?.workers?.workers.length === numWorkers;
+    const others = saved === null ? null : { turn: saved.num_yielded % numWorkers, workers: [] };
+    return new WorkerPass(pool, {
+      indices,
+      numWorkers,
+      prefetchFactor: this.prefetchFactor as number,
+      baseSeed,
+      resume: saved?.workers && isSame ? restoreWorkers(saved.workers) : others,
+      collate: this.#workerCollate(pool.exchange) === "main" ? (this.collateFn as (samples: unknown) => unknown) : null,
+      closesPool: !this.persistentWorkers,
+    });
+  }
+
+  #pool(firstBaseSeed: bigint): { pool: WorkerPool; firstBaseSeed: bigint } {
+    if (this.#kept !== null && !this.#kept.pool.isClosed) return this.#kept;
+    this.#checkInitFn();
+    const { dataset, batchSize, dropLast, numWorkers, timeoutMs, workerInitFn } = this;
+    const makePlan = (exchange: number): Omit<WorkerPlan, "exchange" | "shared"> => ({
+      numWorkers,
+      dataset: moveDataset(dataset, exchange),
+      isStream: isIterableDataset(dataset),
+      batchSize,
+      dropLast,
+      collate: this.#workerCollate(exchange),
+      isSingle: this.#isSingle,
+      init: workerInitFn === null ? null : (moveFunction(workerInitFn, exchange) ?? null),
+      firstBaseSeed,
+    });
+    const made = { pool: new WorkerPool(makePlan, { timeoutMs }), firstBaseSeed };
+    if (this.persistentWorkers) {
+      this.#kept = made;
+      forgotten.register(this, made.pool);
+    }
+    return made;
+  }
+
+  #workerCollate(exchange: number): WorkerPlan["collate"] {
+    const { collateFn } = this.options;
+    if (collateFn === undefined) return "default";
+    return moveFunction(collateFn, exchange) ?? "main";
+  }
+
+  #checkInitFn(): void {
+    if (this.workerInitFn === null || referenceOf(this.workerInitFn) !== undefined) return;
+    throw cannotMoveFunction("workerInitFn", this.workerInitFn);
+  }
+
+  #savedPass({ pass, start, sources, given }: Running): SavedPass {
+    const { dataset } = this;
+    const hasState = this.numWorkers === 0 && isIterableDataset(dataset) && isStateful(dataset);
+    return {
+      num_yielded: given,
+      base_seed: start.baseSeed,
+      first_base_seed: start.firstBaseSeed,
+      samplers: start.samplers,
+      before_iterator: start.beforeIterator,
+      before_first: start.beforeFirst ?? sources.generators,
+      dataset: hasState ? dataset.stateDict() : null,
+      workers: pass instanceof WorkerPass ? saveWorkers(pass.position) : null,
+    };
+  }
+
+  #end(running: Running): void {
+    if (this.#running === running) this.#running = null;
+  }
+
+  #give(running: Running, batch: unknown): B {
+    running.given++;
+    if (this.#promisedSamples !== undefined) this.#checkPromise(running.given, this.#promisedSamples);
     if (!this.pinMemory || native().cudaDeviceCount() === 0) return batch as B;
     return pinned(batch) as B;
   }
+
+  #checkPromise(given: number, promised: number): void {
+    if (given !== this.#batchesOf(promised) + 1) return;
+    const shares =
+      this.numWorkers > 0
+        ? " Each worker reads the whole stream, unless the stream asks `data.getWorkerInfo()` which share is its own."
+        : "";
+    process.emitWarning(
+      `The stream (${describe(this.dataset)}) said that it has ${promised} samples, but gives more.${shares}`,
+      { type: "UserWarning", code: "FABRIC_DATA" },
+    );
+  }
 }
+
+// Passes whose iterator was dropped in the middle, and workers that were kept for a loader that is gone.
+const forgotten = new FinalizationRegistry<{ close(): unknown }>((one) => {
+  void one.close();
+});
 
 function samplerFor(dataset: { readonly length: number }, options: AnyOptions): SamplerLike {
   if (options.sampler !== undefined) return options.sampler;
@@ -317,103 +455,27 @@ function samplerFor(dataset: { readonly length: number }, options: AnyOptions): 
     : new SequentialSampler(dataset);
 }
 
-function checkLoaderOptions(options: AnyOptions): void {
-  checkOptions(options, optionNames, "new data.DataLoader(dataset, { batchSize: 64, shuffle: true })");
-  const { batchSize, shuffle, sampler, batchSampler, dropLast, collateFn } = options;
-  for (const name of ["shuffle", "dropLast", "pinMemory", "persistentWorkers"] as const) {
-    if (options[name] !== undefined && typeof options[name] !== "boolean")
-      throw typeError(name, "a boolean", options[name]);
-  }
-  if (collateFn !== undefined && typeof collateFn !== "function") throw typeError("collateFn", "a function", collateFn);
-  for (const [name, value] of [
-    ["sampler", sampler],
-    ["batchSampler", batchSampler],
-  ] as const) {
-    if (value !== undefined && typeof (value as Iterable<unknown> | null)?.[Symbol.iterator] !== "function") {
-      throw typeError(name, "a Sampler or another iterable", value);
-    }
-  }
-  checkWorkerOptions(options);
-  if (sampler !== undefined && shuffle)
-    throw excludes("sampler", "shuffle", "The sampler decides the order: leave `shuffle` out.");
-  if (batchSampler !== undefined) {
-    if ((batchSize ?? 1) !== 1 || shuffle || sampler !== undefined || dropLast) {
-      throw excludes(
-        "batchSampler",
-        "batchSize`, `shuffle`, `sampler` and `dropLast",
-        "The batch sampler decides all of them: leave them out.",
-      );
-    }
-  } else if (batchSize === null && dropLast) {
-    throw excludes("batchSize: null", "dropLast", "Without batches there is no last one: leave `dropLast` out.");
-  } else if (
-    typeof batchSize === "number" ? !(Number.isInteger(batchSize) && batchSize > 0) : (batchSize ?? null) !== null
-  ) {
-    throw new ConfigurationError(`\`batchSize\` has to be a positive whole number, but is ${describe(batchSize)}.`, {
-      hint: "Type `{ batchSize: 64 }`, or `{ batchSize: null }` for single samples.",
-    });
-  }
-}
-
-function checkWorkerOptions({ numWorkers = 0, timeout = 0, prefetchFactor, persistentWorkers }: AnyOptions): void {
-  if (!Number.isInteger(numWorkers) || numWorkers < 0) {
-    throw new ConfigurationError(
-      `\`numWorkers\` has to be a whole number of at least 0, but is ${describe(numWorkers)}.`,
-      {
-        hint: "0 loads in the main thread.",
-      },
-    );
-  }
-  if (numWorkers > 0) {
-    throw new NotSupportedError(
-      `\`numWorkers\` is ${numWorkers}, but samples can only be read in the main thread for now.`,
-      {
-        hint: "Leave `numWorkers` out. A dataset whose `get` returns promises reads a batch's samples concurrently under `for await`.",
-      },
-    );
-  }
-  if (typeof timeout !== "number" || !(timeout >= 0))
-    throw new ConfigurationError(`\`timeout\` must not be negative, but is ${describe(timeout)}.`);
-  const needsWorkers = { timeout: timeout > 0, prefetchFactor: prefetchFactor !== undefined, persistentWorkers };
-  for (const [name, isSet] of Object.entries(needsWorkers)) {
-    if (isSet)
-      throw new ConfigurationError(`\`${name}\` is for workers, but \`numWorkers\` is 0.`, {
-        hint: `Leave \`${name}\` out.`,
-      });
-  }
-}
-
-function checkStreamOptions(options: AnyOptions): void {
-  for (const name of ["shuffle", "sampler", "batchSampler"] as const) {
-    const value = options[name];
-    if (value === undefined || value === false) continue;
-    throw new ConfigurationError(
-      `\`${name}\` cannot be used with an IterableDataset, which decides its order itself.`,
-      {
-        hint: `Leave \`${name}\` out and order the samples in the stream.`,
-      },
+function skip(indices: Iterator<BatchIndex>, batches: number): void {
+  for (let i = 0; i < batches; i++) {
+    if (!indices.next().done) continue;
+    throw new CheckpointError(
+      `The state was saved after ${batches} batches of a pass, but this DataLoader has only ${i}: its dataset or sampler is another.`,
+      { hint: "Make the loader as it was made when the state was saved." },
     );
   }
 }
 
-function excludes(option: string, other: string, hint: string): ConfigurationError {
-  return new ConfigurationError(`\`${option}\` and \`${other}\` exclude each other.`, { hint });
+function moveFunction(fn: (...args: never[]) => unknown, exchange: number): MovedFunction | undefined {
+  const found = referenceOf(fn);
+  if (found === undefined) return undefined;
+  const { args, ...reference } = found;
+  return { reference, args: encode(args, exchange).value };
 }
 
 function noLength(what: string, value: unknown): TypeError {
   return new TypeError(
     `The ${what} of this DataLoader (${describe(value)}) has no length.\nDefine \`get length()\` on it.`,
   );
-}
-
-function needsAwait(what: string): UsageError {
-  return new UsageError(`${what}, which \`for ... of\` cannot wait for.`, {
-    hint: "Write `for await (const batch of loader)`.",
-  });
-}
-
-function isPromise(value: unknown): value is Promise<unknown> {
-  return typeof (value as { then?: unknown } | null | undefined)?.then === "function";
 }
 
 function pinned(value: unknown): unknown {

@@ -80,6 +80,15 @@ export class DistributedSampler extends Sampler {
     this.epoch = epoch;
   }
 
+  /** The epoch, for a loader's state. */
+  stateDict(): Record<string, unknown> {
+    return { epoch: this.epoch };
+  }
+  /** Goes on with the order of a saved epoch. */
+  loadStateDict({ epoch }: Record<string, unknown>): void {
+    this.setEpoch(epoch as number);
+  }
+
   override *[Symbol.iterator](): Generator<number, void> {
     const n = this.dataset.length;
     const order = this.shuffle

@@ -1,6 +1,6 @@
 // Part of a dataset.
 import { describe } from "../check.js";
-import { type BatchedDataset, checkDataset, checkIndex, Dataset, type IndexedDataset, itemAt } from "./dataset.js";
+import { type BatchedDataset, checkDataset, checkIndex, Dataset, type IndexedDataset, itemAt, itemsAt } from "./dataset.js";
 
 /** The samples of a dataset at the given indices, in their order. */
 export class Subset<T> extends Dataset<T> {
@@ -25,6 +25,15 @@ export class Subset<T> extends Dataset<T> {
   get(index: number): T | Promise<T> {
     checkIndex(index, this.indices.length);
     return itemAt(this.dataset, this.indices[index] as number);
+  }
+
+  /** The samples of a batch, read at once where the whole dataset can do that. */
+  override getItems(indices: readonly number[]): T[] | Promise<T[]> {
+    for (const index of indices) checkIndex(index, this.indices.length);
+    return itemsAt(
+      this.dataset,
+      indices.map((index) => this.indices[index] as number),
+    );
   }
 
   /** internal: a batch of the whole dataset, where that can make one at once. */
