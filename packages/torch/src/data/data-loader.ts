@@ -481,6 +481,7 @@ function noLength(what: string, value: unknown): TypeError {
 function pinned(value: unknown): unknown {
   if (value instanceof Tensor) return value.device === "cpu" ? operator("aten", "pin_memory")(value) : value;
   if (Array.isArray(value)) return value.map(pinned);
+  if (value instanceof Map) return new Map([...value].map(([key, item]) => [key, pinned(item)]));
   if (typeof value !== "object" || value === null) return value;
   const prototype = Object.getPrototypeOf(value);
   if (prototype !== Object.prototype && prototype !== null) return value;

@@ -18,22 +18,26 @@ type Typed =
   | Uint8ClampedArray;
 
 /** What `defaultCollate` makes of samples of type `T`. */
-export type Collated<T> = T extends Tensor | number | bigint | boolean | Typed
-  ? Tensor
-  : T extends string
-    ? string[]
-    : T extends readonly unknown[]
-      ? { -readonly [K in keyof T]: Collated<T[K]> }
-      : T extends object
-        ? { [K in keyof T]: Collated<T[K]> }
-        : never;
+export type Collated<T> = unknown extends T
+  ? T
+  : T extends Tensor | number | bigint | boolean | Typed
+    ? Tensor
+    : T extends string
+      ? string[]
+      : T extends ReadonlyMap<infer K, infer V>
+        ? Map<K, Collated<V>>
+        : T extends readonly unknown[]
+          ? { -readonly [K in keyof T]: Collated<T[K]> }
+          : T extends object
+            ? { [K in keyof T]: Collated<T[K]> }
+            : never;
 
 const stack = operator("aten", "stack");
 
 /**
  * Makes a batch out of samples, as PyTorch's `default_collate`: tensors are stacked, numbers become a tensor (int64 when all
- * of them are whole, float64 otherwise), booleans a bool tensor, typed arrays are stacked, strings stay a list; in arrays
- * and plain objects each place is collated by itself.
+ * of them are whole, float64 otherwise), booleans a bool tensor, typed arrays are stacked, strings stay a list; in arrays,
+ * Maps and plain objects each place is collated by itself.
  *
  *     defaultCollate([{ x: 1, name: "a" }, { x: 2, name: "b" }]) // { x: tensor([1, 2]), name: ["a", "b"] }
  */
@@ -55,7 +59,7 @@ function collate(samples: readonly unknown[], path: string): unknown {
     case "tensor":
       return stack(samples, 0);
     case "typed":
-      return stack((samples as Typed[]).map(fromTyped), 0);
+      return fromRows(samples as Typed[], path);
     case "number":
       return fromNumbers(samples as number[]);
     case "bigint":
@@ -91,9 +95,15 @@ function collate(samples: readonly unknown[], path: string): unknown {
           ),
         ]),
       );
+    case "map": {
+      const maps = samples as Map<unknown, unknown>[];
+      const column = (key: unknown): unknown[] => maps.map((map) => map.get(key));
+      const keys = [...(first as Map<unknown, unknown>).keys()];
+      return new Map(keys.map((key) => [key, collate(column(key), `${path}.get(${describe(key)})`)]));
+    }
     default:
       throw new TypeError(
-        `A batch is made of tensors, numbers, booleans, strings, typed arrays, arrays or plain objects, but${path && ` at \`${path}\``} got ${describe(first)}.\nPass a \`collateFn\`.`,
+        `A batch is made of tensors, numbers, booleans, strings, typed arrays of a type that tensors have, arrays, Maps or plain objects, but${path && ` at \`${path}\``} got ${describe(first)}.\nPass a \`collateFn\`.`,
       );
   }
 }
@@ -104,6 +114,7 @@ function kindOf(value: unknown): string {
   if (value instanceof Tensor) return "tensor";
   if (Array.isArray(value)) return "array";
   if (typedDtype(value) !== undefined) return "typed";
+  if (value instanceof Map) return "map";
   const prototype = Object.getPrototypeOf(value);
   return prototype === Object.prototype || prototype === null ? "object" : "other";
 }
@@ -123,6 +134,20 @@ function made(values: ArrayBufferView, dtype: Dtype, length: number): Tensor {
   return wrapHandle(native().fromBytes(values, dtype, [length]));
 }
 
+function fromRows(rows: readonly Typed[], path: string): unknown {
+  const [first] = rows as [Typed];
+  const dtype = typedDtype(first) as Dtype;
+  rows.forEach((row, i) => {
+    if (row.length === first.length) return;
+    throw new ConfigurationError(
+      `The typed arrays in a batch have to be equally long, but${path && ` at \`${path}\``} sample 0 has ${first.length} elements and sample ${i} ${row.length}.`,
+      { hint: "Pad them in the dataset, or pass a `collateFn`." },
+    );
+  });
+  if (rows.every((row) => typedDtype(row) === dtype)) return wrapHandle(native().fromRows(rows, dtype));
+  return stack(rows.map(fromTyped), 0);
+}
+
 function fromTyped(values: Typed): Tensor {
   return made(values, typedDtype(values) as Dtype, values.length);
 }
@@ -139,6 +164,8 @@ export function defaultConvert(sample: unknown): unknown {
       return fromTyped(sample as Typed);
     case "array":
       return (sample as unknown[]).map(defaultConvert);
+    case "map":
+      return new Map([...(sample as Map<unknown, unknown>)].map(([key, value]) => [key, defaultConvert(value)]));
     case "object":
       return Object.fromEntries(Object.entries(sample as object).map(([key, value]) => [key, defaultConvert(value)]));
     default:
