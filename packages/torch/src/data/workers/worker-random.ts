@@ -127,66 +127,86 @@ export class WorkerRandom {
 
   #drawFromOwn(binding: NativeBinding, addon: NativeBinding, own: GeneratorHandle): void {
     const packets = new Map<number, string>();
-    const lists = new Map<number, readonly string[]>();
+    const sites = new Map<number, { packet: number; base: string; names: readonly string[] }>();
+    const siteOf = remembered((packet: number, names: readonly string[]) => addon.callSite(packet, names));
     binding.resolve = (namespace, name) => {
       const packet = addon.resolve(namespace, name);
       const base = name.split(".", 1)[0] as string;
       if (namespace === "aten" && (drawing.has(base) || base in likes || refused.has(base))) packets.set(packet, base);
       return packet;
     };
-    binding.internNames = (names) => {
-      const list = addon.internNames(names);
-      lists.set(list, names);
-      return list;
+    binding.callSite = (packet, names) => {
+      const site = addon.callSite(packet, names);
+      const base = packets.get(packet);
+      if (base !== undefined) sites.set(site, { packet, base, names });
+      return site;
     };
     const draw = (packet: number, base: string, names: readonly string[], values: readonly unknown[]): unknown => {
       if (refused.has(base)) throw cannotDraw(base);
-      const isOwn = !names.includes("generator") && isOnCpu(addon, names, values);
-      if (!isOwn) return addon.callNamed(packet, addon.internNames(names), ...values);
+      if (names.includes("generator") || !isOnCpu(addon, base, names, values))
+        return names.length === 0
+          ? addon.call(packet, ...values)
+          : addon.callNamed(siteOf(packet, names), ...values);
       this.#hasDrawn = true;
       const like = likes[base];
-      if (like !== undefined) return drawLike(addon, like, names, values, own);
-      return addon.callNamed(packet, addon.internNames([...names, "generator"]), ...values, own);
+      if (like === undefined) return addon.callNamed(siteOf(packet, [...names, "generator"]), ...values, own);
+      const options = likeOptions(addon, names, values, own);
+      const [self, ...rest] = values.slice(0, values.length - names.length) as [Handle, ...unknown[]];
+      const site = siteOf(addon.resolve("aten", like), Object.keys(options));
+      return addon.callNamed(site, ...rest, addon.shape(self), ...Object.values(options));
     };
     binding.call = (packet, ...values) => {
       const base = packets.get(packet);
       return base === undefined ? addon.call(packet, ...values) : draw(packet, base, [], values);
     };
-    binding.callNamed = (packet, list, ...values) => {
-      const base = packets.get(packet);
-      if (base === undefined) return addon.callNamed(packet, list, ...values);
-      return draw(packet, base, lists.get(list) ?? [], values);
+    binding.callNamed = (site, ...values) => {
+      const found = sites.get(site);
+      if (found === undefined) return addon.callNamed(site, ...values);
+      return draw(found.packet, found.base, found.names, values);
     };
   }
 }
 
-function isOnCpu(addon: NativeBinding, names: readonly string[], values: readonly unknown[]): boolean {
-  const at = names.indexOf("device");
-  const device = at < 0 ? undefined : values[values.length - names.length + at];
-  if (typeof device === "string") return device === "cpu";
-  const [first] = values;
-  return typeof first !== "object" || first === null || Array.isArray(first) || addon.device(first as Handle) === "cpu";
+function remembered(
+  makeSite: (packet: number, names: readonly string[]) => number,
+): (packet: number, names: readonly string[]) => number {
+  const made = new Map<string, number>();
+  return (packet, names) => {
+    const key = `${packet}:${names.join(",")}`;
+    let site = made.get(key);
+    if (site === undefined) {
+      site = makeSite(packet, names);
+      made.set(key, site);
+    }
+    return site;
+  };
 }
 
-/** `randn_like(x, ...)` as `randn(shape of x, ...)`, which takes a generator; the same numbers for the same state. */
-function drawLike(
+const factories: ReadonlySet<string> = new Set(["rand", "randint", "randn", "randperm"]);
+
+function isOnCpu(addon: NativeBinding, base: string, names: readonly string[], values: readonly unknown[]): boolean {
+  const at = names.indexOf("device");
+  const device = at < 0 ? null : values[values.length - names.length + at];
+  if (typeof device === "string") return device === "cpu";
+  const [first] = values;
+  return factories.has(base) || typeof first !== "object" || addon.device(first as Handle) === "cpu";
+}
+
+/** The named arguments with which `randn_like(x, ...)` is `randn(shape of x, ...)`, which takes a generator and draws the same numbers. */
+function likeOptions(
   addon: NativeBinding,
-  base: string,
   names: readonly string[],
   values: readonly unknown[],
   own: GeneratorHandle,
-): unknown {
-  const positional = values.slice(0, values.length - names.length);
+): Record<string, unknown> {
   const options: Record<string, unknown> = {};
   names.forEach((name, i) => {
-    if (name !== "memoryFormat" && name !== "memory_format") options[name] = values[positional.length + i];
+    if (name !== "memoryFormat" && name !== "memory_format") options[name] = values[values.length - names.length + i];
   });
-  const self = positional[0] as Handle;
-  options.dtype ??= addon.dtype(self);
-  options.device ??= addon.device(self);
+  options.dtype ??= addon.dtype(values[0] as Handle);
+  options.device ??= addon.device(values[0] as Handle);
   options.generator = own;
-  const all = [...positional.slice(1), addon.shape(self), ...Object.values(options)];
-  return addon.callNamed(addon.resolve("aten", base), addon.internNames(Object.keys(options)), ...all);
+  return options;
 }
 
 function cannotDraw(name: string): NotSupportedError {
