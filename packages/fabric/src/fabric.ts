@@ -30,7 +30,7 @@ import { distributedSampler, needsDistributedSampler } from "./utilities/distrib
 import { moveDataToDevice } from "./utilities/move-data-to-device.js";
 import { rankZeroDeprecation, rankZeroWarn } from "./utilities/rank-zero.js";
 import { type SeedOptions, seedEverything } from "./utilities/seed.js";
-import { type AnyDataLoader, FabricDataLoader } from "./wrappers/dataloader.js";
+import { type AnyDataLoader, FabricDataLoader, seedWorkers } from "./wrappers/dataloader.js";
 import { FabricModule, partsOf } from "./wrappers/module.js";
 import { type FabricOptimizer, wrapOptimizer } from "./wrappers/optimizer.js";
 import {
@@ -52,7 +52,7 @@ import type {
   WrappedDataLoaders,
   WrappedOptimizers,
 } from "./wrappers/setup-types.js";
-import { isWrapped, unwrapObjects } from "./wrappers/wrap.js";
+import { isWrapped, unwrapObjects, unwrapState } from "./wrappers/wrap.js";
 
 /** Options of `Fabric`. */
 export interface FabricOptions extends ConnectorOptions {
@@ -474,7 +474,7 @@ export class Fabric {
     }
     if (filter !== undefined) checkFilter(filter, state);
     this.#validateLaunched();
-    await this.strategy.saveCheckpoint(path, unwrapObjects(state), filter);
+    await this.strategy.saveCheckpoint(path, unwrapState(state), filter);
     await this.barrier();
   }
 
@@ -485,7 +485,7 @@ export class Fabric {
   async load(path: CheckpointPath, state?: object, options: LoadOptions = {}): Promise<Record<string, unknown>> {
     checkOptions("load", options, ["strict", "weightsOnly"]);
     this.#validateLaunched();
-    const unwrapped = unwrapObjects(state);
+    const unwrapped = unwrapState(state);
     const remainder = await this.strategy.loadCheckpoint(path, unwrapped, options);
     await this.barrier();
     copyUnwrapped(unwrapped, state);
@@ -666,6 +666,7 @@ export class Fabric {
       useDistributedSampler && share !== null && needsDistributedSampler(loader)
         ? (loader.withSampler(distributedSampler(loader, share)) as AnyDataLoader)
         : loader;
+    seedWorkers(mine, this.globalRank);
     return new FabricDataLoader(this.strategy.processDataLoader(mine), moveToDevice ? this.device : null);
   }
 

@@ -3,6 +3,7 @@
 export {
   CheckpointError,
   ConfigurationError,
+  DataLoaderError,
   DistributedError,
   FabricError,
   NotSupportedError,

@@ -1,7 +1,9 @@
 // What `fabric.setupDataLoaders` returns: batches on the right device, another order each epoch.
-import type { Device, data } from "@fabric-ts/torch";
+import { CheckpointError, type Device, data } from "@fabric-ts/torch";
+import { describe } from "../utilities/describe.js";
 import { forwardMembers } from "../utilities/forward-members.js";
 import { moveDataToDevice } from "../utilities/move-data-to-device.js";
+import { workerInitFunction } from "../utilities/worker-seed.js";
 
 /** Any data loader. */
 // biome-ignore lint/suspicious/noExplicitAny: the only type that every loader is assignable to
@@ -24,6 +26,12 @@ export interface FabricDataLoaderMembers<L extends AnyDataLoader>
   readonly epoch: number;
   /** Makes the next pass the epoch `epoch`, for a run that is resumed. */
   setEpoch(epoch: number): void;
+  /** True: each process has a state of its own, which `fabric.save` stores for all of them. */
+  readonly perRank: true;
+  /** The epoch, and where the loader is in it: in the middle of a pass too, so that a resumed run gets the batches that were to come. */
+  stateDict(): Record<string, unknown>;
+  /** Makes the next pass go on where `stateDict` was taken. */
+  loadStateDict(state: Record<string, unknown>): void;
 }
 
 /** A data loader as `fabric.setupDataLoaders` returns it: everything the loader has, but not an instance of its class. */
@@ -35,10 +43,24 @@ interface FabricDataLoaderConstructor {
   readonly prototype: FabricDataLoader;
 }
 
+/**
+ * internal: gives the workers of a loader seeds that differ from rank to rank, when `seedEverything` was asked for that and the loader has no
+ * `workerInitFn` of its own.
+ */
+export function seedWorkers(loader: AnyDataLoader, rank: number): void {
+  const wanted = Number(process.env.PL_SEED_WORKERS ?? 0) !== 0;
+  if (!wanted || loader.workerInitFn !== null) return;
+  const module = new URL("../utilities/worker-seed.js", import.meta.url);
+  loader.workerInitFn = data.workerFunction(module, workerInitFunction, rank);
+}
+
 const Wrapper = class FabricDataLoader {
   readonly loader: AnyDataLoader;
   readonly device: Device | null;
+  readonly perRank = true;
   #epoch = 0;
+  // The newest pass that has begun and is not over.
+  #pass: { readonly epoch: number } | null = null;
 
   constructor(loader: AnyDataLoader, device: Device | null = null) {
     this.loader = loader;
@@ -58,13 +80,37 @@ const Wrapper = class FabricDataLoader {
     this.#epoch = epoch;
   }
 
+  stateDict(): Record<string, unknown> {
+    return { epoch: this.#pass?.epoch ?? this.#epoch, loader: this.loader.stateDict() };
+  }
+  loadStateDict(state: Record<string, unknown>): void {
+    const { epoch, loader } = state ?? {};
+    if (typeof epoch !== "number" || typeof loader !== "object" || loader === null) {
+      throw new CheckpointError(
+        `Expected the state of a data loader that Fabric has set up, but got ${describe(state)}.`,
+        { hint: "Pass what `stateDict()` of such a loader returned; it has the keys `epoch` and `loader`." },
+      );
+    }
+    this.loader.loadStateDict(loader as Record<string, unknown>);
+    this.setEpoch(epoch);
+    this.#pass = null;
+  }
+
   *[Symbol.iterator](): Generator<unknown, void> {
-    this.#startEpoch();
-    for (const batch of this.loader) yield this.#move(batch);
+    const pass = this.#startPass();
+    try {
+      for (const batch of this.loader) yield this.#move(batch);
+    } finally {
+      this.#endPass(pass);
+    }
   }
   async *[Symbol.asyncIterator](): AsyncGenerator<unknown, void> {
-    this.#startEpoch();
-    for await (const batch of this.loader) yield this.#move(batch);
+    const pass = this.#startPass();
+    try {
+      for await (const batch of this.loader) yield this.#move(batch);
+    } finally {
+      this.#endPass(pass);
+    }
   }
 
   #move(batch: unknown): unknown {
@@ -72,13 +118,20 @@ const Wrapper = class FabricDataLoader {
   }
 
   // Generators run from their first `next`, so this is when a pass begins and not when it is asked for.
-  #startEpoch(): void {
+  #startPass(): object {
     const epoch = this.#epoch++;
+    this.#pass = { epoch };
+    const pass = this.#pass;
     const { sampler, batchSampler } = this.loader as { sampler?: unknown; batchSampler?: { sampler?: unknown } | null };
     for (const target of new Set([sampler, batchSampler?.sampler])) {
       const { setEpoch } = (target ?? {}) as { setEpoch?: unknown };
       if (typeof setEpoch === "function") setEpoch.call(target, epoch);
     }
+    return pass;
+  }
+
+  #endPass(pass: object): void {
+    if (this.#pass === pass) this.#pass = null;
   }
 };
 

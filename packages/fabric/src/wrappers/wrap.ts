@@ -17,6 +17,15 @@ export function unwrapObjects<T>(collection: T): T {
   return applyToCollection(collection, isWrapped, unwrap) as T;
 }
 
+/**
+ * internal: the same for what is saved and restored. Data loaders stay as they are: their wrapping counts the epochs, which belong to
+ * their state.
+ */
+export function unwrapState<T>(state: T): T {
+  const hasInside = (value: unknown): boolean => isWrapped(value) && !(value instanceof FabricDataLoader);
+  return applyToCollection(state, hasInside, unwrap) as T;
+}
+
 function unwrap(value: unknown): unknown {
   if (value instanceof FabricModule) return partsOf(value).forwardModule;
   if (value instanceof FabricOptimizer) return value.optimizer;

@@ -1,7 +1,7 @@
 // Streams one after another.
 import { describe } from "../check.js";
 import { ConfigurationError } from "../errors.js";
-import { isIterableDataset, IterableDataset, needsAwait } from "./dataset.js";
+import { IterableDataset, isIterableDataset, needsAwait } from "./dataset.js";
 
 /** The samples of several streams, one stream after another. */
 export class ChainDataset<T> extends IterableDataset<T> {

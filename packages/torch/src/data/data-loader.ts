@@ -4,7 +4,7 @@ import { describe } from "../check.js";
 import { CheckpointError, ConfigurationError } from "../errors.js";
 import { native } from "../native.js";
 import { operator } from "../ops.js";
-import { type Generator as RandomGenerator, getRngState } from "../random.js";
+import { getRngState, type Generator as RandomGenerator } from "../random.js";
 import { Tensor } from "../tensor.js";
 import { BatchSampler, cannotInject } from "./batch-sampler.js";
 import { checkDataset, type DatasetLike, type IndexedDataset, isIterableDataset } from "./dataset.js";
@@ -328,9 +328,7 @@ export class DataLoader<T, B = Collated<T>> implements Iterable<B>, AsyncIterabl
       firstBaseSeed: pool?.firstBaseSeed ?? baseSeed,
     };
     const pass =
-      pool === null
-        ? this.#passHere(indices, saved, now)
-        : this.#passOfWorkers(pool.pool, indices, baseSeed, saved);
+      pool === null ? this.#passHere(indices, saved, now) : this.#passOfWorkers(pool.pool, indices, baseSeed, saved);
     const running = { pass, start, sources, given: saved?.num_yielded ?? 0 };
     this.#running = running;
     return running;

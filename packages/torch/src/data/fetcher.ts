@@ -1,11 +1,5 @@
 // Samples by index, and batches out of samples: the same in the main thread and in workers.
-import {
-  type BatchedDataset,
-  type IndexedDataset,
-  isPromise,
-  itemAt,
-  needsAwait,
-} from "./dataset.js";
+import { type BatchedDataset, type IndexedDataset, isPromise, itemAt, needsAwait } from "./dataset.js";
 
 /** internal: what a sampler or batch sampler gives: the index of a single sample, or those of a batch. */
 export type BatchIndex = number | readonly number[];

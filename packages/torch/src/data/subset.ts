@@ -1,6 +1,14 @@
 // Part of a dataset.
 import { describe } from "../check.js";
-import { type BatchedDataset, checkDataset, checkIndex, Dataset, type IndexedDataset, itemAt, itemsAt } from "./dataset.js";
+import {
+  type BatchedDataset,
+  checkDataset,
+  checkIndex,
+  Dataset,
+  type IndexedDataset,
+  itemAt,
+  itemsAt,
+} from "./dataset.js";
 
 /** The samples of a dataset at the given indices, in their order. */
 export class Subset<T> extends Dataset<T> {

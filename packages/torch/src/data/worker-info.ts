@@ -9,8 +9,8 @@ export interface WorkerInfo {
   readonly numWorkers: number;
   /** The seed of this worker's random numbers: the loader's base seed plus `id`. */
   readonly seed: bigint;
-  /** The dataset as this worker has it. */
-  readonly dataset: DatasetLike<unknown>;
+  /** The dataset as this worker has it; null while it is being made. */
+  readonly dataset: DatasetLike<unknown> | null;
 }
 
 let current: WorkerInfo | null = null;

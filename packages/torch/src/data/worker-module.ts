@@ -137,10 +137,10 @@ function moduleUrl(module: unknown, example: string): string {
   }
   const found = [url.href, ...otherSpellings(url.href)].find((href) => existsSync(fileURLToPath(href)));
   if (found === undefined) {
-    throw new ConfigurationError(
-      `Loader workers cannot import ${fileURLToPath(url)}: there is no such file.`,
-      { code: "ENOENT", hint: "Give the file that exports the class or function, relative to this one." },
-    );
+    throw new ConfigurationError(`Loader workers cannot import ${fileURLToPath(url)}: there is no such file.`, {
+      code: "ENOENT",
+      hint: "Give the file that exports the class or function, relative to this one.",
+    });
   }
   if (isMainScript(found)) {
     throw new ConfigurationError(

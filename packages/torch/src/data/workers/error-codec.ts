@@ -9,7 +9,14 @@ export interface SentError {
   readonly cause: SentError | undefined;
 }
 
-const builtIn: Record<string, ErrorConstructor> = { TypeError, RangeError, SyntaxError, ReferenceError, EvalError, URIError };
+const builtIn: Record<string, ErrorConstructor> = {
+  TypeError,
+  RangeError,
+  SyntaxError,
+  ReferenceError,
+  EvalError,
+  URIError,
+};
 
 const deepest = 8;
 
@@ -31,9 +38,15 @@ export function encodeError(error: unknown, depth = 0): SentError {
 export function decodeError(sent: SentError): Error {
   const cause = sent.cause === undefined ? undefined : { cause: decodeError(sent.cause) };
   const error = new (builtIn[sent.name] ?? Error)(sent.message, cause);
-  if (error.name !== sent.name) Object.defineProperty(error, "name", { value: sent.name, configurable: true, writable: true });
-  Object.defineProperty(error, "stack", { value: sent.stack ?? `${sent.name}: ${sent.message}`, configurable: true, writable: true });
-  if (sent.code !== undefined) Object.defineProperty(error, "code", { value: sent.code, configurable: true, enumerable: true });
+  if (error.name !== sent.name)
+    Object.defineProperty(error, "name", { value: sent.name, configurable: true, writable: true });
+  Object.defineProperty(error, "stack", {
+    value: sent.stack ?? `${sent.name}: ${sent.message}`,
+    configurable: true,
+    writable: true,
+  });
+  if (sent.code !== undefined)
+    Object.defineProperty(error, "code", { value: sent.code, configurable: true, enumerable: true });
   return error;
 }
 

@@ -10,7 +10,7 @@ import { StackDataset } from "../stack-dataset.js";
 import { Subset } from "../subset.js";
 import { TensorDataset } from "../tensor-dataset.js";
 import { followReference, type ModuleReference, referenceOf } from "../worker-module.js";
-import { checkSendable, decode, encode, type Encoded } from "./thread-codec.js";
+import { checkSendable, decode, type Encoded, encode } from "./thread-codec.js";
 
 type Indexed = IndexedDataset<unknown> | readonly unknown[];
 
@@ -20,7 +20,11 @@ export type MovedDataset =
   | { readonly kind: "values"; readonly values: Encoded }
   | { readonly kind: "tensors"; readonly tensors: Encoded }
   | { readonly kind: "subset"; readonly dataset: MovedDataset; readonly indices: readonly number[] }
-  | { readonly kind: "concat" | "chain" | "stack"; readonly datasets: readonly MovedDataset[]; readonly names: readonly string[] | null };
+  | {
+      readonly kind: "concat" | "chain" | "stack";
+      readonly datasets: readonly MovedDataset[];
+      readonly names: readonly string[] | null;
+    };
 
 /** internal: refuses a dataset that workers cannot get, and says what to type instead. */
 export function checkMovable(dataset: DatasetLike<unknown>, numWorkers: number, what = "this dataset"): void {

@@ -73,7 +73,10 @@ export type Reply =
 
 /** internal: memory that all threads of a loader see. */
 export class SharedMemory {
-  /** Replies sent so far, in total: what the main thread sleeps on. Then the pass under way, 0 once the loader is closed. Then, for each worker, 1 when its thread has ended, and its exit code or -1. */
+  /**
+   * Replies sent so far, in total: what the main thread sleeps on. Then the pass under way, 0 once the loader is closed. Then, for each
+   * worker: 0 before its program runs, 2 while it does, 1 when its thread has ended; and its exit code or -1.
+   */
   readonly words: Int32Array;
   /** For each worker the sample that it is loading, or -1. */
   readonly samples: Float64Array;
@@ -108,8 +111,14 @@ export class SharedMemory {
   set pass(pass: number) {
     Atomics.store(this.words, 1, pass);
   }
-  hasEnded(id: number): boolean {
+  setBegun(id: number): void {
+    Atomics.store(this.words, endedAt(id), 2);
+  }
+  hasBegun(id: number): boolean {
     return Atomics.load(this.words, endedAt(id)) !== 0;
+  }
+  hasEnded(id: number): boolean {
+    return Atomics.load(this.words, endedAt(id)) === 1;
   }
   exitCode(id: number): number | null {
     const code = Atomics.load(this.words, endedAt(id) + 1);

@@ -1,6 +1,5 @@
 // The program of a loader worker: makes the dataset, then answers each task with a batch until it is told to stop.
 import { writeSync } from "node:fs";
-import { Writable } from "node:stream";
 import { workerData } from "node:worker_threads";
 import { onNativeLoad } from "../../native.js";
 import { processAddon } from "../../process.js";
@@ -30,12 +29,13 @@ const { id, port, plan } = workerData as WorkerStart;
 const { exchange } = plan;
 const shared = new SharedMemory(plan.shared);
 
+shared.setBegun(id);
 processAddon().markThreadEnd(shared.words, endedAt(id));
 process.on("exit", (code) => shared.setExitCode(id, code));
 // Listeners of the monitor do not keep the thread from ending; its last words say why it did.
 process.on("uncaughtExceptionMonitor", (error) => send({ type: "failed", error: encodeError(error) }));
-writeAtOnce("stdout", 1);
-writeAtOnce("stderr", 2);
+writeAtOnce(process.stdout, 1);
+writeAtOnce(process.stderr, 2);
 const random = new WorkerRandom();
 onNativeLoad((binding) => binding.useOneThread());
 
@@ -44,22 +44,30 @@ function send(reply: Reply, transfer: ArrayBuffer[] = []): void {
   shared.announceReply();
 }
 
-// What a thread prints goes through the main thread's event loop, which a training loop can keep from turning for hours.
-function writeAtOnce(name: "stdout" | "stderr", fd: number): void {
-  const stream = new Writable({
-    decodeStrings: true,
-    write(chunk: Buffer, _encoding, done) {
-      for (let at = 0; at < chunk.length; ) {
-        try {
-          at += writeSync(fd, chunk, at);
-        } catch (error) {
-          if ((error as { code?: string }).code !== "EAGAIN") return done();
-        }
-      }
-      done();
-    },
-  });
-  Object.defineProperty(process, name, { value: stream, configurable: true });
+interface Chunk {
+  readonly chunk: string | Uint8Array;
+  readonly encoding: BufferEncoding;
+}
+
+// What a thread prints goes through the main thread's event loop, which a training loop can keep from turning for hours. Node has more
+// to say to the streams of a thread, so they stay and only write elsewhere.
+function writeAtOnce(stream: NodeJS.WriteStream, fd: number): void {
+  stream._writev = (chunks: Chunk[], done) => {
+    for (const { chunk, encoding } of chunks)
+      writeWhole(fd, typeof chunk === "string" ? Buffer.from(chunk, encoding) : chunk);
+    done();
+  };
+}
+
+function writeWhole(fd: number, bytes: Uint8Array): void {
+  for (let at = 0; at < bytes.length; ) {
+    try {
+      at += writeSync(fd, bytes, at);
+    } catch (error) {
+      // A pipe that is full is tried again; one that is closed has no reader left.
+      if ((error as { code?: string }).code !== "EAGAIN") return;
+    }
+  }
 }
 
 // Thrown where a sample would be read that nobody wants any more.
@@ -125,7 +133,8 @@ class LoaderWorker {
     if (batch === end) return send({ type: "end", pass: task.pass });
     const { value, transfer } = encode(batch, exchange);
     if (plan.collate === "default" && !plan.isSingle) disposeAll(batch);
-    const dataset = plan.isStream && isStateful(this.#dataset) ? encode(this.#dataset.stateDict(), exchange).value : undefined;
+    const dataset =
+      plan.isStream && isStateful(this.#dataset) ? encode(this.#dataset.stateDict(), exchange).value : undefined;
     send({ type: "batch", pass: task.pass, value, random: random.takeState(), dataset }, transfer);
   }
 
@@ -157,8 +166,10 @@ async function collateFunction(): Promise<Collate> {
 
 async function start(): Promise<LoaderWorker> {
   random.start(plan.firstBaseSeed + BigInt(id));
+  const info = { id, numWorkers: plan.numWorkers, seed: random.seed };
+  setWorkerInfo({ ...info, dataset: null });
   const dataset = await makeMoved(plan.dataset, exchange);
-  setWorkerInfo({ id, numWorkers: plan.numWorkers, seed: random.seed, dataset });
+  setWorkerInfo({ ...info, dataset });
   if (plan.init !== null) await followReference(referenceOf(plan.init), id);
   return new LoaderWorker(dataset, await collateFunction(), random.seed);
 }

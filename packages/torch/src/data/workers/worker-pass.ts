@@ -118,9 +118,12 @@ export class WorkerPass implements Pass {
   /** The worker whose batch is next, or null at the end. */
   #next(): number | null {
     if (this.#pool.isClosed || this.#pool.pass !== this.#number) {
-      throw new UsageError("This pass over the DataLoader is over: its workers were closed or another pass has begun.", {
-        hint: "With `persistentWorkers` a loader gives one pass at a time: make another loader for a second one beside it.",
-      });
+      throw new UsageError(
+        "This pass over the DataLoader is over: its workers were closed or another pass has begun.",
+        {
+          hint: "With `persistentWorkers` a loader gives one pass at a time: make another loader for a second one beside it.",
+        },
+      );
     }
     if (this.#options.indices === null) {
       for (let i = 0; i < this.#lanes.length && this.#lane(this.#turn).isOver; i++) this.#advance();
@@ -189,10 +192,15 @@ function loadingError(id: number, reply: WorkReply & { type: "error" }, asked: B
   const cause = decodeError(reply.error);
   const { index } = reply;
   let what: string;
-  if (asked === null) what = index === null ? "could not read its stream" : `failed after sample ${index} of its stream`;
+  if (asked === null)
+    what = index === null ? "could not read its stream" : `failed after sample ${index} of its stream`;
   else if (index !== null) what = `could not load sample ${index}`;
   else what = `could not make a batch of ${samplesText(asked)}`;
-  return new DataLoaderError(`Worker ${id} of the DataLoader ${what}: ${cause.message}`, { workerId: id, index, cause });
+  return new DataLoaderError(`Worker ${id} of the DataLoader ${what}: ${cause.message}`, {
+    workerId: id,
+    index,
+    cause,
+  });
 }
 
 function samplesText(asked: BatchIndex): string {

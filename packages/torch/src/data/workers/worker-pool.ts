@@ -13,6 +13,8 @@ const closingMs = 1000;
 const longWaitMs = 30_000;
 // A new worker imports modules first: that does not count as loading a batch.
 const startMs = 10_000;
+// A thread that has not come to its program by then has failed in a way that only the event loop would tell.
+const beginMs = 30_000;
 
 /** internal: a reply that belongs to a task. */
 export type WorkReply = Exclude<Reply, { type: "ready" | "failed" }>;
@@ -132,8 +134,10 @@ export class WorkerPool {
   #start(id: number, plan: WorkerPlan): Member {
     const { port1, port2 } = new MessageChannel();
     const workerData: WorkerStart = { id, port: port2, plan };
+    const execArgv = flagsForThreads();
     const worker = new Worker(new URL("./worker-main.js", import.meta.url), {
       workerData,
+      ...(execArgv === undefined ? {} : { execArgv }),
       transferList: [port2],
       name: `data loader worker ${id}`,
     });
@@ -154,6 +158,7 @@ export class WorkerPool {
     });
     worker.on("exit", (code) => {
       this.#shared.setExitCode(id, code);
+      this.#drain(member);
       member.hasExited = true;
       port1.close();
       this.#wake?.();
@@ -171,14 +176,20 @@ export class WorkerPool {
   }
 
   #take(member: Member): WorkReply | undefined {
+    // Asked before the replies are: what it sent before it ended still counts.
     const hasEnded = member.hasExited || this.#shared.hasEnded(member.id);
-    if (member.replies.length === 0) {
-      for (let sent = receiveMessageOnPort(member.port); sent !== undefined; sent = receiveMessageOnPort(member.port))
-        this.#receive(member, (sent as { message: Reply }).message);
-    }
+    if (member.replies.length === 0) this.#drain(member);
     const reply = member.replies.shift();
-    if (reply === undefined && (hasEnded || member.failure !== null)) throw this.#death(member);
+    if (reply === undefined && (hasEnded || member.failure !== null)) {
+      this.close();
+      throw this.#death(member);
+    }
     return reply;
+  }
+
+  #drain(member: Member): void {
+    for (let sent = receiveMessageOnPort(member.port); sent !== undefined; sent = receiveMessageOnPort(member.port))
+      this.#receive(member, (sent as { message: Reply }).message);
   }
 
   #receive(member: Member, reply: Reply): void {
@@ -205,25 +216,33 @@ export class WorkerPool {
 
   #checkTime(member: Member, since: number): void {
     const waited = performance.now() - since;
-    if (waited > longWaitMs && !member.hasWarned) {
-      member.hasWarned = true;
-      // Not `process.emitWarning`, which waits for the event loop.
-      process.stderr.write(
-        `Warning: worker ${member.id} of a DataLoader has given no batch for ${Math.round(waited / 1000)} s${this.#whereabouts(member)}. A \`timeoutMs\` would make that an error.\n`,
-      );
+    const neverBegan = waited > beginMs && !this.#shared.hasBegun(member.id);
+    if (!neverBegan && this.#timeLeft(member, since) > 0) {
+      if (waited > longWaitMs && !member.hasWarned) this.#warn(member, waited);
+      return;
     }
-    if (this.#timeLeft(member, since) > 0) return;
     void member.worker.terminate();
+    this.close();
     const what =
       member.readyAt === null
-        ? `did not start within ${this.#timeoutMs + startMs} ms`
+        ? `did not start within ${Math.round(waited)} ms`
         : `gave no batch within ${this.#timeoutMs} ms${this.#whereabouts(member)}`;
     throw new DataLoaderError(`Worker ${member.id} of the DataLoader ${what}.`, {
       code: "ERR_DATA_LOADER_TIMEOUT",
       workerId: member.id,
       index: this.#shared.sample(member.id),
-      hint: "If loading takes that long, raise `timeoutMs`; if the dataset waits for something that never comes, that is where to look.",
+      hint: neverBegan
+        ? "Something fails before the worker's program, such as a module that `--import` or `--require` names: `for await` shows what."
+        : "If loading takes that long, raise `timeoutMs`; if the dataset waits for something that never comes, that is where to look.",
     });
+  }
+
+  #warn(member: Member, waited: number): void {
+    member.hasWarned = true;
+    // Not `process.emitWarning`, which waits for the event loop.
+    process.stderr.write(
+      `Warning: worker ${member.id} of a DataLoader has given no batch for ${Math.round(waited / 1000)} s${this.#whereabouts(member)}. A \`timeoutMs\` would make that an error.\n`,
+    );
   }
 
   #death(member: Member): DataLoaderError {
@@ -236,7 +255,9 @@ export class WorkerPool {
     }
     const code = this.#shared.exitCode(id);
     const how =
-      code === null ? "its thread was ended, most likely for want of memory" : `its thread ended with exit code ${code}`;
+      code === null
+        ? "its thread was ended, most likely for want of memory"
+        : `its thread ended with exit code ${code}`;
     return new DataLoaderError(`Worker ${id} of the DataLoader died${this.#whereabouts(member)}: ${how}.`, details);
   }
 
@@ -249,4 +270,19 @@ export class WorkerPool {
   #terminate(): void {
     for (const { worker, hasExited } of this.#members) if (!hasExited) void worker.terminate();
   }
+}
+
+/** Node's flags for the threads of a program that was given as text, whose flags they cannot inherit; undefined for any other. */
+function flagsForThreads(): string[] | undefined {
+  const flags = process.execArgv;
+  if (!flags.some((flag) => /^(-e|-p|-pe|--eval|--print|--input-type)(=|$)/.test(flag))) return undefined;
+  const kept: string[] = [];
+  flags.forEach((flag, i) => {
+    const [name, value] = flag.split("=", 2) as [string, string | undefined];
+    if (name === "--enable-source-maps") kept.push(flag);
+    if (/^(-r|--require|--import|--loader|--experimental-loader)$/.test(name)) {
+      kept.push(...(value === undefined ? [flag, flags[i + 1] as string] : [flag]));
+    }
+  });
+  return kept;
 }

@@ -144,9 +144,7 @@ export class WorkerRandom {
     const draw = (packet: number, base: string, names: readonly string[], values: readonly unknown[]): unknown => {
       if (refused.has(base)) throw cannotDraw(base);
       if (names.includes("generator") || !isOnCpu(addon, base, names, values))
-        return names.length === 0
-          ? addon.call(packet, ...values)
-          : addon.callNamed(siteOf(packet, names), ...values);
+        return names.length === 0 ? addon.call(packet, ...values) : addon.callNamed(siteOf(packet, names), ...values);
       this.#hasDrawn = true;
       const like = likes[base];
       if (like === undefined) return addon.callNamed(siteOf(packet, [...names, "generator"]), ...values, own);
