@@ -1,48 +1,23 @@
-// Reads a dataset in batches: which samples, in which order, and how they become a batch. Reading itself is in pass.ts and, for worker
-// threads, in workers/.
+// Reads a dataset in batches: which samples, in which order, and how they become a batch. Passes are started in loader-passes.ts; reading
+// is in pass.ts and, for worker threads, in workers/.
 import { describe } from "../check.js";
-import { CheckpointError, ConfigurationError } from "../errors.js";
+import { ConfigurationError } from "../errors.js";
 import { native } from "../native.js";
 import { operator } from "../ops.js";
-import { getRngState, type Generator as RandomGenerator } from "../random.js";
+import type { Generator as RandomGenerator } from "../random.js";
 import { Tensor } from "../tensor.js";
 import { BatchSampler, cannotInject } from "./batch-sampler.js";
 import { checkDataset, type DatasetLike, type IndexedDataset, isIterableDataset } from "./dataset.js";
 import { type Collated, defaultCollate, defaultConvert } from "./default-collate.js";
-import { drawSeed } from "./draw.js";
-import { type BatchIndex, type Collate, Fetcher } from "./fetcher.js";
 import { checkLoaderOptions, type DataLoaderOptions, type WorkerInitFn } from "./loader-options.js";
-import {
-  checkLoaderState,
-  isStateful,
-  type LoaderState,
-  OrderSources,
-  type PassStart,
-  restoreWorkers,
-  type SavedPass,
-  saveWorkers,
-} from "./loader-state.js";
-import { IndexedPass, type Pass, StreamPass } from "./pass.js";
+import { closeWhenForgotten, type LoaderParts, LoaderPasses, type Running } from "./loader-passes.js";
 import { RandomSampler } from "./random-sampler.js";
 import type { SamplerLike } from "./sampler.js";
 import { SequentialSampler } from "./sequential-sampler.js";
 import { end } from "./stream-reader.js";
-import { cannotMoveFunction, referenceOf } from "./worker-module.js";
-import { checkMovable, moveDataset } from "./workers/moved-dataset.js";
-import type { MovedFunction, WorkerPlan } from "./workers/protocol.js";
-import { encode } from "./workers/thread-codec.js";
-import { WorkerPass } from "./workers/worker-pass.js";
-import { WorkerPool } from "./workers/worker-pool.js";
+import { checkMovable } from "./workers/moved-dataset.js";
 
 type AnyOptions = DataLoaderOptions<unknown, unknown>;
-
-/** A pass that is under way. */
-interface Running {
-  readonly pass: Pass;
-  readonly start: PassStart;
-  readonly sources: OrderSources;
-  given: number;
-}
 
 /**
  * Gives a dataset batch by batch, in order or shuffled; random orders are those that PyTorch's loader draws from the same seed.
@@ -75,12 +50,7 @@ export class DataLoader<T, B = Collated<T>> implements Iterable<B>, AsyncIterabl
   workerInitFn: WorkerInitFn | null;
   // What a stream said of its length, once asked, to warn when it gives more.
   #promisedSamples: number | undefined;
-  #running: Running | null = null;
-  // What the next pass goes on from.
-  #saved: LoaderState | null = null;
-  // Workers that outlive a pass, and the base seed of their first.
-  #kept: { pool: WorkerPool; firstBaseSeed: bigint } | null = null;
-
+  readonly #passes: LoaderPasses;
   /** @throws ConfigurationError for options that exclude each other, and for a dataset that workers cannot get */
   constructor(dataset: DatasetLike<T>, options: DataLoaderOptions<T, B> = {}) {
     checkDataset(dataset);
@@ -104,10 +74,8 @@ export class DataLoader<T, B = Collated<T>> implements Iterable<B>, AsyncIterabl
     }
     this.collateFn =
       options.collateFn ?? ((this.#isSingle ? defaultConvert : defaultCollate) as unknown as (samples: T[]) => B);
-    if (this.numWorkers > 0) {
-      checkMovable(dataset, this.numWorkers);
-      this.#checkInitFn();
-    }
+    if (this.numWorkers > 0) checkMovable(dataset, this.numWorkers);
+    this.#passes = new LoaderPasses(this as unknown as LoaderParts);
   }
 
   /** Number of batches (of samples for `batchSize: null`); throws a TypeError when the sampler or the stream has no length. */
@@ -167,63 +135,63 @@ export class DataLoader<T, B = Collated<T>> implements Iterable<B>, AsyncIterabl
 
   /** The batches of one pass. What returns promises needs `for await`, unless workers read it. */
   [Symbol.iterator](): IterableIterator<B, undefined> {
-    const running = this.#begin(true);
+    const running = this.#passes.begin(true);
     const { pass } = running;
     let isOver = false;
-    const finish = (): void => {
+    const finish = (isWhole: boolean): void => {
       isOver = true;
-      this.#end(running);
+      this.#passes.end(running, isWhole);
       pass.close();
     };
     const iterator: IterableIterator<B, undefined> = {
       next: () => {
         if (isOver) return { value: undefined, done: true };
         try {
-          running.start.beforeFirst ??= running.sources.generators;
+          running.beforeFirst ??= running.sources.generators;
           const batch = pass.nextNow();
           if (batch !== end) return { value: this.#give(running, batch), done: false };
         } catch (error) {
-          finish();
+          finish(false);
           throw error;
         }
-        finish();
+        finish(true);
         return { value: undefined, done: true };
       },
       return: () => {
-        if (!isOver) finish();
+        if (!isOver) finish(false);
         return { value: undefined, done: true };
       },
       [Symbol.iterator]: () => iterator,
     };
-    if (pass instanceof WorkerPass) forgotten.register(iterator, pass);
+    closeWhenForgotten(iterator, pass);
     return iterator;
   }
 
   /** The batches of one pass, waiting for samples that are promises. */
   [Symbol.asyncIterator](): AsyncIterableIterator<B, undefined> {
-    const running = this.#begin(false);
+    const running = this.#passes.begin(false);
     const { pass } = running;
     let isOver = false;
-    const finish = async (): Promise<void> => {
+    const finish = async (isWhole: boolean): Promise<void> => {
       isOver = true;
-      this.#end(running);
+      this.#passes.end(running, isWhole);
       await pass.close();
     };
     const next = async (): Promise<IteratorResult<B, undefined>> => {
       if (isOver) return { value: undefined, done: true };
       try {
-        running.start.beforeFirst ??= running.sources.generators;
+        running.beforeFirst ??= running.sources.generators;
         const batch = await pass.nextLater();
         if (batch !== end) return { value: this.#give(running, batch), done: false };
       } catch (error) {
-        await finish();
+        await finish(false);
         throw error;
       }
-      await finish();
+      await finish(true);
       return { value: undefined, done: true };
     };
     const close = async (): Promise<IteratorResult<B, undefined>> => {
-      if (!isOver) await finish();
+      if (!isOver) await finish(false);
       return { value: undefined, done: true };
     };
     // One at a time, as an asynchronous generator would.
@@ -238,7 +206,7 @@ export class DataLoader<T, B = Collated<T>> implements Iterable<B>, AsyncIterabl
       return: () => inTurn(close),
       [Symbol.asyncIterator]: () => iterator,
     };
-    if (pass instanceof WorkerPass) forgotten.register(iterator, pass);
+    closeWhenForgotten(iterator, pass);
     return iterator;
   }
 
@@ -248,32 +216,17 @@ export class DataLoader<T, B = Collated<T>> implements Iterable<B>, AsyncIterabl
    * was left with `break` is over.
    */
   stateDict(): Record<string, unknown> {
-    if (this.#saved !== null) return { ...this.#saved };
-    const sources = new OrderSources(this);
-    const state: LoaderState = {
-      batch_size: this.batchSize,
-      generators: sources.generators.slice(1),
-      pass: this.#running === null ? null : this.#savedPass(this.#running),
-    };
-    return { ...state };
+    return { ...this.#passes.state };
   }
 
   /** Makes the next pass go on where `stateDict` was taken. A pass that is under way now is not changed. */
   loadStateDict(state: Record<string, unknown>): void {
-    const { batchSize, numWorkers } = this;
-    const checked = checkLoaderState(state, { batchSize, numWorkers, isStream: isIterableDataset(this.dataset) });
-    const sources = new OrderSources(this);
-    sources.check(checked.generators.length, checked.pass?.samplers.length);
-    if (checked.pass === null) {
-      sources.generators = [getRngState(), ...checked.generators];
-      this.#saved = null;
-    } else this.#saved = checked;
+    this.#passes.load(state);
   }
 
   /** Ends the workers that `persistentWorkers` has kept; the next pass starts new ones. */
   close(): void {
-    this.#kept?.pool.close();
-    this.#kept = null;
+    this.#passes.close();
   }
   [Symbol.dispose](): void {
     this.close();
@@ -286,139 +239,6 @@ export class DataLoader<T, B = Collated<T>> implements Iterable<B>, AsyncIterabl
   #batchesOf(samples: number): number {
     if (this.batchSize === null) return samples;
     return this.dropLast ? Math.floor(samples / this.batchSize) : Math.ceil(samples / this.batchSize);
-  }
-
-  // PyTorch draws a seed for its workers when a pass starts, also without workers, before the sampler draws its own.
-  #begin(now: boolean): Running {
-    const saved = this.#saved;
-    const sources = new OrderSources(this);
-    if (saved === null || saved.pass === null) return this.#beginPass(sources, null, now);
-    // The order is drawn again as it was; afterwards all generators are as they were when the state was taken.
-    const outside = getRngState();
-    try {
-      const running = this.#beginPass(sources, saved.pass, now);
-      this.#saved = null;
-      return running;
-    } finally {
-      sources.generators = [outside, ...saved.generators];
-    }
-  }
-
-  #beginPass(sources: OrderSources, saved: SavedPass | null, now: boolean): Running {
-    if (saved !== null) {
-      sources.samplers = saved.samplers;
-      sources.generators = saved.before_iterator;
-    }
-    const samplers = sources.samplers;
-    const beforeIterator = sources.generators;
-    const indices = isIterableDataset(this.dataset)
-      ? null
-      : (this.batchSampler ?? (this.sampler as SamplerLike))[Symbol.iterator]();
-    const baseSeed = saved === null ? drawSeed(this.generator) : BigInt(saved.base_seed);
-    if (saved !== null) sources.generators = saved.before_first;
-    const beforeFirst = saved !== null || this.numWorkers > 0 ? sources.generators : null;
-    if (saved !== null && indices !== null) skip(indices, saved.num_yielded);
-
-    const pool = this.numWorkers > 0 ? this.#pool(saved === null ? baseSeed : BigInt(saved.first_base_seed)) : null;
-    const start: PassStart = {
-      samplers,
-      beforeIterator,
-      beforeFirst,
-      baseSeed,
-      firstBaseSeed: pool?.firstBaseSeed ?? baseSeed,
-    };
-    const pass =
-      pool === null ? this.#passHere(indices, saved, now) : this.#passOfWorkers(pool.pool, indices, baseSeed, saved);
-    const running = { pass, start, sources, given: saved?.num_yielded ?? 0 };
-    this.#running = running;
-    return running;
-  }
-
-  #passHere(indices: Iterator<BatchIndex> | null, saved: SavedPass | null, now: boolean): Pass {
-    const { dataset, batchSize, dropLast } = this;
-    const collate = this.collateFn as Collate;
-    if (!isIterableDataset(dataset)) {
-      const fetcher = new Fetcher(dataset, collate, this.options.collateFn === undefined);
-      return new IndexedPass(indices as Iterator<BatchIndex>, fetcher);
-    }
-    const pass = new StreamPass(dataset, { batchSize, dropLast, collate });
-    if (saved === null) return pass;
-    if (saved.dataset !== null && isStateful(dataset)) dataset.loadStateDict(saved.dataset as never);
-    else pass.skip(saved.num_yielded, now);
-    return pass;
-  }
-
-  #passOfWorkers(
-    pool: WorkerPool,
-    indices: Iterator<BatchIndex> | null,
-    baseSeed: bigint,
-    saved: SavedPass | null,
-  ): Pass {
-    const { numWorkers } = this;
-    const isSame = saved?.workers?.workers.length === numWorkers;
-    const others = saved === null ? null : { turn: saved.num_yielded % numWorkers, workers: [] };
-    return new WorkerPass(pool, {
-      indices,
-      numWorkers,
-      prefetchFactor: this.prefetchFactor as number,
-      baseSeed,
-      resume: saved?.workers && isSame ? restoreWorkers(saved.workers) : others,
-      collate: this.#workerCollate(pool.exchange) === "main" ? (this.collateFn as (samples: unknown) => unknown) : null,
-      closesPool: !this.persistentWorkers,
-    });
-  }
-
-  #pool(firstBaseSeed: bigint): { pool: WorkerPool; firstBaseSeed: bigint } {
-    if (this.#kept !== null && !this.#kept.pool.isClosed) return this.#kept;
-    this.#checkInitFn();
-    const { dataset, batchSize, dropLast, numWorkers, timeoutMs, workerInitFn } = this;
-    const makePlan = (exchange: number): Omit<WorkerPlan, "exchange" | "shared"> => ({
-      numWorkers,
-      dataset: moveDataset(dataset, exchange),
-      isStream: isIterableDataset(dataset),
-      batchSize,
-      dropLast,
-      collate: this.#workerCollate(exchange),
-      isSingle: this.#isSingle,
-      init: workerInitFn === null ? null : (moveFunction(workerInitFn, exchange) ?? null),
-      firstBaseSeed,
-    });
-    const made = { pool: new WorkerPool(makePlan, { timeoutMs }), firstBaseSeed };
-    if (this.persistentWorkers) {
-      this.#kept = made;
-      forgotten.register(this, made.pool);
-    }
-    return made;
-  }
-
-  #workerCollate(exchange: number): WorkerPlan["collate"] {
-    const { collateFn } = this.options;
-    if (collateFn === undefined) return "default";
-    return moveFunction(collateFn, exchange) ?? "main";
-  }
-
-  #checkInitFn(): void {
-    if (this.workerInitFn === null || referenceOf(this.workerInitFn) !== undefined) return;
-    throw cannotMoveFunction("workerInitFn", this.workerInitFn);
-  }
-
-  #savedPass({ pass, start, sources, given }: Running): SavedPass {
-    const { dataset } = this;
-    const hasState = this.numWorkers === 0 && isIterableDataset(dataset) && isStateful(dataset);
-    return {
-      num_yielded: given,
-      base_seed: start.baseSeed,
-      first_base_seed: start.firstBaseSeed,
-      samplers: start.samplers,
-      before_iterator: start.beforeIterator,
-      before_first: start.beforeFirst ?? sources.generators,
-      dataset: hasState ? dataset.stateDict() : null,
-      workers: pass instanceof WorkerPass ? saveWorkers(pass.position) : null,
-    };
-  }
-
-  #end(running: Running): void {
-    if (this.#running === running) this.#running = null;
   }
 
   #give(running: Running, batch: unknown): B {
@@ -441,33 +261,11 @@ export class DataLoader<T, B = Collated<T>> implements Iterable<B>, AsyncIterabl
   }
 }
 
-// Passes whose iterator was dropped in the middle, and workers that were kept for a loader that is gone.
-const forgotten = new FinalizationRegistry<{ close(): unknown }>((one) => {
-  void one.close();
-});
-
 function samplerFor(dataset: { readonly length: number }, options: AnyOptions): SamplerLike {
   if (options.sampler !== undefined) return options.sampler;
   return options.shuffle
     ? new RandomSampler(dataset, { generator: options.generator })
     : new SequentialSampler(dataset);
-}
-
-function skip(indices: Iterator<BatchIndex>, batches: number): void {
-  for (let i = 0; i < batches; i++) {
-    if (!indices.next().done) continue;
-    throw new CheckpointError(
-      `The state was saved after ${batches} batches of a pass, but this DataLoader has only ${i}: its dataset or sampler is another.`,
-      { hint: "Make the loader as it was made when the state was saved." },
-    );
-  }
-}
-
-function moveFunction(fn: (...args: never[]) => unknown, exchange: number): MovedFunction | undefined {
-  const found = referenceOf(fn);
-  if (found === undefined) return undefined;
-  const { args, ...reference } = found;
-  return { reference, args: encode(args, exchange).value };
 }
 
 function noLength(what: string, value: unknown): TypeError {

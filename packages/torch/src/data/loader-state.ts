@@ -71,23 +71,15 @@ export class OrderSources {
   }
 }
 
-/** internal: where a pass began. */
-export interface PassStart {
-  readonly samplers: readonly unknown[];
-  /** The generators before the sampler's iterator was made. */
-  readonly beforeIterator: readonly Tensor[];
-  /** The generators before it gave its first index; null before that. */
-  beforeFirst: readonly Tensor[] | null;
-  readonly baseSeed: bigint;
-  /** The base seed of the first pass of the same workers. */
-  readonly firstBaseSeed: bigint;
-}
-
 /** internal: a loader's state, with the spelling that it has in a checkpoint. */
 export interface LoaderState {
   readonly batch_size: number | null;
   /** Generators of one's own as they were when the state was taken. */
   readonly generators: readonly Tensor[];
+  /** State of a stream that has one and is read in the main thread, else null. */
+  readonly dataset: unknown;
+  /** Between two passes of workers that are kept: the states of their streams. */
+  readonly kept_streams: readonly unknown[] | null;
   /** The pass under way, or null between two passes. */
   readonly pass: SavedPass | null;
 }
@@ -101,8 +93,8 @@ export interface SavedPass {
   readonly samplers: readonly unknown[];
   readonly before_iterator: readonly Tensor[];
   readonly before_first: readonly Tensor[];
-  /** State of a stream that has one and is read in the main thread. */
-  readonly dataset: unknown;
+  /** True when the stream has ended and its last batch was given. */
+  readonly is_over: boolean;
   readonly workers: SavedWorkers | null;
 }
 
@@ -154,18 +146,13 @@ export function checkLoaderState(
   value: unknown,
   loader: { batchSize: number | null; numWorkers: number; isStream: boolean },
 ): LoaderState {
-  const { batch_size, generators, pass } = (value ?? {}) as Partial<LoaderState>;
-  if (
-    batch_size === undefined ||
-    !Array.isArray(generators) ||
-    !generators.every((one) => one instanceof Tensor) ||
-    pass === undefined
-  ) {
+  if (!isLoaderState(value)) {
     throw new CheckpointError(`Expected the state of a DataLoader, but got ${describe(value)}.`, {
       hint: "Pass what `loader.stateDict()` returned.",
     });
   }
-  const state: LoaderState = { batch_size, generators, pass };
+  const state = value;
+  const { batch_size, pass } = state;
   if (pass === null) return state;
   if (batch_size !== loader.batchSize) {
     throw new CheckpointError(
@@ -188,4 +175,28 @@ export function checkLoaderState(
     );
   }
   return state;
+}
+
+function isLoaderState(value: unknown): value is LoaderState {
+  const { batch_size, generators, dataset, kept_streams, pass } = (value ?? {}) as Partial<LoaderState>;
+  const isComplete = batch_size !== undefined && dataset !== undefined && isTensors(generators);
+  if (!isComplete || !(kept_streams === null || Array.isArray(kept_streams))) return false;
+  return pass === null || isSavedPass(pass);
+}
+
+function isSavedPass(value: unknown): value is SavedPass {
+  const { num_yielded, base_seed, first_base_seed, samplers, before_iterator, before_first, workers } = (value ??
+    {}) as Partial<SavedPass>;
+  return (
+    Number.isInteger(num_yielded) &&
+    [base_seed, first_base_seed].every((seed) => typeof seed === "bigint" || Number.isInteger(seed)) &&
+    Array.isArray(samplers) &&
+    isTensors(before_iterator) &&
+    isTensors(before_first) &&
+    (workers === null || Array.isArray(workers?.workers))
+  );
+}
+
+function isTensors(value: unknown): value is readonly Tensor[] {
+  return Array.isArray(value) && value.every((one) => one instanceof Tensor);
 }

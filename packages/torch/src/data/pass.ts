@@ -44,6 +44,7 @@ export class StreamPass implements Pass {
   readonly #options: StreamOptions;
   #reader: StreamReader | null = null;
   #skipLater = 0;
+  #isFinished = false;
 
   constructor(stream: IterableDataset<unknown>, options: StreamOptions) {
     this.#stream = stream;
@@ -56,11 +57,22 @@ export class StreamPass implements Pass {
     else this.#open(true).skip(batches);
   }
 
+  /** True when the stream has ended, so that there is no further batch. */
+  get isOver(): boolean {
+    return this.#isFinished || (this.#reader?.isOver ?? false);
+  }
+
+  /** Makes this pass over at once. */
+  finish(): void {
+    this.#isFinished = true;
+  }
+
   nextNow(): unknown {
-    return this.#open(true).nextNow();
+    return this.#isFinished ? end : this.#open(true).nextNow();
   }
 
   async nextLater(): Promise<unknown> {
+    if (this.#isFinished) return end;
     const reader = this.#open(false);
     const batches = this.#skipLater;
     this.#skipLater = 0;

@@ -31,6 +31,11 @@ export class StreamReader {
     this.#samples = later ?? (stream as Iterable<unknown>)[Symbol.iterator]();
   }
 
+  /** True when the stream has ended or was closed. */
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
   /** The next batch, or `end`. */
   nextNow(): unknown {
     return this.#batchOf(this.#collectNow(), (batch) => {

@@ -50,6 +50,8 @@ export type Task =
 export interface WorkerPosition {
   /** Batches given in this pass. */
   readonly batches: number;
+  /** True when its stream has ended. */
+  readonly isOver: boolean;
   readonly random: WorkerRandomState | null;
   /** State of a stream that has `stateDict`. */
   readonly dataset: Encoded | null;
@@ -62,11 +64,15 @@ export type Reply =
       readonly type: "batch";
       readonly pass: number;
       readonly value: Encoded;
+      /** Where its random numbers are, when it has drawn any for this batch. */
       readonly random: WorkerRandomState | undefined;
+      /** State of a stream that has one. */
       readonly dataset: Encoded | undefined;
+      /** True when its stream has ended with this batch. */
+      readonly isLast: boolean;
     }
   /** The worker's stream is over. */
-  | { readonly type: "end"; readonly pass: number }
+  | { readonly type: "end"; readonly pass: number; readonly dataset: Encoded | undefined }
   | { readonly type: "error"; readonly pass: number; readonly error: SentError; readonly index: number | null }
   /** The worker could not start, or something in it failed that belongs to no task: it is about to end. */
   | { readonly type: "failed"; readonly error: SentError };

@@ -92,7 +92,9 @@ class LoaderWorker {
 
   /** Does what a task asks, unless its pass is over. */
   async run(task: Exclude<Task, { type: "stop" }>): Promise<void> {
-    if (task.pass !== shared.pass) return;
+    // A pass that is over already may have had a state for the stream, from which the next pass goes on.
+    const isWanted = task.pass === shared.pass || (task.type === "pass" && shared.pass !== 0);
+    if (!isWanted) return;
     try {
       if (task.type === "pass") await this.#startPass(task);
       else await this.#sendBatch(task);
@@ -121,6 +123,8 @@ class LoaderWorker {
     const stream = this.#dataset as IterableDataset<unknown>;
     const state = resume?.dataset ?? null;
     if (state !== null && isStateful(stream)) await stream.loadStateDict(decode(state, exchange) as never);
+    this.#stream = null;
+    if (resume?.isOver) return;
     const { batchSize, dropLast } = plan;
     const onSample = (count: number): void => this.#begin(count - 1);
     this.#stream = new StreamReader(stream, { batchSize, dropLast, collate: this.#collate, onSample }, false);
@@ -128,14 +132,16 @@ class LoaderWorker {
   }
 
   async #sendBatch(task: Task & { type: "batch" | "next" }): Promise<void> {
+    const { pass } = task;
     const batch =
-      task.type === "batch" ? await this.#fetcher?.fetch(task.index, false) : await this.#stream?.nextLater();
-    if (batch === end) return send({ type: "end", pass: task.pass });
-    const { value, transfer } = encode(batch, exchange);
-    if (plan.collate === "default" && !plan.isSingle) disposeAll(batch);
+      task.type === "batch" ? await this.#fetcher?.fetch(task.index, false) : await (this.#stream?.nextLater() ?? end);
     const dataset =
       plan.isStream && isStateful(this.#dataset) ? encode(this.#dataset.stateDict(), exchange).value : undefined;
-    send({ type: "batch", pass: task.pass, value, random: random.takeState(), dataset }, transfer);
+    if (batch === end) return send({ type: "end", pass, dataset });
+    const { value, transfer } = encode(batch, exchange);
+    if (plan.collate === "default" && !plan.isSingle) disposeAll(batch);
+    const isLast = this.#stream?.isOver ?? false;
+    send({ type: "batch", pass, value, random: random.takeState(), dataset, isLast }, transfer);
   }
 
   #begin(index: number): void {

@@ -140,15 +140,16 @@ export class WorkerPass implements Pass {
     const asked = lane.asked.shift() ?? null;
     if (reply.type === "error") throw loadingError(id, reply, asked);
     this.#advance();
+    const { exchange } = this.#pool;
+    if (reply.dataset !== undefined) lane.dataset = decode(reply.dataset, exchange);
     if (reply.type === "end") {
       lane.isOver = true;
       return skipped;
     }
-    const { exchange } = this.#pool;
     const batch = decode(reply.value, exchange);
     lane.batches++;
+    lane.isOver = reply.isLast;
     if (reply.random !== undefined) lane.random = reply.random;
-    if (reply.dataset !== undefined) lane.dataset = decode(reply.dataset, exchange);
     this.#ask(id);
     const { collate } = this.#options;
     return collate === null ? batch : collate(batch);
@@ -175,8 +176,8 @@ export class WorkerPass implements Pass {
     }
   }
 
-  #sent({ batches, random, dataset }: SavedPosition): WorkerPosition {
-    return { batches, random, dataset: dataset === null ? null : encode(dataset, this.#pool.exchange).value };
+  #sent({ batches, isOver, random, dataset }: SavedPosition): WorkerPosition {
+    return { batches, isOver, random, dataset: dataset === null ? null : encode(dataset, this.#pool.exchange).value };
   }
 
   #lane(id: number): Lane {

@@ -81,23 +81,26 @@ export class Slow extends data.IterableDataset<number> {
   }
 }
 
-/** A stream of numbers drawn at random that knows where it is. */
+/** A stream of numbers drawn at random that knows where it is, and how often it has been read. */
 export class Position extends data.IterableDataset<number[]> {
   at = 0;
+  round = 0;
 
   override *[Symbol.iterator](): Generator<number[]> {
     const id = data.getWorkerInfo()?.id ?? 0;
     while (this.at < 8) {
       const value = this.at++;
-      yield [id, value, torch.rand([1]).item()];
+      yield [id, this.round, value, torch.rand([1]).item()];
     }
     this.at = 0;
+    this.round++;
   }
   stateDict(): unknown {
-    return { at: torch.tensor(this.at) };
+    return { at: torch.tensor(this.at), round: this.round };
   }
-  loadStateDict({ at }: { at: Tensor }): void {
+  loadStateDict({ at, round }: { at: Tensor; round: number }): void {
     this.at = at.item();
+    this.round = round;
   }
 }
 
