@@ -127,6 +127,7 @@ export {
 export { AttributeDict } from "./utilities/attribute-dict.js";
 export { replaceClasses } from "./utilities/class-replacement.js";
 export { suggestedMaxNumWorkers } from "./utilities/cpu.js";
+export { hasIterableDataset, hasLen, sizedLen } from "./utilities/dataset-length.js";
 export { DeviceDtypeModule } from "./utilities/device-dtype-module.js";
 export { DistributedSamplerWrapper } from "./utilities/distributed-sampler.js";
 export { getAvailableFlops, measureFlops } from "./utilities/flops.js";

@@ -2,6 +2,7 @@
 import { data } from "@fabric-ts/torch";
 import type { DistributedSamplerOptions } from "../strategies/strategy.js";
 import type { AnyDataLoader } from "../wrappers/dataloader.js";
+import { hasIterableDataset } from "./dataset-length.js";
 import { className } from "./describe.js";
 
 /** Shares what another sampler gives among the processes, in that sampler's order, drawn anew each epoch. */
@@ -52,14 +53,6 @@ export function distributedSampler(loader: AnyDataLoader, options: DistributedSa
     return new data.DistributedSampler(loader.dataset as unknown as { length: number }, { ...options, shuffle, seed });
   }
   return new DistributedSamplerWrapper(sampler as data.SamplerLike, { ...options, seed });
-}
-
-/** internal: true when the loader reads a stream. */
-export function hasIterableDataset(loader: AnyDataLoader): boolean {
-  const dataset: unknown = loader.dataset;
-  if (dataset instanceof data.IterableDataset) return true;
-  if (typeof dataset !== "object" || dataset === null || Array.isArray(dataset) || "get" in dataset) return false;
-  return Symbol.iterator in dataset || Symbol.asyncIterator in dataset;
 }
 
 /** The sampler of single samples: that of the batch sampler where there is one. */

@@ -1,10 +1,26 @@
 // Wrapped data loaders: shares, epochs, devices.
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, it } from "node:test";
-import { type AnyDataLoader, DistributedSamplerWrapper, Fabric, FabricDataLoader } from "@fabric-ts/fabric";
+import {
+  type AnyDataLoader,
+  catchWarnings,
+  DistributedSamplerWrapper,
+  Fabric,
+  FabricDataLoader,
+  hasIterableDataset,
+  hasLen,
+  SingleDeviceStrategy,
+  sizedLen,
+  workerSeeds,
+} from "@fabric-ts/fabric";
 import * as torch from "@fabric-ts/torch";
 import { data } from "@fabric-ts/torch";
 import { distributedSampler, needsDistributedSampler } from "../../dist/utilities/distributed-sampler.js";
+import { seedWorkers } from "../../dist/wrappers/dataloader.js";
+import { Drawn, ownInit } from "../support/random-dataset.js";
 
 const fabric = new Fabric({ accelerator: "cpu" });
 const numbers = (n: number): torch.Tensor[] => Array.from({ length: n }, (_, i) => torch.tensor(i));
@@ -19,6 +35,12 @@ class Epochs extends data.Sampler {
   }
   override *[Symbol.iterator](): Generator<number> {
     yield* [3, 1, 2, 0];
+  }
+}
+
+class Endless extends data.IterableDataset<number> {
+  override *[Symbol.iterator](): Generator<number> {
+    for (let i = 0; ; i++) yield i;
   }
 }
 
@@ -48,7 +70,7 @@ describe("a wrapped data loader", () => {
     const loader = fabric.setupDataLoaders(inner);
     inner.position = 5;
     assert.equal(loader.position, 5);
-    assert.deepEqual(loader.stateDict(), { position: 5, secret: 2 });
+    assert.deepEqual(loader.stateDict(), { epoch: 0, loader: { position: 5, secret: 2 } });
   });
 
   it("gives the same batches with for and with for await", async () => {
@@ -87,6 +109,75 @@ describe("a wrapped data loader", () => {
     assert.deepEqual(sampler.epochs, [0, 1, 2, 10]);
   });
 
+  it("tells every sampler the epoch once, also one within a batch sampler of the user's, and minds none that cannot be told", () => {
+    const outer = new Epochs();
+    const inner = new Epochs();
+    class Pairs extends data.BatchSampler {
+      setEpoch = "not a function";
+    }
+    const loaders = [
+      new data.DataLoader(numbers(4), { sampler: outer, batchSize: 2 }),
+      new data.DataLoader(numbers(4), { batchSampler: new Pairs(inner, 2) }),
+      new data.DataLoader(numbers(4), { batchSampler: [[0, 1]] }),
+      new data.DataLoader(numbers(4), { sampler: Object.assign([3], { setEpoch: null }) }),
+    ];
+    for (const loader of loaders) for (const _ of fabric.setupDataLoaders(loader));
+    assert.deepEqual([outer.epochs, inner.epochs], [[0], [0]]);
+  });
+
+  it("has no length where the loader has none", () => {
+    const loader = fabric.setupDataLoaders(new data.DataLoader(new Endless()));
+    assert.throws(() => loader.length, { name: "TypeError", message: /has no length/ });
+  });
+
+  it("saves the epoch and the place in it, and goes on there", () => {
+    const make = () => {
+      const sampler = new data.DistributedSampler(numbers(8), { numReplicas: 2, rank: 1, seed: 3 });
+      return fabric.setupDataLoaders(new data.DataLoader(numbers(8), { sampler }));
+    };
+    const items = (batches: Iterable<torch.Tensor>) => [...batches].map((batch) => batch.item());
+    const first = make();
+    items(first);
+    const pass = first[Symbol.iterator]();
+    pass.next();
+    const state = first.stateDict();
+    assert.equal(state.epoch, 1);
+    const rest = items({ [Symbol.iterator]: () => pass });
+    assert.equal(first.stateDict().epoch, 2);
+
+    const second = make();
+    second.loadStateDict(state);
+    assert.equal(second.epoch, 1);
+    assert.deepEqual(items(second), rest);
+    assert.deepEqual(items(second), items(first));
+    const wrong = /Expected the state of a data loader that Fabric has set up, but got an object/;
+    assert.throws(() => second.loadStateDict(first.loader.stateDict()), { name: "CheckpointError", message: wrong });
+  });
+
+  it("is saved and loaded by Fabric with its epoch, each process its own", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "fabric-loader-"));
+    try {
+      const make = () => fabric.setupDataLoaders(new data.DataLoader(numbers(6), { shuffle: true }));
+      const loader = make();
+      const rest: number[] = [];
+      let step = 0;
+      for (const batch of loader) {
+        if (++step === 3) await fabric.save(join(folder, "state.ckpt"), { loader });
+        if (step > 3) rest.push(batch.item());
+      }
+      const resumed = make();
+      assert.deepEqual(await fabric.load(join(folder, "state.ckpt"), { loader: resumed }), {});
+      assert.equal(resumed.epoch, 0);
+      assert.deepEqual(
+        [...resumed].map((batch) => batch.item()),
+        rest,
+      );
+      assert.equal(resumed.epoch, 1);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
   it("cannot be set up twice, and has to be a DataLoader", () => {
     const loader = fabric.setupDataLoaders(new data.DataLoader(numbers(2)));
     assert.throws(
@@ -103,6 +194,208 @@ describe("a wrapped data loader", () => {
       loaders.map((loader) => loader.length),
       [2, 1],
     );
+  });
+});
+
+/** One process, with the samplers of the second of two. */
+class SecondOfTwo extends SingleDeviceStrategy {
+  override get distributedSamplerOptions(): { numReplicas: number; rank: number } {
+    return { numReplicas: 2, rank: 1 };
+  }
+}
+
+describe("a loader whose samples are shared among processes", () => {
+  const sharing = new Fabric({ strategy: new SecondOfTwo() });
+  const items = (loader: Iterable<unknown>) => [...loader].map((batch) => (batch as torch.Tensor).tolist());
+
+  it("is made again with the sampler, and everything else as it was", () => {
+    class Own extends data.DataLoader<torch.Tensor> {}
+    const inner = new Own(numbers(9), { batchSize: 2, dropLast: true });
+    const loader = sharing.setupDataLoaders(inner);
+    assert.ok(loader.loader instanceof Own && loader.loader !== inner);
+    assert.ok(loader.sampler instanceof data.DistributedSampler);
+    assert.deepEqual(items(loader), [
+      [1, 3],
+      [5, 7],
+    ]);
+    assert.deepEqual(items(inner), items(new data.DataLoader(numbers(9), { batchSize: 2, dropLast: true })));
+  });
+
+  it("shuffles otherwise in each epoch where it shuffled", () => {
+    const loader = sharing.setupDataLoaders(new data.DataLoader(numbers(20), { batchSize: 10, shuffle: true }));
+    const [first, second] = [items(loader), items(loader)];
+    assert.notDeepEqual(first, second);
+    loader.setEpoch(0);
+    assert.deepEqual(items(loader), first);
+  });
+
+  it("stays as it is where it shares already, streams, or is told to", () => {
+    const share = { numReplicas: 4, rank: 0 };
+    const untouched = [
+      new data.DataLoader(numbers(8), { sampler: new data.DistributedSampler(numbers(8), share) }),
+      new data.DataLoader(new Endless()),
+    ];
+    for (const loader of untouched) assert.ok(sharing.setupDataLoaders(loader as AnyDataLoader).loader === loader);
+    const plain = new data.DataLoader(numbers(8));
+    assert.ok(sharing.setupDataLoaders(plain, { useDistributedSampler: false }).loader === plain);
+    assert.ok(fabric.setupDataLoaders(plain).loader === plain);
+  });
+
+  it("draws a custom sampler anew each epoch and shares what it gives", () => {
+    let draws = 0;
+    class Rotating extends Epochs {
+      override *[Symbol.iterator](): Generator<number> {
+        draws++;
+        for (let i = 0; i < 4; i++) yield (i + draws) % 4;
+      }
+    }
+    const sampler = new Rotating();
+    const loader = sharing.setupDataLoaders(new data.DataLoader(numbers(4), { sampler }));
+    assert.deepEqual(
+      [items(loader), items(loader)],
+      [
+        [[2], [0]],
+        [[3], [1]],
+      ],
+    );
+    assert.deepEqual([draws, sampler.epochs], [2, [0, 1]]);
+  });
+
+  it("keeps a batch sampler of the user's over the shared samples", () => {
+    class Reversed extends data.BatchSampler {
+      override *[Symbol.iterator](): Generator<number[], void> {
+        for (const batch of super[Symbol.iterator]()) yield batch.reverse();
+      }
+    }
+    const batchSampler = new Reversed(new data.SequentialSampler(numbers(8)), 3);
+    const loader = sharing.setupDataLoaders(new data.DataLoader(numbers(8), { batchSampler }));
+    assert.ok(loader.batchSampler instanceof Reversed);
+    assert.deepEqual(items(loader), [[5, 3, 1], [7]]);
+  });
+
+  it("is refused where the sampler cannot be put in, with what to do", () => {
+    class NeedsMore extends data.DataLoader<torch.Tensor> {
+      constructor(name: string, dataset: torch.Tensor[], options: data.DataLoaderOptions<torch.Tensor>) {
+        super(dataset, options);
+        assert.equal(name, "a");
+      }
+    }
+    class Fixed extends data.DataLoader<torch.Tensor> {
+      constructor(dataset: torch.Tensor[]) {
+        super(dataset, { batchSize: 2 });
+      }
+    }
+    class OddBatches extends data.Sampler<number[]> {
+      override *[Symbol.iterator](): Generator<number[]> {
+        yield [1, 3];
+      }
+    }
+    const refused = (loader: AnyDataLoader, name: string, message: RegExp) =>
+      assert.throws(() => sharing.setupDataLoaders(loader), { name, message });
+    const inject = /Trying to inject custom `Sampler` into the `\w+` instance.*\n.*Define `withSampler\(sampler\)`/;
+    refused(new NeedsMore("a", numbers(4), {}), "ConfigurationError", inject);
+    refused(new Fixed(numbers(4)), "ConfigurationError", inject);
+    refused(
+      new data.DataLoader(numbers(4), { batchSampler: new OddBatches() }),
+      "TypeError",
+      /can't inject a \(distributed\) sampler into your batch sampler/,
+    );
+  });
+});
+
+describe("seeds of the workers", () => {
+  const module = new URL("../support/random-dataset.js", import.meta.url);
+  const loaderOf = (workerInitFn: data.WorkerInitFn | null = null) =>
+    new data.DataLoader(data.workerDataset(module, Drawn), { batchSize: null, numWorkers: 2, workerInitFn });
+  const withSeeds = <R>(value: string | undefined, run: () => R): R => {
+    const before = process.env.PL_SEED_WORKERS;
+    if (value === undefined) delete process.env.PL_SEED_WORKERS;
+    else process.env.PL_SEED_WORKERS = value;
+    try {
+      return run();
+    } finally {
+      if (before === undefined) delete process.env.PL_SEED_WORKERS;
+      else process.env.PL_SEED_WORKERS = before;
+    }
+  };
+
+  it("are set up on the user's own loader where `seedEverything` was asked for them, unless it has an init function", () => {
+    for (const value of [undefined, "0"]) {
+      const loader = loaderOf();
+      withSeeds(value, () => fabric.setupDataLoaders(loader));
+      assert.equal(loader.workerInitFn, null);
+    }
+    const loader = loaderOf();
+    withSeeds("1", () => fabric.setupDataLoaders(loader));
+    assert.equal(typeof loader.workerInitFn, "function");
+    const own = data.workerFunction(module, ownInit);
+    const other = loaderOf(own);
+    withSeeds("1", () => fabric.setupDataLoaders(other));
+    assert.equal(other.workerInitFn, own);
+  });
+
+  it("differ from rank to rank and worker to worker, and are the same in every run", () => {
+    const drawn = (rank: number) => {
+      const loader = loaderOf();
+      withSeeds("1", () => seedWorkers(loader, rank));
+      torch.manualSeed(1);
+      return [...loader] as unknown as [number, number][];
+    };
+    const all = [0, 1, 2].flatMap(drawn);
+    for (const place of [0, 1] as const) assert.equal(new Set(all.map((sample) => sample[place])).size, 12);
+    assert.deepEqual(drawn(1), all.slice(4, 8));
+    torch.manualSeed(1);
+    const base = BigInt(torch.zeros([], { dtype: "int64" }).random_().item());
+    torch.manualSeed(workerSeeds(base, 1, 2)[0]);
+    assert.equal((all[9] as [number, number])[0], torch.rand([1]).item());
+  });
+});
+
+describe("lengths", () => {
+  it("are numbers, or null where there is none", () => {
+    const known: [unknown, number | null][] = [
+      [[1, 2], 2],
+      ["abc", 3],
+      [new Map([[1, 2]]), 1],
+      [new Set(), 0],
+      [new data.DataLoader(numbers(3)), 3],
+      [new data.DataLoader(new Endless()), null],
+      [() => 1, null],
+      [5, null],
+      [null, null],
+      [{}, null],
+    ];
+    for (const [value, length] of known) assert.equal(sizedLen(value), length);
+    const broken = {
+      get length(): number {
+        throw new RangeError("not a missing length");
+      },
+    };
+    assert.throws(() => sizedLen(broken), RangeError);
+  });
+
+  it("of loaders are asked for with warnings of 0 and of streams that claim one", async () => {
+    const answers: boolean[] = [];
+    const warnings = await catchWarnings(() => {
+      answers.push(hasLen(new data.DataLoader(numbers(1))));
+      answers.push(hasLen(new data.DataLoader(new Endless())));
+      answers.push(hasLen(new data.DataLoader(numbers(0))));
+      answers.push(hasLen(new data.DataLoader(Object.assign(new Endless(), { length: 4 }))));
+    });
+    assert.deepEqual(answers, [true, false, true, true]);
+    assert.equal(warnings.length, 2);
+    assert.match((warnings[0] as { message: string }).message, /`DataLoader` returned 0 length/);
+    assert.match((warnings[1] as { message: string }).message, /Your `IterableDataset` has `length` defined/);
+  });
+
+  it("are unknown for streams, which are told from other datasets", () => {
+    assert.equal(hasIterableDataset(new data.DataLoader(new Endless())), true);
+    assert.equal(
+      hasIterableDataset(new data.DataLoader({ async *[Symbol.asyncIterator](): AsyncGenerator<number> {} })),
+      true,
+    );
+    assert.equal(hasIterableDataset(new data.DataLoader(numbers(2))), false);
+    assert.equal(hasIterableDataset(new data.DataLoader({ length: 1, get: () => 1 })), false);
   });
 });
 

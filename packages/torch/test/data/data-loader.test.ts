@@ -176,15 +176,60 @@ test("wrong options are refused with what to do", () => {
   refused({ batchSampler: [[1]], dropLast: true }, /`batchSampler`/);
   refused({ batchSize: null, dropLast: true }, /exclude each other/);
   refused({ numWorkers: -1 }, /at least 0, but is -1/);
-  refused({ numWorkers: 2 }, /main thread for now/, "NotSupportedError");
+  refused({ numWorkers: 1.5 }, /at least 0, but is 1\.5/);
+  refused({ numWorkers: 1, prefetchFactor: 0 }, /`prefetchFactor` has to be a whole number of at least 1, but is 0/);
+  refused({ numWorkers: 1, workerInitFn: 3 }, /`workerInitFn` to be a function/, "TypeError");
+  refused({ collateFn: 3 }, /`collateFn` to be a function/, "TypeError");
   refused({ prefetchFactor: 2 }, /`prefetchFactor` is for workers/);
   refused({ persistentWorkers: true }, /`persistentWorkers` is for workers/);
-  refused({ timeout: -1 }, /negative/);
+  refused({ numWorkers: 1, timeoutMs: -1 }, /must not be negative, but is -1/);
+  refused({ timeoutMs: 10 }, /`timeoutMs` is for workers/);
+  refused({ numWorkers: 1, timeout: 5 }, /Unknown option `timeout`\.\nDid you mean `timeoutMs`\?/, "TypeError");
   refused({ shuffle: "yes" }, /`shuffle` to be a boolean/, "TypeError");
   refused({ sampler: 3 }, /`sampler`/, "TypeError");
   assert.throws(() => new data.DataLoader(new Stream(), { shuffle: true }), /cannot be used with an IterableDataset/);
   assert.throws(() => new data.DataLoader(torch.ones([3]) as never), /got a Tensor[\s\S]*TensorDataset/);
   assert.throws(() => new data.DataLoader(range(3), 4 as never), /batchSize: 64/);
+});
+
+test("a dataset may read the samples of a batch at once", async () => {
+  const asked: number[][] = [];
+  class Table extends data.Dataset<string> {
+    get length(): number {
+      return 5;
+    }
+    get(index: number): string {
+      return `row ${index}`;
+    }
+    override getItems(indices: readonly number[]): string[] {
+      asked.push([...indices]);
+      return indices.map((index) => `rows ${index}`);
+    }
+  }
+  const expected = [["rows 0", "rows 1"], ["rows 2", "rows 3"], ["rows 4"]];
+  assert.deepEqual([...new data.DataLoader(new Table(), { batchSize: 2 })], expected);
+  assert.deepEqual(asked, [[0, 1], [2, 3], [4]]);
+  const part = new data.DataLoader(new data.Subset(new Table(), [4, 2]), { batchSize: 2 });
+  assert.deepEqual([...part], [["rows 4", "rows 2"]]);
+  assert.deepEqual(
+    [...new data.DataLoader(new Table(), { batchSize: null })],
+    range(5).map((i) => `row ${i}`),
+  );
+});
+
+test("in the main thread there is no worker to ask about", () => {
+  assert.equal(data.getWorkerInfo(), null);
+});
+
+test("more workers than cores are warned of, once", async () => {
+  const warnings: string[] = [];
+  const listen = (warning: Error): unknown => warnings.push(warning.message);
+  process.on("warning", listen);
+  for (let i = 0; i < 2; i++) new data.DataLoader([1], { numWorkers: 1000 });
+  await new Promise((resolve) => setImmediate(resolve));
+  process.off("warning", listen);
+  assert.equal(warnings.length, 1);
+  assert.match(warnings[0] as string, /will start 1000 worker threads, but this process has \d+ cores/);
 });
 
 test("batch types follow from the dataset", () => {
@@ -194,6 +239,25 @@ test("batch types follow from the dataset", () => {
     assert.equal(x.shape[0], y.shape[0]);
     // @ts-expect-error a batch has two tensors
     batch[2];
+  }
+  const maps = new data.DataLoader([new Map([["a", 1]])]);
+  for (const batch of maps) {
+    const found: Map<string, Tensor> = batch;
+    assert.deepEqual(found.get("a")?.tolist(), [1]);
+  }
+  const stacked = new data.StackDataset({ n: [1, 2], x: new data.TensorDataset(torch.ones([2])) });
+  for (const batch of new data.DataLoader(stacked)) {
+    const { n, x }: { n: Tensor; x: [Tensor] } = batch;
+    assert.deepEqual([n.dtype, x[0].shape], ["int64", [1]]);
+    // @ts-expect-error there is no such dataset
+    batch.y;
+  }
+  const collated = new data.DataLoader([1, 2], { collateFn: (samples) => samples.map((n) => `${n.toFixed(1)}`) });
+  for (const batch of collated) {
+    const texts: string[] = batch;
+    assert.equal(texts.length, 1);
+    // @ts-expect-error the batch is what the collate function returns
+    batch.shape;
   }
   for (const batch of new data.DataLoader([{ image: torch.ones([2]), name: "a" }])) {
     const { image, name }: { image: Tensor; name: string[] } = batch;

@@ -53,6 +53,70 @@ test("Subset, ConcatDataset", () => {
   assert.throws(() => new data.ConcatDataset([]), /at least one dataset/);
 });
 
+test("StackDataset reads several datasets together, as a list or under names", async () => {
+  const list = new data.StackDataset([new data.TensorDataset(x, y), ["a", "b", "c"]]);
+  const [[row, label], name]: [[Tensor, Tensor], string] = list.get(1) as Awaited<ReturnType<typeof list.get>>;
+  assert.deepEqual([row.tolist(), label.item(), name, list.length], [[2, 3], 11, "b", 3]);
+  const named = new data.StackDataset({ x: new data.Subset([1, 2, 3], [2, 0]), y: [true, false] });
+  assert.deepEqual(
+    [named.get(0), named.get(1)],
+    [
+      { x: 3, y: true },
+      { x: 1, y: false },
+    ],
+  );
+  assert.deepEqual(named.getItems([1, 0]), [
+    { x: 1, y: false },
+    { x: 3, y: true },
+  ]);
+  const waits = new data.StackDataset({ n: [1, 2], later: { length: 2, get: async (i: number) => `later ${i}` } });
+  assert.deepEqual(await waits.get(1), { n: 2, later: "later 1" });
+  assert.deepEqual(await waits.getItems([0, 1]), [
+    { n: 1, later: "later 0" },
+    { n: 2, later: "later 1" },
+  ]);
+  assert.throws(() => named.get(2), RangeError);
+  assert.throws(() => new data.StackDataset([]), /at least one dataset/);
+  assert.throws(() => new data.StackDataset({ a: [1], b: [1, 2] }), /equally long, but have 1 \(a\), 2 \(b\) samples/);
+  assert.throws(() => new data.StackDataset([new Numbers(1) as never]), /cannot hold an IterableDataset/);
+  assert.throws(() => new data.StackDataset(3 as never), /StackDataset\(\[images, texts\]\)/);
+});
+
+class Numbers extends data.IterableDataset<number> {
+  readonly #count: number;
+  constructor(count: number) {
+    super();
+    this.#count = count;
+  }
+  override get length(): number {
+    return this.#count;
+  }
+  override *[Symbol.iterator](): Generator<number> {
+    for (let i = 0; i < this.#count; i++) yield i;
+  }
+}
+
+class Later extends data.IterableDataset<number> {
+  override async *[Symbol.asyncIterator](): AsyncGenerator<number> {
+    yield 7;
+  }
+}
+
+test("ChainDataset gives streams one after another", async () => {
+  const chain = new data.ChainDataset([new Numbers(2), new Numbers(3)]);
+  assert.equal(chain.length, 5);
+  const lists = (loader: Iterable<Tensor>) => [...loader].map((batch) => batch.tolist());
+  assert.deepEqual(lists(new data.DataLoader(chain, { batchSize: 2 })), [[0, 1], [0, 1], [2]]);
+  const mixed = new data.ChainDataset([new Numbers(1), new Later()]);
+  assert.equal(mixed.length, undefined);
+  const seen: unknown[] = [];
+  for await (const batch of new data.DataLoader(mixed, { batchSize: 2 })) seen.push(batch.tolist());
+  assert.deepEqual(seen, [[0, 7]]);
+  assert.throws(() => [...mixed], { name: "UsageError", message: /asynchronous[\s\S]*for await/ });
+  assert.throws(() => new data.ChainDataset([]), /at least one dataset/);
+  assert.throws(() => new data.ChainDataset([[1, 2] as never]), /joins streams[\s\S]*ConcatDataset/);
+});
+
 test("randomSplit in PyTorch's order, by counts and by shares", () => {
   // random_split(range(10), [3, 7], torch.Generator().manual_seed(42)), then of range(31) with [0.3, 0.3, 0.4]
   const indices = (parts: data.Subset<number>[]) => parts.map((part) => [...part.indices]);
@@ -104,6 +168,38 @@ test("default collate stacks, converts and keeps structure", () => {
   assert.deepEqual([batch.raw.dtype, batch.raw.shape], ["uint8", [2, 2]]);
 });
 
+test("default collate takes Maps apart, and copies equal typed arrays once", () => {
+  const batch = data.defaultCollate([new Map([["n", 1]]), new Map([["n", 2]])]);
+  assert.deepEqual(batch.get("n")?.tolist(), [1, 2]);
+  for (const [Kind, dtype] of [
+    [Float32Array, "float32"],
+    [Float64Array, "float64"],
+    [Int32Array, "int32"],
+    [Int16Array, "int16"],
+    [Int8Array, "int8"],
+    [Uint8Array, "uint8"],
+    [Uint8ClampedArray, "uint8"],
+  ] as const) {
+    const whole = new Kind([9, 1, 2, 3, 4]);
+    const rows = data.defaultCollate([whole.subarray(1, 3), whole.subarray(3)]);
+    assert.deepEqual(
+      [rows.dtype, rows.tolist()],
+      [
+        dtype,
+        [
+          [1, 2],
+          [3, 4],
+        ],
+      ],
+    );
+  }
+  assert.deepEqual(data.defaultCollate([BigInt64Array.of(2n ** 60n), BigInt64Array.of(1n)]).shape, [2, 1]);
+  assert.deepEqual(data.defaultCollate([new Float32Array(0), new Float32Array(0)]).shape, [2, 0]);
+  assert.equal(data.defaultCollate([Float32Array.of(1), Float64Array.of(2)]).dtype, "float64");
+  const converted = data.defaultConvert(new Map([["a", Int8Array.of(1)]])) as Map<string, Tensor>;
+  assert.deepEqual([converted.get("a")?.dtype, converted.get("a")?.tolist()], ["int8", [1]]);
+});
+
 test("default collate says what it cannot do", () => {
   assert.throws(() => data.defaultCollate([[1], [1, 2]]), /sample 0 has 1 items and sample 1 2/);
   assert.throws(
@@ -112,4 +208,12 @@ test("default collate says what it cannot do", () => {
   );
   assert.throws(() => data.defaultCollate([new Date()]), /got a Date[\s\S]*collateFn/);
   assert.throws(() => data.defaultCollate([null]), TypeError);
+  assert.throws(
+    () => data.defaultCollate([new Uint32Array(1)]),
+    /typed arrays of a type that tensors have[\s\S]*Uint32Array/,
+  );
+  assert.throws(
+    () => data.defaultCollate([{ row: new Int8Array(2) }, { row: new Int8Array(3) }]),
+    /equally long, but at `row` sample 0 has 2 elements and sample 1 3\.[\s\S]*Pad them/,
+  );
 });
