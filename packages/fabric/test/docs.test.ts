@@ -3,9 +3,10 @@
 //   ```ts            type-checked and run
 //   ```ts no-run     type-checked only: what needs a cluster, a GPU or a file of the reader's
 //   ```ts fragment   neither: a signature, or some lines out of a whole that stands elsewhere
+//   ```ts name.ts    type-checked: a file that other blocks import as "./name.js"
 import assert from "node:assert/strict";
 import { execFile, spawnSync } from "node:child_process";
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { after, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -17,7 +18,9 @@ const folder = join(root, ".cache", `docs-${process.pid}`);
 interface Block {
   /** Where the block stands, for people: "README.md:12". */
   title: string;
-  mode: "run" | "no-run" | "fragment";
+  mode: "run" | "no-run" | "fragment" | "file";
+  /** Of the compiled file, without its ending. */
+  name: string;
   code: string;
 }
 
@@ -27,14 +30,20 @@ function blocksOf(page: string): Block[] {
   const text = readFileSync(page, "utf8");
   for (const match of text.matchAll(/^```ts(?:[ \t]+(.*))?\n([\s\S]*?)^```[ \t]*$/gm)) {
     const title = `${relative(root, page)}:${text.slice(0, match.index).split("\n").length}`;
-    const mode = match[1]?.trim() ?? "run";
+    const word = match[1]?.trim() ?? "run";
+    const file = word.match(/^([\w-]+)\.ts$/)?.[1];
+    const mode = file === undefined ? word : "file";
     assert.ok(
-      mode === "run" || mode === "no-run" || mode === "fragment",
-      `${title}: unknown word "${mode}" behind \`\`\`ts`,
+      mode === "run" || mode === "no-run" || mode === "fragment" || mode === "file",
+      `${title}: unknown word "${word}" behind \`\`\`ts`,
     );
-    blocks.push({ title, mode, code: match[2] as string });
+    blocks.push({ title, mode, name: file ?? nameOf(title), code: match[2] as string });
   }
   return blocks;
+}
+
+function nameOf(title: string): string {
+  return title.replace(/[^\w]+/g, "-");
 }
 
 /** Every page that is read: those at the root, those of the packages, and the guide. */
@@ -70,10 +79,12 @@ describe("code blocks of the documentation", { concurrency: 2 }, () => {
   const documents = pages()
     .map((page) => ({ page: relative(root, page), blocks: blocksOf(page).filter(({ mode }) => mode !== "fragment") }))
     .filter(({ blocks }) => blocks.length > 0);
-  const nameOf = (title: string): string => title.replace(/[^\w]+/g, "-");
   mkdirSync(folder, { recursive: true });
   for (const { blocks } of documents) {
-    for (const { title, code } of blocks) writeFileSync(join(folder, `${nameOf(title)}.ts`), code);
+    for (const { title, name, code } of blocks) {
+      assert.ok(!existsSync(join(folder, `${name}.ts`)), `${title}: there is a file ${name}.ts already`);
+      writeFileSync(join(folder, `${name}.ts`), code);
+    }
   }
   const config = {
     extends: "../../tsconfig.base.json",
@@ -107,9 +118,10 @@ describe("code blocks of the documentation", { concurrency: 2 }, () => {
     describe(page, { concurrency: 1 }, () => {
       const work = join(folder, nameOf(page));
       mkdirSync(work, { recursive: true });
-      for (const { title, mode } of blocks) {
+      for (const { title, mode, name } of blocks) {
+        if (mode === "file") continue;
         test(`${title} runs`, { skip: mode === "no-run" && "marked no-run" }, async () => {
-          const { failed, output } = await run(join(folder, "out", `${nameOf(title)}.js`), work);
+          const { failed, output } = await run(join(folder, "out", `${name}.js`), work);
           assert.ok(!failed, output);
         });
       }
