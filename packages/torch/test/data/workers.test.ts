@@ -320,3 +320,26 @@ test("a dataset of a module may be made in time", async () => {
   const loader = new data.DataLoader(dataset, { batchSize: 5, numWorkers: 1 });
   assert.deepEqual([...loader][0]?.name, ["s0", "s1", "s2", "s3", "s4"]);
 });
+
+test("types follow from the class or function that workers find", () => {
+  const dataset: Mixed = data.workerDataset(module, Mixed, 2);
+  const later: () => Promise<Mixed> = () => data.workerDataset(module, madeLater, 2);
+  assert.equal(typeof later, "function");
+  for (const batch of new data.DataLoader(dataset, { batchSize: 2, numWorkers: 1 })) {
+    const { row, n, name, square }: { row: Tensor; n: Tensor; name: string[]; square: Tensor } = batch;
+    assert.deepEqual([row.shape, n.shape, name.length, square.shape], [[2, 2], [2], 2, [2, 1]]);
+    // @ts-expect-error a sample has no such part
+    batch.label;
+  }
+  const collateFn: (samples: number[]) => { sum: number } = data.workerFunction(module, summarize, "x");
+  assert.equal(collateFn([1, 2]).sum, 3);
+  const wrong = [
+    // @ts-expect-error the constructor takes a number
+    () => data.workerDataset(module, Mixed, "two"),
+    // @ts-expect-error the constructor needs its argument
+    () => data.workerDataset(module, Mixed),
+    // @ts-expect-error a text follows the samples
+    () => data.workerFunction(module, summarize, 3),
+  ];
+  assert.equal(wrong.length, 3);
+});
