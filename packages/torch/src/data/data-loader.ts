@@ -134,7 +134,7 @@ export class DataLoader<T, B = Collated<T>> implements Iterable<B>, AsyncIterabl
   }
 
   /** The batches of one pass. What returns promises needs `for await`, unless workers read it. */
-  [Symbol.iterator](): IterableIterator<B, undefined> {
+  [Symbol.iterator](): IterableIterator<B> {
     const running = this.#passes.begin(true);
     const { pass } = running;
     let isOver = false;
@@ -143,7 +143,7 @@ export class DataLoader<T, B = Collated<T>> implements Iterable<B>, AsyncIterabl
       this.#passes.end(running, isWhole);
       pass.close();
     };
-    const iterator: IterableIterator<B, undefined> = {
+    const iterator: IterableIterator<B> = {
       next: () => {
         if (isOver) return { value: undefined, done: true };
         try {
@@ -151,7 +151,11 @@ export class DataLoader<T, B = Collated<T>> implements Iterable<B>, AsyncIterabl
           const batch = pass.nextNow();
           if (batch !== end) return { value: this.#give(running, batch), done: false };
         } catch (error) {
-          finish(false);
+          try {
+            finish(false);
+          } catch {
+            // What closing a stream threw is not what went wrong first.
+          }
           throw error;
         }
         finish(true);
@@ -168,7 +172,7 @@ export class DataLoader<T, B = Collated<T>> implements Iterable<B>, AsyncIterabl
   }
 
   /** The batches of one pass, waiting for samples that are promises. */
-  [Symbol.asyncIterator](): AsyncIterableIterator<B, undefined> {
+  [Symbol.asyncIterator](): AsyncIterableIterator<B> {
     const running = this.#passes.begin(false);
     const { pass } = running;
     let isOver = false;
@@ -177,20 +181,20 @@ export class DataLoader<T, B = Collated<T>> implements Iterable<B>, AsyncIterabl
       this.#passes.end(running, isWhole);
       await pass.close();
     };
-    const next = async (): Promise<IteratorResult<B, undefined>> => {
+    const next = async (): Promise<IteratorResult<B>> => {
       if (isOver) return { value: undefined, done: true };
       try {
         running.beforeFirst ??= running.sources.generators;
         const batch = await pass.nextLater();
         if (batch !== end) return { value: this.#give(running, batch), done: false };
       } catch (error) {
-        await finish(false);
+        await finish(false).catch(() => {});
         throw error;
       }
       await finish(true);
       return { value: undefined, done: true };
     };
-    const close = async (): Promise<IteratorResult<B, undefined>> => {
+    const close = async (): Promise<IteratorResult<B>> => {
       if (!isOver) await finish(false);
       return { value: undefined, done: true };
     };
@@ -201,7 +205,7 @@ export class DataLoader<T, B = Collated<T>> implements Iterable<B>, AsyncIterabl
       last = result;
       return result;
     };
-    const iterator: AsyncIterableIterator<B, undefined> = {
+    const iterator: AsyncIterableIterator<B> = {
       next: () => inTurn(next),
       return: () => inTurn(close),
       [Symbol.asyncIterator]: () => iterator,

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { pathToFileURL } from "node:url";
 import * as torch from "@fabric-ts/torch";
-import { DataLoaderError, data } from "@fabric-ts/torch";
+import { ConfigurationError, DataLoaderError, data } from "@fabric-ts/torch";
 import { Broken, Counting, Mixed, notDataset, Unmakable } from "./support/datasets.js";
 
 const module = new URL("./support/datasets.js", import.meta.url);
@@ -54,6 +54,13 @@ test("a promise of a sample that is rejected is the same, with code and causes",
       [cause.code, (cause.cause as Error).name, (cause.cause as Error).message],
       ["ENOENT", "TypeError", "why"],
     );
+  }
+});
+
+test("errors of this package come as their classes", async () => {
+  for (const error of await failures("own")) {
+    assert.ok(error.cause instanceof ConfigurationError);
+    assert.equal(error.cause.code, "ERR_OWN");
   }
 });
 

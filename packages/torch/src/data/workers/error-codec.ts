@@ -1,4 +1,5 @@
 // Errors on their way from a worker: class name, message, stack, code and causes.
+import * as errors from "../../errors.js";
 
 /** internal: an error as it is posted. */
 export interface SentError {
@@ -8,15 +9,6 @@ export interface SentError {
   readonly code: string | undefined;
   readonly cause: SentError | undefined;
 }
-
-const builtIn: Record<string, ErrorConstructor> = {
-  TypeError,
-  RangeError,
-  SyntaxError,
-  ReferenceError,
-  EvalError,
-  URIError,
-};
 
 const deepest = 8;
 
@@ -34,20 +26,24 @@ export function encodeError(error: unknown, depth = 0): SentError {
   };
 }
 
-/** internal: the error with the worker's stack: of its own class where JavaScript has it, otherwise an Error of its name. */
+/** internal: the error with the worker's stack: of its own class where that is JavaScript's or this package's, otherwise an Error of its name. */
 export function decodeError(sent: SentError): Error {
-  const cause = sent.cause === undefined ? undefined : { cause: decodeError(sent.cause) };
-  const error = new (builtIn[sent.name] ?? Error)(sent.message, cause);
-  if (error.name !== sent.name)
-    Object.defineProperty(error, "name", { value: sent.name, configurable: true, writable: true });
-  Object.defineProperty(error, "stack", {
-    value: sent.stack ?? `${sent.name}: ${sent.message}`,
-    configurable: true,
-    writable: true,
-  });
-  if (sent.code !== undefined)
-    Object.defineProperty(error, "code", { value: sent.code, configurable: true, enumerable: true });
+  const { name, message, stack, code } = sent;
+  const error = make(sent);
+  const hidden = { configurable: true, writable: true };
+  if (error.name !== name) Object.defineProperty(error, "name", { value: name, ...hidden });
+  Object.defineProperty(error, "stack", { value: stack ?? `${name}: ${message}`, ...hidden });
+  if (code !== undefined && !("code" in error)) Object.assign(error, { code });
   return error;
+}
+
+function make({ name, message, code, cause }: SentError): Error {
+  const details = cause === undefined ? {} : { cause: decodeError(cause) };
+  const Own = (errors as Record<string, unknown>)[name] as typeof errors.ConfigurationError | undefined;
+  if (Own?.prototype instanceof errors.FabricError)
+    return new Own(message, code === undefined ? details : { ...details, code });
+  const BuiltIn = (globalThis as Record<string, unknown>)[name] as typeof Error | undefined;
+  return BuiltIn?.prototype instanceof Error ? new BuiltIn(message, details) : new Error(message, details);
 }
 
 function printed(value: unknown): string {

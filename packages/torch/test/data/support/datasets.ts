@@ -155,6 +155,8 @@ export class Broken extends data.Dataset<unknown> {
         return "a text";
       case "class":
         return { inner: new Mixed(1) };
+      case "own":
+        throw new torch.ConfigurationError("no such option", { code: "ERR_OWN" });
       case "string":
         throw "only a text";
       default:
