@@ -226,6 +226,9 @@ function collector(): (full: boolean) => void {
     | ((options?: { type: "minor" }) => void)
     | undefined;
   v8.setFlagsFromString("--no-expose-gc");
+  // Collections for the sake of tensors are frequent and small: waking other threads for each takes longer than the work,
+  // and where every core has a rank of its own they wait for each other.
+  v8.setFlagsFromString("--no-parallel-scavenge");
   const minor = { type: "minor" } as const;
   // Without options it is the full one. In Node 20, `{ type: "major" }` is a minor one as well.
   return gc ? (full) => (full ? gc() : gc(minor)) : () => {};
