@@ -138,7 +138,7 @@ function copyIfChanged(from, to) {
 }
 
 function removeOthers(folder, prefix, files) {
-  const outputs = new Set(["node_modules", "build", "dist", "dist-test", ".cache"]);
+  const outputs = new Set(["node_modules", "build", "dist", "dist-test", "bundle", ".cache"]);
   for (const entry of readdirSync(folder, { withFileTypes: true })) {
     const path = join(folder, entry.name);
     if (outputs.has(entry.name)) continue;

@@ -1,5 +1,5 @@
 // Sets the repository up: finds or installs LibTorch, installs the locked npm packages, builds the native addons, compiles
-// the TypeScript. Each step does only what is not done yet; `npm start` and `npm test` run all of it first.
+// the TypeScript and bundles the packages. Each step does only what is not done yet; `npm start` and `npm test` run all of it first.
 //
 //   npm run setup                          with the LibTorch that is found
 //   FABRIC_LIBTORCH=/path npm run setup    with another one (builds lie side by side)
@@ -21,6 +21,7 @@ import { createRequire } from "node:module";
 import { availableParallelism, freemem } from "node:os";
 import { basename, dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
+import { bundlePackage } from "./setup/bundle.mjs";
 import { findLibTorch, findProgram, systemBlas } from "./setup/libtorch.mjs";
 import { installCommand, installPackages, libtorchAdvice, SetupError } from "./setup/system.mjs";
 
@@ -28,7 +29,8 @@ export const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const BUILD = join(ROOT, "packages/torch/build");
 const NATIVE = join(ROOT, "packages/torch/native");
 const STAMP = join(BUILD, "setup.json");
-const COMMAND_LINE = join(ROOT, "packages/fabric/dist/cli/main.js");
+const PACKAGES = ["packages/torch", "packages/fabric"];
+const COMMAND_LINE = join(ROOT, "packages/fabric/bundle/cli/main.js");
 const PROJECTS = [
   "packages/torch/src",
   "packages/torch/test",
@@ -56,6 +58,7 @@ export async function setUp({ verbose = false } = {}) {
     const current = buildAddons(torch, say, sayAll);
     writeAtomically(join(BUILD, "current.json"), current);
     compileTypeScript(say, sayAll);
+    await bundlePackages(say, sayAll);
     writeAtomically(STAMP, { inputs: before, outputs: outputs() });
   });
 }
@@ -217,10 +220,34 @@ function compileTypeScript(say, sayAll) {
   const started = Date.now();
   const before = PROJECTS.map(outputTime).join();
   run(process.execPath, [join(ROOT, "node_modules/typescript/bin/tsc"), "-b"], "The TypeScript does not compile");
-  // npm linked the command line before it existed, so it could not make it executable.
-  if (existsSync(COMMAND_LINE)) chmodSync(COMMAND_LINE, 0o755);
   if (PROJECTS.map(outputTime).join() === before) return sayAll("typescript: up to date");
   say(`typescript: compiled in ${((Date.now() - started) / 1000).toFixed(1)} s`);
+}
+
+async function bundlePackages(say, sayAll) {
+  for (const name of PACKAGES) {
+    const folder = join(ROOT, name);
+    const makers = ["scripts/setup/bundle.mjs", "node_modules/esbuild/package.json", `${name}/package.json`];
+    const made = hash([outputTime(`${name}/src`), ...makers.map((file) => readFileSync(join(ROOT, file), "utf8"))]);
+    if (readJson(bundleStamp(name))?.made === made) {
+      sayAll(`bundle: ${name} is up to date`);
+      continue;
+    }
+    const started = Date.now();
+    try {
+      await bundlePackage(folder);
+    } catch (error) {
+      throw new SetupError(`${name} could not be bundled.\n${error.message}`);
+    }
+    writeAtomically(bundleStamp(name), { made });
+    say(`bundle: ${name} bundled in ${((Date.now() - started) / 1000).toFixed(1)} s`);
+  }
+  // npm linked the command line before it existed, so it could not make it executable.
+  chmodSync(COMMAND_LINE, 0o755);
+}
+
+function bundleStamp(name) {
+  return join(ROOT, name, "bundle/stamp.json");
 }
 
 function outputTime(project) {
@@ -236,6 +263,7 @@ function inputs() {
     ...["package.json", "package-lock.json", "tsconfig.json", "tsconfig.base.json", "scripts/setup.mjs"].map((file) =>
       join(ROOT, file),
     ),
+    ...PACKAGES.map((name) => join(ROOT, name, "package.json")),
     ...listFiles(join(ROOT, "scripts/setup")),
     ...listFiles(NATIVE),
     ...PROJECTS.flatMap((project) => listFiles(join(ROOT, project))),
@@ -253,7 +281,7 @@ function outputs() {
     current ? join(BUILD, current.addon) : "",
     current?.library ?? "",
   ];
-  return hash([...files.map(modified), ...PROJECTS.map(outputTime)]);
+  return hash([...[...files, ...PACKAGES.map(bundleStamp)].map(modified), ...PROJECTS.map(outputTime)]);
 }
 
 function modified(path) {
@@ -264,7 +292,7 @@ function modified(path) {
 /** All files below a folder but build outputs, sorted. */
 function listFiles(folder) {
   if (!existsSync(folder)) return [];
-  const skipped = new Set(["dist", "dist-test", "build", "node_modules"]);
+  const skipped = new Set(["dist", "dist-test", "bundle", "build", "node_modules"]);
   return readdirSync(folder, { withFileTypes: true })
     .filter((entry) => !skipped.has(entry.name))
     .flatMap((entry) => (entry.isDirectory() ? listFiles(join(folder, entry.name)) : [join(folder, entry.name)]))

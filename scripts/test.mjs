@@ -40,7 +40,16 @@ env.OMP_NUM_THREADS ??= String(Math.max(1, Math.floor(cores / atOnce)));
 if (!options.some((option) => option.startsWith("--test-reporter"))) options.push("--test-reporter=spec");
 const child = spawn(
   process.execPath,
-  ["--enable-source-maps", "--test", `--test-concurrency=${atOnce}`, "--test-timeout=900000", ...options, ...files],
+  // Tests look at single modules of the packages, so they import the packages as modules. The programs that they start get the bundles.
+  [
+    "--enable-source-maps",
+    "--conditions=fabric-ts-modules",
+    "--test",
+    `--test-concurrency=${atOnce}`,
+    "--test-timeout=900000",
+    ...options,
+    ...files,
+  ],
   { cwd: ROOT, env, stdio: "inherit" },
 );
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));

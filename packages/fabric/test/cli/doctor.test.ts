@@ -16,7 +16,7 @@ interface Finding {
 }
 
 const fabricRoot = fileURLToPath(new URL("../../", import.meta.url));
-const main = join(fabricRoot, "dist/cli/main.js");
+const main = join(fabricRoot, "bundle/cli/main.js");
 
 function run(program: string, ...args: string[]): { code: number | null; stdout: string; stderr: string } {
   const { status, stdout, stderr } = spawnSync(process.execPath, [program, ...args], { encoding: "utf8" });
@@ -65,13 +65,13 @@ it("works without the addon, says what to do, and ends with 1", () => {
       [fabricRoot, "fabric"],
       [torchRoot, "torch"],
     ] as const) {
-      for (const part of ["dist", "package.json"])
+      for (const part of ["bundle", "package.json"])
         cpSync(join(from, part), join(modules, "@fabric-ts", name, part), { recursive: true });
     }
     mkdirSync(modules, { recursive: true });
     const commander = dirname(createRequire(main).resolve("commander"));
     symlinkSync(commander, join(modules, "commander"));
-    const { code, stdout, stderr } = run(join(modules, "@fabric-ts/fabric/dist/cli/main.js"), "doctor");
+    const { code, stdout, stderr } = run(join(modules, "@fabric-ts/fabric/bundle/cli/main.js"), "doctor");
     assert.deepEqual([code, stderr], [1, ""]);
     assert.match(stdout, /^x addon +not built$/m);
     assert.match(stdout, /^To be repaired:\n[\s\S]* {2}addon: not built\n {4}npm run setup$/m);

@@ -15,7 +15,7 @@ const { listenersOf } = (await import(
 )) as { listenersOf(pid: number): string[] };
 
 /** The `fabric` command. */
-export const fabricCommand = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
+export const fabricCommand = fileURLToPath(new URL("../../bundle/cli/main.js", import.meta.url));
 
 const inherited = [
   "NODE_TEST_CONTEXT",

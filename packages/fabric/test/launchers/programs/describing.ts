@@ -1,6 +1,5 @@
 // describing.js <processes>: prints what a rank, or a program that runs in place, finds around it.
-import { LightningEnvironment } from "../../../dist/environments/lightning.js";
-import { ScriptLauncher } from "../../../dist/launchers/script.js";
+import { LightningEnvironment, ScriptLauncher } from "@fabric-ts/fabric";
 
 const count = Number(process.argv[2]);
 const environment = new LightningEnvironment();

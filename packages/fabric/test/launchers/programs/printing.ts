@@ -1,6 +1,5 @@
 // printing.js: two ranks that print long and short lines as fast as they can, without knowing of each other.
-import { LightningEnvironment } from "../../../dist/environments/lightning.js";
-import { ScriptLauncher } from "../../../dist/launchers/script.js";
+import { LightningEnvironment, ScriptLauncher } from "@fabric-ts/fabric";
 
 const environment = new LightningEnvironment();
 const rank = await new ScriptLauncher(environment, 2, 1).launch(() => environment.localRank());

@@ -1,6 +1,5 @@
 // twice.js: the launching process calls `launch()` of the same launcher again before the first call has come to an end.
-import { LightningEnvironment } from "../../../dist/environments/lightning.js";
-import { ScriptLauncher } from "../../../dist/launchers/script.js";
+import { LightningEnvironment, ScriptLauncher } from "@fabric-ts/fabric";
 
 const environment = new LightningEnvironment();
 const launcher = new ScriptLauncher(environment, 2);
