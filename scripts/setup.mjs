@@ -23,6 +23,7 @@ import { basename, dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { bundlePackage } from "./setup/bundle.mjs";
 import { findLibTorch, findProgram, systemBlas } from "./setup/libtorch.mjs";
+import { makeStandIns } from "./setup/stand-ins.mjs";
 import { installCommand, installPackages, libtorchAdvice, SetupError } from "./setup/system.mjs";
 
 export const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -194,12 +195,35 @@ function buildAddons(torch, say, sayAll) {
   return {
     key,
     addon: relative(BUILD, addon),
+    standIns: libraryStandIns(addon, torch, stamp, say),
     process: existsSync(process_) ? relative(BUILD, process_) : null,
     torch: torch.version,
     root: torch.root,
     cuda: Boolean(torch.cuda),
     library: torch.libraries[1],
   };
+}
+
+/** What stand-ins.mjs makes, made again when the addon, that script or the system's packages have changed. */
+function libraryStandIns(addon, torch, stamp, say) {
+  const folder = dirname(addon);
+  const record = join(folder, "stand-ins.json");
+  const script = readFileSync(join(ROOT, "scripts/setup/stand-ins.mjs"), "utf8");
+  const made = hash([stamp, script, modified("/var/lib/dpkg/status")]);
+  const known = readJson(record);
+  if (known?.made === made) return known.standIns;
+  const result = makeStandIns(addon, torch, folder);
+  const found =
+    typeof result === "string"
+      ? { reason: result }
+      : { file: relative(BUILD, join(folder, "stand-ins.node")), ...result };
+  if (found.file) {
+    say(
+      `libtorch: loads ${found.with} libraries instead of ${found.without}; \`npm run doctor\` says which ones it spares`,
+    );
+  }
+  writeAtomically(record, { made, standIns: found });
+  return found;
 }
 
 function needTools(say) {

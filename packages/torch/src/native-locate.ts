@@ -18,6 +18,19 @@ export interface CurrentBuild {
   root: string;
   /** Whether it is one with CUDA; older records do not say. */
   cuda?: boolean;
+  /** Empty libraries that keep others out which LibTorch names but never calls; older records do not say. */
+  standIns?: StandIns | { reason: string };
+}
+
+/** internal: stand-ins for libraries, or the reason why there are none in their place. */
+export interface StandIns {
+  /** The addon that loads them, absolute. */
+  file: string;
+  /** The libraries that they stand for. */
+  names: string[];
+  /** How many libraries are in a process without them, and with them. */
+  without: number;
+  with: number;
 }
 
 const buildFolder = join(dirname(dirname(fileURLToPath(import.meta.url))), "build");
@@ -36,18 +49,24 @@ export function currentBuild(): CurrentBuild {
   } catch (cause) {
     throw notBuilt(`${join(buildFolder, "current.json")} is damaged`, cause);
   }
+  const { standIns } = found;
   return {
     ...found,
     addon: join(buildFolder, found.addon),
     process: found.process === null ? null : join(buildFolder, found.process),
+    ...(standIns && "file" in standIns ? { standIns: { ...standIns, file: join(buildFolder, standIns.file) } } : {}),
   };
 }
 
-/** internal: path of the addon that holds LibTorch. Throws a `NotSupportedError` when it has not been built. */
-export function locateAddon(): string {
-  const { addon } = currentBuild();
+/**
+ * internal: paths of the addon that holds LibTorch and of the one to be loaded before it, unless FABRIC_FULL_LIBTORCH is 1. Throws a
+ * `NotSupportedError` when it has not been built.
+ */
+export function locateAddon(): { addon: string; standIns: string | null } {
+  const { addon, standIns } = currentBuild();
   if (!existsSync(addon)) throw notBuilt(`${addon} is missing`);
-  return addon;
+  const isWanted = standIns && "file" in standIns && process.env.FABRIC_FULL_LIBTORCH !== "1";
+  return { addon, standIns: isWanted && existsSync(standIns.file) ? standIns.file : null };
 }
 
 /** internal: path of the small addon for supervising processes. Throws a `NotSupportedError` when it has not been built. */

@@ -255,11 +255,13 @@ export function isNativeLoaded(): boolean {
 }
 
 function load(): NativeBinding {
-  const path = locateAddon();
+  const { addon: path, standIns } = locateAddon();
+  const require = createRequire(import.meta.url);
   processAddon().saveSignalHandlers();
   try {
+    if (standIns !== null) require(standIns);
     // The addon's table of exports is a hash table to V8; behind a prototype its members become constants of the code.
-    binding = Object.create(createRequire(import.meta.url)(path) as NativeBinding) as NativeBinding;
+    binding = Object.create(require(path) as NativeBinding) as NativeBinding;
   } catch (error) {
     throw new NotSupportedError(`The native addon could not be loaded from ${path}: ${(error as Error).message}`, {
       code: "ERR_ADDON",

@@ -1,7 +1,7 @@
 // internal: the typed face of the small addon for launched processes. It works without LibTorch and never loads it; Fabric's
 // launcher and its ranks are the users.
 import { createRequire } from "node:module";
-import { currentBuild, locateProcessAddon } from "./native-locate.js";
+import { type CurrentBuild, currentBuild, locateProcessAddon } from "./native-locate.js";
 
 /** internal: what fabric_process.node exports. */
 export interface ProcessAddon {
@@ -48,7 +48,7 @@ export function processAddonPath(): string | undefined {
 }
 
 /** internal: what `npm run setup` built for, or the error that says why there is nothing. It loads nothing. */
-export function addonBuild(): { key: string; torch: string; root: string; addon: string; cuda?: boolean } | Error {
+export function addonBuild(): Omit<CurrentBuild, "process"> | Error {
   try {
     const { process: _, ...build } = currentBuild();
     return build;

@@ -109,6 +109,7 @@ function engineFindings({ versions, threads, blas }: Engine): Finding[] {
   const abi = versions.cxxAbi ? "C++11 ABI" : "pre-C++11 ABI";
   return [
     { name: "LibTorch", value: `${versions.torch}${library ? ` (${library})` : ""}, ${abi}`, state: "ok" },
+    librariesFinding(),
     addonFinding(versions.torch),
     blasFinding(blas),
     threadsFinding(threads),
@@ -145,6 +146,19 @@ function addonFinding(loaded: string): Finding {
     state: fits ? "ok" : "missing",
     ...(fits ? {} : { repair: "npm run setup" }),
   };
+}
+
+function librariesFinding(): Finding {
+  const build = torch.processControl.addonBuild();
+  const standIns = build instanceof Error ? undefined : build.standIns;
+  const all = (why: string): Finding => ({ name: "libraries", value: `all that LibTorch names: ${why}`, state: "ok" });
+  if (standIns === undefined) return all("nothing is known of others");
+  if ("reason" in standIns) return all(standIns.reason);
+  const { names, with: fewer, without: many } = standIns;
+  if (process.env.FABRIC_FULL_LIBTORCH === "1") return all("FABRIC_FULL_LIBTORCH=1");
+  const families = [...new Set(names.map((name) => name.replace(/^lib([a-z0-9]+).*$/, "$1")))].join(", ");
+  const value = `${fewer} instead of ${many}, without ${families}, which LibTorch names but never calls`;
+  return { name: "libraries", value, state: "ok" };
 }
 
 function minorOf(version: string): string {
