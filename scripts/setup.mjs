@@ -195,7 +195,7 @@ function buildAddons(torch, say, sayAll) {
   return {
     key,
     addon: relative(BUILD, addon),
-    standIns: libraryStandIns(addon, torch, stamp, say),
+    standIns: libraryStandIns(addon, torch, say),
     process: existsSync(process_) ? relative(BUILD, process_) : null,
     torch: torch.version,
     root: torch.root,
@@ -204,12 +204,12 @@ function buildAddons(torch, say, sayAll) {
   };
 }
 
-/** What stand-ins.mjs makes, made again when the addon, that script or the system's packages have changed. */
-function libraryStandIns(addon, torch, stamp, say) {
+/** What stand-ins.mjs makes, made again when that script or the system's packages have changed. */
+function libraryStandIns(addon, torch, say) {
   const folder = dirname(addon);
   const record = join(folder, "stand-ins.json");
   const script = readFileSync(join(ROOT, "scripts/setup/stand-ins.mjs"), "utf8");
-  const made = hash([stamp, script, modified("/var/lib/dpkg/status")]);
+  const made = hash([script, modified(torch.libraries[1]), modified("/var/lib/dpkg/status")]);
   const known = readJson(record);
   if (known?.made === made) return known.standIns;
   const result = makeStandIns(addon, torch, folder);

@@ -1,8 +1,7 @@
 // The typed face of the addon, loaded on first use. Everything in it is internal: handles are opaque externals that only
 // tensor.ts turns into tensors. It deliberately does not load LibTorch at import: a process that only launches others never does.
 import { createRequire } from "node:module";
-import v8 from "node:v8";
-import vm from "node:vm";
+import { builtins } from "./builtins.js";
 import {
   CheckpointError,
   ConfigurationError,
@@ -221,6 +220,7 @@ function makeError(kind: string, message: string, hint: string, code: string): E
 
 /** A function that runs V8's minor or full collector, or one that does nothing where V8 does not offer it. */
 function collector(): (full: boolean) => void {
+  const { v8, vm } = builtins;
   v8.setFlagsFromString("--expose-gc");
   const gc = vm.runInNewContext("typeof gc === 'function' ? gc : undefined") as
     | ((options?: { type: "minor" }) => void)
@@ -257,6 +257,7 @@ export function isNativeLoaded(): boolean {
 function load(): NativeBinding {
   const { addon: path, standIns } = locateAddon();
   const require = createRequire(import.meta.url);
+  processAddon().widenHeap();
   processAddon().saveSignalHandlers();
   try {
     if (standIns !== null) require(standIns);
@@ -270,6 +271,7 @@ function load(): NativeBinding {
     });
   } finally {
     processAddon().restoreSignalHandlers();
+    processAddon().settleHeap();
   }
   binding.setup(makeError, collector(), (hook, grad) => hook(grad));
   for (const prepare of preparations) prepare(binding);

@@ -28,6 +28,10 @@ export interface ProcessAddon {
   restoreSignalHandlers(): void;
   /** When the calling thread ends, however it does, `array[index]` becomes 1. `array` lies over a SharedArrayBuffer. */
   markThreadEnd(array: Int32Array, index: number): void;
+  /** Makes room in the heap for a library with a great many small blocks, before it is loaded. */
+  widenHeap(): void;
+  /** Lets the heap grow as usual again. */
+  settleHeap(): void;
 }
 
 let addon: ProcessAddon | undefined;

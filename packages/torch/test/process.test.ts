@@ -73,6 +73,42 @@ it("countSignal counts while the thread is blocked, and the handlers run later",
   assert.deepEqual([status, stdout], [0, "2 0\nhandler\nhandler\n"]);
 });
 
+// musl has one kind of heap only.
+const report = process.report?.getReport() as { header?: { glibcVersionRuntime?: string } } | undefined;
+const hasGlibc = report?.header?.glibcVersionRuntime !== undefined;
+
+it("the first thread's heap grows by much before a large library is loaded, and by little afterwards", {
+  skip: !hasGlibc && "a C library other than glibc",
+}, () => {
+  const program = `
+    const { Worker } = require("node:worker_threads");
+    const heap = () => {
+      const maps = require("node:fs").readFileSync("/proc/self/maps", "utf8");
+      const sizes = [...maps.matchAll(/^(\\w+)-(\\w+) .*\\[heap\\]$/gm)].map(([, from, to]) => parseInt(to, 16) - parseInt(from, 16));
+      return sizes.reduce((sum, size) => sum + size) / 2 ** 20;
+    };
+    const grown = (body) => {
+      const before = heap();
+      body();
+      return heap() - before;
+    };
+    const none = grown(() => addon.settleHeap());
+    const much = grown(() => addon.widenHeap());
+    addon.settleHeap();
+    const code = "require(" + JSON.stringify(process.argv[1]) + ").widenHeap()";
+    const before = heap();
+    new Worker(code, { eval: true }).on("exit", () => console.log(JSON.stringify([none, much, heap() - before])));`;
+  const { stdout } = spawnSync(
+    process.execPath,
+    ["-e", `const addon = require(${addon}); ${program}`, JSON.parse(addon)],
+    {
+      encoding: "utf8",
+    },
+  );
+  const [none, much, elsewhere] = JSON.parse(stdout) as number[];
+  assert.ok(none < 5 && much > 40 && much < 64 && elsewhere < 20, stdout);
+});
+
 it("wrong arguments are TypeErrors", () => {
   const { stdout } = run(
     'for (const f of Object.values(addon)) if (f.length === 0) try { f("x") } catch (e) { console.log(e.name, e.message) }',

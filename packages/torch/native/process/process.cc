@@ -14,6 +14,8 @@
 #include <mutex>
 #include <thread>
 
+#include "heap.h"
+
 #if defined(__linux__)
 #include <sys/prctl.h>
 #elif defined(__APPLE__) || defined(__FreeBSD__)
@@ -332,6 +334,8 @@ napi_value initialize(napi_env env, napi_value exports) {
       {"saveSignalHandlers", saveSignalHandlers},
       {"restoreSignalHandlers", restoreSignalHandlers},
       {"markThreadEnd", markThreadEnd},
+      {"widenHeap", widenHeap},
+      {"settleHeap", settleHeap},
   };
   for (const auto& entry : table) {
     napi_value function = nullptr;

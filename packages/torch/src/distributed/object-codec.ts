@@ -1,7 +1,6 @@
 // Values as bytes, to send them to other processes: what `structuredClone` copies (plain objects, arrays, Map, Set, Date,
 // typed arrays, BigInt, errors), with tensors anywhere inside. Reading evaluates nothing and checks every size.
-import { randomBytes } from "node:crypto";
-import v8 from "node:v8";
+import { builtins } from "../builtins.js";
 import { describe } from "../check.js";
 import { type Device, type Dtype, dtypes, itemSize } from "../dtype.js";
 import { DistributedError } from "../errors.js";
@@ -25,12 +24,12 @@ interface TensorHeader {
 
 /** A value with tensors anywhere inside as bytes, for another process. Throws a `TypeError` for what cannot be sent, such as functions. */
 export function encodeObject(value: unknown): Uint8Array {
-  const mark = `tensor:${randomBytes(12).toString("hex")}:`;
+  const mark = `tensor:${builtins.crypto.randomBytes(12).toString("hex")}:`;
   const tensors: Tensor[] = [];
   const tree = mapTree(value, (leaf) => (leaf instanceof Tensor ? `${mark}${tensors.push(leaf) - 1}` : leaf));
   let body: Buffer;
   try {
-    body = v8.serialize(tree);
+    body = builtins.v8.serialize(tree);
   } catch (error) {
     throw new TypeError(
       `Expected a value that can be sent to other processes, but got ${describe(value)}: ${(error as Error).message}\nSend plain data and tensors: no functions, symbols, promises or modules (send \`module.stateDict()\`).`,
@@ -49,7 +48,7 @@ export function decodeObject(bytes: Uint8Array): unknown {
   try {
     const textLength = buffer.readUInt32LE(0);
     const header = JSON.parse(slice(buffer, 4, textLength).toString()) as Header;
-    const body = v8.deserialize(slice(buffer, 4 + textLength, header.value)) as unknown;
+    const body = builtins.v8.deserialize(slice(buffer, 4 + textLength, header.value)) as unknown;
     let offset = 4 + textLength + header.value;
     const tensors = header.tensors.map((one) => {
       const size = byteSize(one);

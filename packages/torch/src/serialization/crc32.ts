@@ -1,5 +1,5 @@
 // The checksum of zip archives: zlib's own where Node offers it (20.15, 22.2 and later), else tables of eight bytes a step.
-import * as zlib from "node:zlib";
+import { builtins } from "../builtins.js";
 
 let tables: Uint32Array[] | undefined;
 
@@ -51,8 +51,11 @@ export function crc32Tables(bytes: Uint8Array, value = 0): number {
   return ~c >>> 0;
 }
 
-// Looked up by name: an import by name would fail to load where zlib has no such function.
-const builtIn = (zlib as unknown as { crc32?: (data: Uint8Array, value?: number) => number }).crc32;
+type Checksum = (bytes: Uint8Array, value?: number) => number;
+let fastest: Checksum | undefined;
 
 /** internal: CRC-32 of `bytes`, continuing from `value`. */
-export const crc32: (bytes: Uint8Array, value?: number) => number = builtIn ?? crc32Tables;
+export function crc32(bytes: Uint8Array, value?: number): number {
+  fastest ??= (builtins.zlib as unknown as { crc32?: Checksum }).crc32 ?? crc32Tables;
+  return fastest(bytes, value);
+}
