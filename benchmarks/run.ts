@@ -6,6 +6,7 @@ import { cpus } from "node:os";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { versions } from "@fabric-ts/torch";
+import { measureStartUp } from "./start-up.js";
 
 const { values: options } = parseArgs({
   options: { rounds: { type: "string", default: "5" }, quick: { type: "boolean", default: false } },
@@ -14,6 +15,9 @@ const rounds = options.quick ? 1 : Number(options.rounds);
 const workerJs = fileURLToPath(new URL("./worker.js", import.meta.url));
 const workerPy = fileURLToPath(new URL("../worker.py", import.meta.url));
 const results = fileURLToPath(new URL("../results/", import.meta.url));
+// It makes Node read all certificates at its start, which has nothing to do with what is measured here.
+const hadCertificates = process.env.NODE_EXTRA_CA_CERTS !== undefined;
+delete process.env.NODE_EXTRA_CA_CERTS;
 const pythonPath = process.env.FABRIC_PYTHON ?? "/usr/bin/python3";
 
 interface Steps {
@@ -165,6 +169,26 @@ for (const [title, through, devices] of setups) {
 }
 head("From the command to the end of the first step, and peak memory");
 for (const show of startRows) show();
+
+const { importTorch, ...startUp } = await measureStartUp(3 * rounds, pythonPath, async (devices) => {
+  const args = [workerJs, "steps", "mlp", "fabric", String(devices), "1"];
+  const { startedAt = Number.NaN, firstStepAt = Number.NaN } = await runWorker(process.execPath, args, 1);
+  return { startedAt, firstStepAt };
+});
+const importMs = median(importTorch);
+print(`\n## Start-up, in parts of \`${pythonPath} -c 'import torch'\` (${importMs.toFixed(0)} ms)\n`);
+if (hadCertificates) print("Without NODE_EXTRA_CA_CERTS, which was set and is a part of Node's own start.\n");
+print("| | TypeScript | ratio of the medians |");
+print("| --- | ---: | ---: |");
+const startUpLabels: [keyof typeof startUp, string][] = [
+  ["oneDevice", "from the command to the end of the first step, mlp, one device"],
+  ["twoDevices", "the same, two devices"],
+  ["launcher", "the launcher's share of that: from the command to the start of the first rank"],
+];
+for (const [name, label] of startUpLabels) {
+  const ms = median(startUp[name]);
+  print(`| ${label} | ${ms.toFixed(0)} ms | ${(ms / importMs).toFixed(2)} |`);
+}
 
 if (!options.quick) {
   mkdirSync(results, { recursive: true });

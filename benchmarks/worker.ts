@@ -44,7 +44,10 @@ async function timeSteps(name: string, through: string, devices: number, count: 
   times.sort((a, b) => a - b);
   const rank = fabric?.globalRank ?? 0;
   const peakMb = process.resourceUsage().maxRSS / 1024;
-  if (rank === 0) console.log(JSON.stringify({ medianMs: times[times.length >> 1], firstStepAt, peakMb }));
+  if (rank === 0)
+    console.log(
+      JSON.stringify({ medianMs: times[times.length >> 1], startedAt: performance.timeOrigin, firstStepAt, peakMb }),
+    );
 }
 
 const [command, ...rest] = process.argv.slice(2);
