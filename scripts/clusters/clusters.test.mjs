@@ -17,7 +17,7 @@ const program = (name, ...args) => [process.execPath, fileURLToPath(new URL(`${n
 const training = program("training");
 const fabricRun = [
   process.execPath,
-  fileURLToPath(new URL("../../packages/fabric/dist/cli/main.js", import.meta.url)),
+  fileURLToPath(new URL("../../packages/fabric/bundle/cli/main.js", import.meta.url)),
   "run",
 ];
 const twoHere = { LT_DEVICES: "2" };

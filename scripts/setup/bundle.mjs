@@ -16,9 +16,7 @@ export async function bundlePackage(folder) {
   const entries = entryPoints(folder, modules);
   const { outputFiles } = await build({
     entryPoints: [
-      ...entries
-        .filter((path) => path.endsWith(".js"))
-        .map((path) => ({ in: join(dist, path), out: path.slice(0, -3) })),
+      ...entries.map((path) => ({ in: join(dist, path), out: path.slice(0, -3) })),
       { in: rootModule, out: rootModule },
     ],
     outdir: output,
@@ -41,8 +39,8 @@ export async function bundlePackage(folder) {
     mkdirSync(dirname(path), { recursive: true });
     writeFileSync(path, path.endsWith(".js") ? withClassNames(text) : text);
   }
-  // Preloads are single CommonJS files already.
-  const copies = entries.filter((path) => path.endsWith(".cjs")).flatMap((path) => [path, `${path}.map`]);
+  // CommonJS, such as preloads, is not joined.
+  const copies = [...modules.keys()].filter((path) => path.endsWith(".cjs")).flatMap((path) => [path, `${path}.map`]);
   for (const path of copies) {
     mkdirSync(dirname(join(output, path)), { recursive: true });
     copyFileSync(join(dist, path), join(output, path));
@@ -62,7 +60,7 @@ function entryPoints(folder, modules) {
       posix.join(posix.dirname(path), target),
     ),
   );
-  return [...new Set([...named, ...referred])].filter((path) => modules.has(path));
+  return [...new Set([...named, ...referred])].filter((path) => path.endsWith(".js") && modules.has(path));
 }
 
 const rootModule = "bundle-root";
@@ -81,6 +79,9 @@ function preparedModules(dist, modules) {
       // An entry point of its own, so that it lies in a shared file, and those are at the top of the folder.
       build.onLoad({ filter: /.*/, namespace: rootModule }, () => ({
         contents: 'const { url } = import.meta; export const root = new URL("./", url);',
+      }));
+      build.onResolve({ filter: /^\..*\.cjs$/ }, ({ path }) => ({
+        errors: [{ text: `"${path}" cannot be joined: load it by createRequire(import.meta.url)("${path}")` }],
       }));
       build.onLoad({ filter: /\.js$/, namespace: "file" }, ({ path }) => {
         const name = relative(dist, path);

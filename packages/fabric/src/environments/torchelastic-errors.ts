@@ -1,6 +1,6 @@
 // The file in which torchrun looks for the error of a rank, in the form of Python's `torch.distributed.elastic.multiprocessing.errors`.
 import { writeFileSync } from "node:fs";
-import texts from "../launchers/preload.cjs";
+import { createRequire } from "node:module";
 
 /**
  * torchrun takes the earliest failure for the cause. It dates killed ranks by the time at which it looks, up to five seconds later;
@@ -9,10 +9,12 @@ import texts from "../launchers/preload.cjs";
 const secondaryDelay = 6;
 
 let file: string | undefined;
+let texts: typeof import("../launchers/preload.cjs");
 
 /** internal: from now on an uncaught error is written to `path` before Node prints it and ends the process. */
 export function recordErrors(path: string | undefined): void {
   if (path === undefined || path === "") return;
+  texts ??= createRequire(import.meta.url)("../launchers/preload.cjs") as typeof texts;
   if (file === undefined) process.on("uncaughtExceptionMonitor", record);
   file = path;
 }
