@@ -27,7 +27,7 @@ export function makeStandIns(addon, torch, folder) {
   const paths = loadedLibraries(addon);
   if (paths === null) return `ldd does not find all libraries of ${addon}`;
   const names = unusedNames(addon, torch.libraries, paths);
-  if (names.length === 0) return "LibTorch uses all libraries that it names";
+  if (names.length === 0) return "it calls all those that bring others along";
   const made = tryStandIns(addon, names, folder);
   if (typeof made === "string") return made;
   const spared = paths.size - made.libraries;

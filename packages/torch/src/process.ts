@@ -5,6 +5,10 @@ import { type CurrentBuild, currentBuild, locateProcessAddon } from "./native-lo
 
 /** internal: what fabric_process.node exports. */
 export interface ProcessAddon {
+  /** Makes room in the heap for a library with a great many small blocks, before it is loaded. */
+  widenHeap(): void;
+  /** Lets the heap grow as usual again. */
+  settleHeap(): void;
   /** The process dies (SIGKILL) as soon as its parent does, and at once if `parentPid` is no longer its parent. */
   dieWithParent(parentPid: number): void;
   /** Ends the process without exit handlers and static destructors. */
@@ -28,10 +32,6 @@ export interface ProcessAddon {
   restoreSignalHandlers(): void;
   /** When the calling thread ends, however it does, `array[index]` becomes 1. `array` lies over a SharedArrayBuffer. */
   markThreadEnd(array: Int32Array, index: number): void;
-  /** Makes room in the heap for a library with a great many small blocks, before it is loaded. */
-  widenHeap(): void;
-  /** Lets the heap grow as usual again. */
-  settleHeap(): void;
 }
 
 let addon: ProcessAddon | undefined;

@@ -324,6 +324,8 @@ napi_value initialize(napi_env env, napi_value exports) {
     const char* name;
     napi_callback callback;
   } table[] = {
+      {"widenHeap", widenHeap},
+      {"settleHeap", settleHeap},
       {"dieWithParent", dieWithParent},
       {"exitNow", exitNow},
       {"startExitTimer", startExitTimer},
@@ -334,8 +336,6 @@ napi_value initialize(napi_env env, napi_value exports) {
       {"saveSignalHandlers", saveSignalHandlers},
       {"restoreSignalHandlers", restoreSignalHandlers},
       {"markThreadEnd", markThreadEnd},
-      {"widenHeap", widenHeap},
-      {"settleHeap", settleHeap},
   };
   for (const auto& entry : table) {
     napi_value function = nullptr;
