@@ -15,6 +15,7 @@ export {
   setGradEnabled,
 } from "./autograd/grad-mode.js";
 export * as autograd from "./autograd/index.js";
+export { builtins } from "./builtins.js";
 export type { Context } from "./context.js";
 export * from "./creation.js";
 export * as cuda from "./cuda.js";

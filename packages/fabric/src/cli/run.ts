@@ -1,5 +1,5 @@
 // `fabric run`: the options become environment variables, the script becomes a command, and a supervised job runs it once for each device.
-import { randomUUID } from "node:crypto";
+import { builtins } from "@fabric-ts/torch/base";
 import type { Command, Option } from "commander";
 import { runLocalJob } from "../launchers/local-job.js";
 import { preload, programCommand } from "../launchers/program.js";
@@ -29,7 +29,7 @@ export async function run(
     execArgv: [...process.execArgv, ...program.flags],
     argv: [execPath, program.path, ...args],
   };
-  const runId = randomUUID();
+  const runId = builtins.crypto.randomUUID();
   const { numNodes, nodeRank, maxRestarts } = options;
   const end = await runLocalJob({
     numProcesses,

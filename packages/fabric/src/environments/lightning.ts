@@ -1,5 +1,5 @@
 // The default environment: one machine, or several on each of which the user starts the program.
-import { createRequire } from "node:module";
+import { builtins } from "@fabric-ts/torch/base";
 import { setCurrentRank } from "../utilities/rank-zero.js";
 import { ClusterEnvironment } from "./cluster-environment.js";
 import { optionalNumber, optionalPort } from "./variables.js";
@@ -64,10 +64,8 @@ export class LightningEnvironment extends ClusterEnvironment {
 
 /** internal: a port that nobody uses at this moment. */
 export function findFreePort(): number {
-  // Loaded when it is needed: most starts of a process do without.
-  const { createServer } = createRequire(import.meta.url)("node:net") as typeof import("node:net");
   // Without a host name there is nothing to look up, and the address is known when listen() comes back.
-  const server = createServer().unref().listen({ port: 0, exclusive: true });
+  const server = builtins.net.createServer().unref().listen({ port: 0, exclusive: true });
   const address = server.address();
   server.close();
   if (address === null || typeof address === "string") throw new Error("internal: no free port was found.");

@@ -1,5 +1,6 @@
 // Putting a SLURM job back into the queue.
-import { type ExecFileException, execFile } from "node:child_process";
+import type { ExecFileException } from "node:child_process";
+import { builtins } from "@fabric-ts/torch/base";
 import { rankZeroWarn } from "../utilities/rank-zero.js";
 
 const timeoutMs = 60_000;
@@ -33,6 +34,8 @@ function refused(why: string, hint: string): false {
 
 function run(program: string, args: string[]): Promise<{ error: ExecFileException | null; stderr: string }> {
   return new Promise((resolve) => {
-    execFile(program, args, { timeout: timeoutMs }, (error, _stdout, stderr) => resolve({ error, stderr }));
+    builtins.childProcess.execFile(program, args, { timeout: timeoutMs }, (error, _stdout, stderr) =>
+      resolve({ error, stderr }),
+    );
   });
 }

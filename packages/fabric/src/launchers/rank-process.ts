@@ -1,7 +1,8 @@
 // One rank as its supervisor sees it: a child process in a session of its own, what it reports, and how it ended.
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { EventEmitter } from "node:events";
 import type { Readable } from "node:stream";
+import { builtins } from "@fabric-ts/torch/base";
 import type { RankMessage, RankPhase } from "../environments/rank-channel.js";
 import type { RankOutput } from "./job-output.js";
 import { forwardLines } from "./output.js";
@@ -50,7 +51,7 @@ export class RankProcess extends EventEmitter<{ phase: []; error: []; ended: [] 
     this.rank = options.rank;
     const { ownsInput, ownsTerminal, output } = options;
     // detached: a session of its own. Signals of the terminal reach the supervisor alone, which decides.
-    this.#child = spawn(options.command.file, options.command.args, {
+    this.#child = builtins.childProcess.spawn(options.command.file, options.command.args, {
       env: { ...options.env, FABRIC_RANK_CHANNEL: "3" },
       stdio: [ownsInput ? "inherit" : "ignore", ownsTerminal ? "inherit" : "pipe", "pipe", "pipe"],
       detached: true,

@@ -1,5 +1,5 @@
 // The terminal that the first rank and the supervisor share: a line that the rank draws again and again is erased before others print.
-import { isatty } from "node:tty";
+import { builtins } from "@fabric-ts/torch/base";
 
 let hasLiveLine = false;
 
@@ -10,5 +10,5 @@ export function setLiveLine(isShown: boolean): void {
 
 /** internal: what has to come before lines that are written to a file descriptor. */
 export function lineStart(fd: number): string {
-  return hasLiveLine && isatty(fd) ? "\r\x1b[K" : "";
+  return hasLiveLine && builtins.tty.isatty(fd) ? "\r\x1b[K" : "";
 }

@@ -261,7 +261,9 @@ async function run(text: string, isInline = false): Promise<{ code: number | nul
   const folder = mkdtempSync(join(tmpdir(), "fabric-loader-"));
   try {
     const path = join(folder, "program.mjs");
-    const program = `import { data } from ${JSON.stringify(import.meta.resolve("@fabric-ts/torch"))};
+    // What the name of the package means to programs, and to the compiled datasets in them.
+    const torch = new URL("../../bundle/index.js", import.meta.url).href;
+    const program = `import { data } from ${JSON.stringify(torch)};
        import { Broken, Mixed } from ${JSON.stringify(module.href)};
        const module = ${JSON.stringify(module.href)};\n${text}`;
     writeFileSync(path, program);

@@ -6,7 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 
-const torch = JSON.stringify(import.meta.resolve("@fabric-ts/torch"));
+// What the name of the package means to programs.
+const torch = JSON.stringify(new URL("../../bundle/index.js", import.meta.url).href);
 const dataset = `
 import { data } from ${torch};
 import { squared } from "./arithmetic.ENDING";

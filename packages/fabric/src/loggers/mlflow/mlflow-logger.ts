@@ -1,6 +1,5 @@
 // Metrics and hyper-parameters for an MLflow tracking server, over its REST API.
-import { randomUUID } from "node:crypto";
-import { ConfigurationError } from "@fabric-ts/torch";
+import { builtins, ConfigurationError } from "@fabric-ts/torch";
 import { checkOptions, describe } from "../../utilities/describe.js";
 import { currentRank } from "../../utilities/rank-zero.js";
 import { Logger } from "../logger.js";
@@ -154,7 +153,7 @@ export class MLflowLogger extends Logger {
   }
 
   #run(): RunThread {
-    this.#thread ??= new RunThread({ ...this.#options, startId: randomUUID() }, this.#timeoutMs);
+    this.#thread ??= new RunThread({ ...this.#options, startId: builtins.crypto.randomUUID() }, this.#timeoutMs);
     return this.#thread;
   }
 }

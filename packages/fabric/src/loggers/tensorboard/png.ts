@@ -1,5 +1,5 @@
 // Pixels as a PNG file.
-import { deflateSync } from "node:zlib";
+import { builtins } from "@fabric-ts/torch/base";
 import { crc32 } from "./checksum.js";
 
 /** internal: rows of pixels, one byte for each channel. */
@@ -30,7 +30,7 @@ export function encodePng({ height, width, channels, bytes }: Pixels): Uint8Arra
   return Buffer.concat([
     signature,
     chunk("IHDR", header),
-    chunk("IDAT", deflateSync(rows)),
+    chunk("IDAT", builtins.zlib.deflateSync(rows)),
     chunk("IEND", Buffer.alloc(0)),
   ]);
 }

@@ -280,7 +280,7 @@ function flagsForThreads(): string[] | undefined {
   flags.forEach((flag, i) => {
     const [name, value] = flag.split("=", 2) as [string, string | undefined];
     if (name === "--enable-source-maps") kept.push(flag);
-    if (/^(-r|--require|--import|--loader|--experimental-loader)$/.test(name)) {
+    if (/^(-r|--require|--import|--loader|--experimental-loader|-C|--conditions)$/.test(name)) {
       kept.push(...(value === undefined ? [flag, flags[i + 1] as string] : [flag]));
     }
   });
