@@ -131,7 +131,8 @@ function npmPackagesMatch() {
   const installed = readJson(join(ROOT, "node_modules/.package-lock.json"))?.packages;
   if (!wanted || !installed) return false;
   return Object.entries(wanted).every(([path, entry]) => {
-    if (!path.startsWith("node_modules/")) return true; // the repository's own packages
+    // The repository's own packages are links, and so are their commands.
+    if (!path.startsWith("node_modules/")) return JSON.stringify(installed[path]?.bin) === JSON.stringify(entry.bin);
     if (entry.optional && !installed[path]) return true; // for another platform
     return installed[path]?.version === entry.version && existsSync(join(ROOT, path));
   });

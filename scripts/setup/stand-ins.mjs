@@ -127,7 +127,13 @@ function compile(names, folder) {
     ["-o", join(libraries, "empty.so"), "-x", "c++", "/dev/null"],
     [
       ...["-fPIC", "-o", join(folder, "stand-ins.node"), source],
-      ...["-Wl,--no-as-needed", "-Wl,-rpath,$ORIGIN/stand-ins", `-L${libraries}`, ...names.map((name) => `-l:${name}`)],
+      ...[
+        "-Wl,--no-as-needed",
+        "-Wl,--disable-new-dtags",
+        "-Wl,-rpath,$ORIGIN/stand-ins",
+        `-L${libraries}`,
+        ...names.map((name) => `-l:${name}`),
+      ],
     ],
   ];
   for (const args of commands) {
