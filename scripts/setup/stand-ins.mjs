@@ -1,5 +1,5 @@
-// Stand-ins for libraries that LibTorch names but never calls. Debian's LibTorch is linked with OpenCV, ffmpeg, LevelDB and others, whose
-// users inside it (Caffe2's operators for images and databases) are not compiled in; together they bring some 250 libraries into every
+// Stand-ins for libraries that LibTorch names but never calls. Debian's LibTorch is linked with OpenCV, ffmpeg and others, whose
+// users inside it (Caffe2's operators for images and videos) are not compiled in; together they bring some 250 libraries into every
 // process, which takes longer than LibTorch itself. An empty library under the same name, loaded first, keeps them out.
 //
 // A library gets a stand-in only if nothing that stays loaded refers to any of its symbols, if it would bring several others along, and

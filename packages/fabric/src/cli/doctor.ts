@@ -157,7 +157,7 @@ function librariesFinding(): Finding {
   const { names, with: fewer, without: many } = standIns;
   if (process.env.FABRIC_FULL_LIBTORCH === "1") return all("FABRIC_FULL_LIBTORCH=1");
   const families = [...new Set(names.map((name) => name.replace(/^lib([a-z0-9]+).*$/, "$1")))].join(", ");
-  const value = `${fewer} instead of ${many}, without ${families}, which LibTorch names but never calls`;
+  const value = `${fewer} instead of ${many}, without ${families}, which LibTorch names but never calls (FABRIC_FULL_LIBTORCH=1 loads them)`;
   return { name: "libraries", value, state: "ok" };
 }
 

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 namespace {
@@ -28,7 +29,7 @@ void growHeap(const char* end) {
 }
 
 // Threads other than the first have heaps of their own.
-bool isFirstThread() { return gettid() == getpid(); }
+bool isFirstThread() { return syscall(SYS_gettid) == getpid(); }
 
 void widen() {
   const char* end = static_cast<const char*>(sbrk(0));
