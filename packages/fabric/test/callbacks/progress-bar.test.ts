@@ -270,7 +270,8 @@ async function onTerminal(
 ): Promise<{ code: number | null; text: string; screen: string[] }> {
   const program = fileURLToPath(new URL("../ranks/progress.js", import.meta.url));
   const command = `stty cols ${columns} rows 30 onlcr; exec "${process.execPath}" "${program}"`;
-  const { NO_COLOR: _, FORCE_COLOR: __, ...clean } = cleanEnvironment();
+  // With CI set, Node takes no terminal for a coloured one.
+  const { NO_COLOR: _, FORCE_COLOR: __, CI: ___, ...clean } = cleanEnvironment();
   const child = spawn("script", ["-qec", command, "/dev/null"], {
     env: { ...clean, TERM: "xterm", COLORTERM: "", POSSIBLE_USER_WARNINGS: "off", ...env },
     stdio: ["ignore", "pipe", "inherit"],

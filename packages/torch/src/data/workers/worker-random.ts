@@ -10,7 +10,7 @@ export const drawing: ReadonlySet<string> = new Set(
   (
     "_fused_dropout _sample_dirichlet _standard_gamma bernoulli bernoulli_ binomial cauchy cauchy_ exponential exponential_ " +
     "geometric geometric_ log_normal log_normal_ multinomial normal normal_ normal_functional poisson rand randint randn random " +
-    "random_ randperm rrelu rrelu_ rrelu_with_noise rrelu_with_noise_ uniform uniform_"
+    "random_ randperm rrelu rrelu_ rrelu_with_noise rrelu_with_noise_ rrelu_with_noise_functional uniform uniform_"
   ).split(" "),
 );
 
