@@ -22,6 +22,7 @@ import { agreeOnVersions, chooseVersions } from "./loggers/versions.js";
 import type { BackwardOptions } from "./precision/precision.js";
 import { SingleDeviceStrategy } from "./strategies/single-device.js";
 import type { AllReduceOptions, BarrierOptions, GatherOptions, LoadOptions, Strategy } from "./strategies/strategy.js";
+import { during, duringCall } from "./utilities/activity.js";
 import { nullContext, within } from "./utilities/context.js";
 import { convertTensorsToScalars } from "./utilities/convert.js";
 import { checkOptions, className, describe } from "./utilities/describe.js";
@@ -213,19 +214,22 @@ export class Fabric {
         "`setup` got a scheduler without an optimizer.\nType `fabric.setup(model, optimizer, { scheduler })`.",
       );
     }
-    this.#prepareModule(module, moveToDevice);
-    const ready =
-      optimizers.length > 0
-        ? this.strategy.setupModuleAndOptimizers(module, optimizers, scheduler)
-        : { module: this.strategy.setupModule(module), optimizers: [], scheduler: undefined };
-    const wrapped = this.#wrapModule(module, ready.module, moveToDevice);
-    const wrappedOptimizers = ready.optimizers.map((optimizer) =>
-      wrapOptimizer(optimizer, this.strategy, this.#callbacks),
-    );
-    this.#adopt(module, wrappedOptimizers);
-    this.#hooks.callNow("fabric.setup", "onAfterSetup", { fabric: this, module: wrapped });
-    if (optimizers.length === 0) return wrapped;
-    return scheduler === undefined ? [wrapped, ...wrappedOptimizers] : [wrapped, ...wrappedOptimizers, ready.scheduler];
+    return during("setup", () => {
+      this.#prepareModule(module, moveToDevice);
+      const ready =
+        optimizers.length > 0
+          ? this.strategy.setupModuleAndOptimizers(module, optimizers, scheduler)
+          : { module: this.strategy.setupModule(module), optimizers: [], scheduler: undefined };
+      const wrapped = this.#wrapModule(module, ready.module, moveToDevice);
+      const wrappedOptimizers = ready.optimizers.map((optimizer) =>
+        wrapOptimizer(optimizer, this.strategy, this.#callbacks),
+      );
+      this.#adopt(module, wrappedOptimizers);
+      this.#hooks.callNow("fabric.setup", "onAfterSetup", { fabric: this, module: wrapped });
+      if (optimizers.length === 0) return wrapped;
+      const all = [wrapped, ...wrappedOptimizers];
+      return scheduler === undefined ? all : [...all, ready.scheduler];
+    });
   }
 
   /** Sets up a model whose optimizer is made afterwards, over the parameters of what this returns. */
@@ -234,11 +238,13 @@ export class Fabric {
     checkOptions("setupModule", options, ["moveToDevice"]);
     const { moveToDevice = true } = options;
     checkModule("setupModule", module);
-    this.#prepareModule(module, moveToDevice);
-    const wrapped = this.#wrapModule(module, this.strategy.setupModule(module), moveToDevice);
-    this.#adopt(module);
-    this.#hooks.callNow("fabric.setupModule", "onAfterSetup", { fabric: this, module: wrapped });
-    return wrapped;
+    return during("setup", () => {
+      this.#prepareModule(module, moveToDevice);
+      const wrapped = this.#wrapModule(module, this.strategy.setupModule(module), moveToDevice);
+      this.#adopt(module);
+      this.#hooks.callNow("fabric.setupModule", "onAfterSetup", { fabric: this, module: wrapped });
+      return wrapped;
+    });
   }
 
   /** Sets up optimizers of a model that was set up with `setupModule`. Returns one wrapper, or a tuple for several. */
@@ -283,7 +289,7 @@ export class Fabric {
     checkOptions("backward", options, ["gradient", "retainGraph", "createGraph", "inputs", "model"]);
     const { model, ...rest } = options;
     const module = model === undefined ? null : unwrapObjects<nn.AnyModule>(model);
-    autograd.BackwardGuard.allow(() => this.strategy.backward(loss, module, rest));
+    during("backward", () => autograd.BackwardGuard.allow(() => this.strategy.backward(loss, module, rest)));
   }
 
   /** Limits the norm of all gradients together, and returns the norm that they had; or limits each of their elements. */
@@ -402,13 +408,14 @@ export class Fabric {
   async barrier(...args: unknown[]): Promise<void> {
     this.#validateLaunched();
     const { name, options } = barrierArguments(args);
-    await this.strategy.barrier(name, options);
+    const call = name === undefined ? "fabric.barrier" : `fabric.barrier("${name}")`;
+    await duringCall(call, () => this.strategy.barrier(name, options));
   }
 
   /** The value of process `src` on every process. Any plain value with tensors in it. */
   async broadcast<T>(value: T, src = 0): Promise<T> {
     this.#validateLaunched();
-    return await this.strategy.broadcast(value, src);
+    return await duringCall("fabric.broadcast", () => this.strategy.broadcast(value, src));
   }
 
   /**
@@ -422,8 +429,11 @@ export class Fabric {
     this.#validateLaunched();
     checkOptions("allGather", options, ["group", "syncGrads", "uneven"]);
     const { uneven = false, ...rest } = options;
-    if (uneven) return await collect(data, this.device, (tensor) => this.strategy.gatherAllTensors(tensor, rest));
-    return await collect(data, this.device, (tensor) => this.strategy.allGather(tensor, rest));
+    return await duringCall<unknown>("fabric.allGather", () =>
+      uneven
+        ? collect(data, this.device, (tensor) => this.strategy.gatherAllTensors(tensor, rest))
+        : collect(data, this.device, (tensor) => this.strategy.allGather(tensor, rest)),
+    );
   }
 
   /** Reduces the tensors of all processes, in place where they are on the device already. Takes what `allGather` takes. */
@@ -431,7 +441,9 @@ export class Fabric {
     this.#validateLaunched();
     checkOptions("allReduce", options, ["group", "reduceOp"]);
     const checked = { ...options, reduceOp: reduceOp(options.reduceOp) };
-    return await collect(data, this.device, (tensor) => this.strategy.allReduce(tensor, checked));
+    return await duringCall("fabric.allReduce", () =>
+      collect(data, this.device, (tensor) => this.strategy.allReduce(tensor, checked)),
+    );
   }
 
   /**
@@ -474,8 +486,10 @@ export class Fabric {
     }
     if (filter !== undefined) checkFilter(filter, state);
     this.#validateLaunched();
-    await this.strategy.saveCheckpoint(path, unwrapState(state), filter);
-    await this.barrier();
+    await duringCall(`fabric.save("${String(path)}")`, async () => {
+      await this.strategy.saveCheckpoint(path, unwrapState(state), filter);
+      await this.strategy.barrier();
+    });
   }
 
   /**
@@ -486,8 +500,11 @@ export class Fabric {
     checkOptions("load", options, ["strict", "weightsOnly"]);
     this.#validateLaunched();
     const unwrapped = unwrapState(state);
-    const remainder = await this.strategy.loadCheckpoint(path, unwrapped, options);
-    await this.barrier();
+    const remainder = await duringCall(`fabric.load("${String(path)}")`, async () => {
+      const rest = await this.strategy.loadCheckpoint(path, unwrapped, options);
+      await this.strategy.barrier();
+      return rest;
+    });
     copyUnwrapped(unwrapped, state);
     return remainder;
   }
@@ -499,7 +516,9 @@ export class Fabric {
     options: LoadOptions = {},
   ): Promise<void> {
     checkOptions("loadRaw", options, ["strict", "weightsOnly"]);
-    await this.strategy.loadCheckpoint(path, unwrapObjects(target), options);
+    await duringCall(`fabric.loadRaw("${String(path)}")`, () =>
+      this.strategy.loadCheckpoint(path, unwrapObjects(target), options),
+    );
   }
 
   /**

@@ -109,7 +109,8 @@ void communicate(const std::string& what, const Group& group, const std::functio
 const std::vector<Export>& distributedExports() {
   static const std::vector<Export> table = [] {
     std::vector<Export> all = storeExports();
-    for (const auto* part : {&groupExports(), &groupWatchExports(), &workExports(), &gatherGradientExports()})
+    for (const auto* part :
+         {&groupExports(), &groupWatchExports(), &waitingExports(), &workExports(), &gatherGradientExports()})
       all.insert(all.end(), part->begin(), part->end());
     return all;
   }();

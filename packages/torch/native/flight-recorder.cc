@@ -31,10 +31,13 @@ void FlightEntry::end() {
   if (!flight_) return;
   const auto flight = std::move(flight_);
   flight_.reset();
+  waiting_.reset();
   const std::lock_guard<std::mutex> lock(flight->mutex_);
   auto& all = flight->pending_;
   all.erase(std::remove_if(all.begin(), all.end(), [&](const PendingCall& call) { return call.id == id_; }), all.end());
 }
+
+void FlightEntry::wait() { waiting_ = std::make_unique<Waiting>(); }
 
 void FlightEntry::onFailure(std::function<void(std::exception_ptr)> fail) {
   if (!flight_) return;
@@ -44,7 +47,7 @@ void FlightEntry::onFailure(std::function<void(std::exception_ptr)> fail) {
   }
 }
 
-std::shared_ptr<FlightEntry> Flight::begin(const std::string& text, bool counted) {
+std::shared_ptr<FlightEntry> Flight::begin(const std::string& text, bool counted, bool local) {
   const std::lock_guard<std::mutex> lock(mutex_);
   if (broken_) std::rethrow_exception(broken_);
   PendingCall call;
@@ -59,7 +62,9 @@ std::shared_ptr<FlightEntry> Flight::begin(const std::string& text, bool counted
     if (last_.size() > kTexts) last_.pop_front();
   }
   pending_.push_back(std::move(call));
-  return std::make_shared<FlightEntry>(shared_from_this(), nextId_);
+  auto entry = std::make_shared<FlightEntry>(shared_from_this(), nextId_);
+  if (!local) entry->wait();
+  return entry;
 }
 
 void Flight::breakOff(const std::exception_ptr& error) {

@@ -13,6 +13,8 @@
 #include <string>
 #include <vector>
 
+#include "waiting.h"
+
 namespace fabric {
 
 class Flight;
@@ -26,12 +28,15 @@ class FlightEntry {
   FlightEntry& operator=(const FlightEntry&) = delete;
 
   void end();
+  // From now on this process waits for the others in it; a call that is not `local` does from its beginning.
+  void wait();
   // What to tell of an error that is found while the call waits; without it somebody blocks in the call.
   void onFailure(std::function<void(std::exception_ptr)> fail);
 
  private:
   std::shared_ptr<Flight> flight_;
   uint64_t id_;
+  std::unique_ptr<Waiting> waiting_;
 };
 
 // A call that has begun and not ended.
@@ -58,8 +63,9 @@ struct FlightNote {
 // The calls of one process group on this rank. Used from any thread.
 class Flight : public std::enable_shared_from_this<Flight> {
  public:
-  // A call begins. `counted`: every rank makes it, with the same text. Throws what `breakOff` was given.
-  std::shared_ptr<FlightEntry> begin(const std::string& text, bool counted);
+  // A call begins. `counted`: every rank makes it, with the same text. `local`: this rank has work of its own in it,
+  // until `wait()`. Throws what `breakOff` was given.
+  std::shared_ptr<FlightEntry> begin(const std::string& text, bool counted, bool local = false);
   // Every later call is this error.
   void breakOff(const std::exception_ptr& error);
   // The note of now; `late`: a call counts as waited in from this age.

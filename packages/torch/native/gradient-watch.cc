@@ -44,9 +44,12 @@ std::unordered_map<const c10::TensorImpl*, std::weak_ptr<WatchedParameter>> watc
 // Notes that the averaging has begun, until the engine has run what the reducer has queued behind this.
 void enterPhase(const std::shared_ptr<AveragingPhase>& phase) {
   if (!phase || phase->entry) return;
-  phase->entry = phase->flight->begin(phase->text, false);
-  torch::autograd::Engine::get_default_engine().queue_callback(
-      [phase] { torch::autograd::Engine::get_default_engine().queue_callback([phase] { phase->entry.reset(); }); });
+  phase->entry = phase->flight->begin(phase->text, false, true);
+  torch::autograd::Engine::get_default_engine().queue_callback([phase] {
+    // All gradients are there. The reducer's own callback comes next, and waits for the buckets.
+    if (phase->entry) phase->entry->wait();
+    torch::autograd::Engine::get_default_engine().queue_callback([phase] { phase->entry.reset(); });
+  });
 }
 
 void onGradient(WatchedParameter& parameter) {

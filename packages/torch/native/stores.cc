@@ -13,6 +13,7 @@ namespace fabric {
 bool waitForKeys(c10d::Store& store, const std::vector<std::string>& keys, Milliseconds timeout) {
   const auto deadline = std::chrono::steady_clock::now() + timeout;
   auto pause = std::chrono::microseconds(500);
+  const Waiting waiting;
   while (!store.check(keys)) {
     const auto now = std::chrono::steady_clock::now();
     if (now >= deadline) return false;

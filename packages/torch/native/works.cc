@@ -17,6 +17,7 @@ void Operation::complete() {
 
 void Operation::waitHere() {
   communicate(what, *group, [&] {
+    const Waiting waiting;
     if (work) work->wait();
   });
   waited = true;
@@ -30,6 +31,7 @@ void waitElsewhere(const std::shared_ptr<Operation>& operation, Done done) {
   runDetached([operation, work = operation->work, done = std::move(done)] {
     std::exception_ptr error;
     try {
+      const Waiting waiting;
       work->wait();
       operation->waited = true;
     } catch (...) {

@@ -11,6 +11,13 @@ export interface ProcessAddon {
   settleHeap(): void;
   /** The process dies (SIGKILL) as soon as its parent does, and at once if `parentPid` is no longer its parent. */
   dieWithParent(parentPid: number): void;
+  /** A file descriptor of new memory, 256 zeros, that a child process may be given; it has no name and is gone with its last user. */
+  createPage(): number;
+  /**
+   * Such memory in the child; `fd` is closed. From now on the 32-bit words 1 and 2 are the heart of the process, which counts seconds even
+   * while the JavaScript thread is blocked, and the most memory that it has had, in KiB.
+   */
+  mapPage(fd: number): ArrayBuffer;
   /** Ends the process without exit handlers and static destructors. */
   exitNow(code: number): never;
   /** A native thread ends the process with `code` after that time, whatever the JavaScript thread is doing then. */

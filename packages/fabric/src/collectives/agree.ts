@@ -1,6 +1,9 @@
 // Success or failure of a step that all ranks take together: nobody goes on, or waits, while somebody failed.
 import { CheckpointError, DistributedError } from "@fabric-ts/torch";
 
+/** The preload of ranks finds it under the same name. */
+const consequence = Symbol.for("@fabric-ts/fabric:consequence");
+
 /** internal: what the ranks tell each other about a failure. */
 export interface Failure {
   name: string;
@@ -38,7 +41,11 @@ export async function agree<T>(strategy: Gatherer, what: string, task: () => Pro
   if (failure) {
     // A checkpoint that failed somewhere is a failed checkpoint everywhere, so that one `catch` works on all ranks.
     const Kind = failure.name === "CheckpointError" ? CheckpointError : DistributedError;
-    throw new Kind(`${what} failed on rank ${rank}, and therefore on all: ${failure.message}`, { code: failure.code });
+    const error = new Kind(`${what} failed on rank ${rank}, and therefore on all: ${failure.message}`, {
+      code: failure.code,
+    });
+    // The report of the job begins with the error of the rank that it happened on.
+    throw Object.defineProperty(error, consequence, { value: true });
   }
   return outcome.result;
 }

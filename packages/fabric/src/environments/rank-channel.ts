@@ -19,6 +19,8 @@ export type RankMessage =
       text: string;
       /** Its first line. */
       summary: string;
+      /** What the rank was doing, where that is known. */
+      place?: string | undefined;
       /** True for an error that a failing peer causes, such as a closed connection. */
       secondary: boolean;
     };

@@ -1,5 +1,6 @@
 // Where the ranks meet before they talk: a file on one machine, a TCP store on several, and a check that all have come.
 import { DistributedError, distributed, NotSupportedError } from "@fabric-ts/torch";
+import { sharedPage, words } from "../utilities/activity.js";
 import type { ClusterEnvironment } from "./cluster-environment.js";
 import { reportPhase } from "./rank-channel.js";
 
@@ -64,6 +65,7 @@ function beginMeeting(options: RendezvousOptions): Meeting {
       hint: "Use another LibTorch, or one device.",
     });
   }
+  if (sharedPage) distributed.showWaiting(sharedPage, words.waiting);
   const started = performance.now();
   const leftMs = (): number => Math.max(1, timeoutMs - (performance.now() - started));
   const isRestarted = environment.attempt !== "0";
@@ -185,6 +187,7 @@ function absenceError({ rank, timeoutMs }: RendezvousOptions, isPresent: readonl
   return new DistributedError(
     `Rank ${rank} waited ${formatSeconds(timeoutMs)} for all ${ranks.length} ranks to meet: present are ${list(present)}, missing are ${list(missing)}.`,
     {
+      code: "ERR_RANK_MISSING",
       hint: "Look at the output of the missing ranks: they have not started, ended early or are still on their way.",
     },
   );

@@ -1,6 +1,7 @@
 // The one message a failed job prints: which rank failed and how, its error first, then what became of the others.
 import { constants } from "node:os";
 import type { RankMessage, RankPhase } from "../environments/rank-channel.js";
+import type { RankActivity } from "./rank-page.js";
 
 /** internal: a rank at the end of the job, as the report needs it. */
 export interface RankOutcome {
@@ -14,6 +15,13 @@ export interface RankOutcome {
   /** The first signal that the launcher sent it. */
   sent: NodeJS.Signals | undefined;
   hasEnded: boolean;
+  /** What it showed when it was last looked at, and for how long that had not changed. */
+  seen?: RankActivity | undefined;
+  unchangedMs?: number;
+  /** Whether a signal had stopped it. */
+  isStopped?: boolean;
+  /** Whether the kernel had killed processes for want of memory. */
+  memoryRanOut?: boolean;
 }
 
 const during: Record<RankPhase, string> = {
@@ -32,40 +40,75 @@ export function exitCodeOf(outcome: RankOutcome): number {
 
 /**
  * internal: the message about `failed`, the first to fail, and the rest of the job. It ends with a newline. With `short` the error of the
- * rank is its first line only.
+ * rank is its first line only. `silent` are those that `failed` had waited for in vain: they are at the bottom of it.
  */
-export function failureReport(failed: RankOutcome, all: readonly RankOutcome[], { short = false } = {}): string {
-  const parts = [headline(failed)];
+export function failureReport(
+  failed: RankOutcome,
+  all: readonly RankOutcome[],
+  { short = false, silent = [] }: { short?: boolean; silent?: readonly RankOutcome[] } = {},
+): string {
+  const parts =
+    silent.length === 0
+      ? [headline(failed)]
+      : [...silentLines(silent), `${capital(name(failed))} gave up ${placeOf(failed)}:`];
   if (failed.error) parts.push(...[short ? failed.error.summary : failed.error.text.trimEnd()].filter(Boolean));
-  const others = all.filter((outcome) => outcome.rank !== failed.rank).map(fate);
+  const others = all.filter((outcome) => outcome.rank !== failed.rank && !silent.includes(outcome)).map(fate);
   if (others.length > 0) parts.push(`The other ${others.length === 1 ? "rank" : "ranks"}: ${others.join("; ")}.`);
   return `${parts.join("\n")}\n`;
+}
+
+/** internal: where a rank was, in words that go on a sentence about it. */
+export function placeOf({ error, seen, phase }: Pick<RankOutcome, "error" | "seen" | "phase">): string {
+  return error?.place || seen?.place || during[phase];
 }
 
 function name(outcome: RankOutcome): string {
   return outcome.pid === undefined ? `rank ${outcome.rank}` : `rank ${outcome.rank} (pid ${outcome.pid})`;
 }
 
+function capital(words: string): string {
+  return `${words.charAt(0).toUpperCase()}${words.slice(1)}`;
+}
+
+function silentLines(silent: readonly RankOutcome[]): string[] {
+  const where = (outcome: RankOutcome): string => {
+    const seconds = Math.round((outcome.unchangedMs ?? 0) / 1000);
+    return `${outcome.isStopped ? "stopped by a signal " : ""}${placeOf(outcome)}${seconds > 0 ? `, for ${seconds} s` : ""}`;
+  };
+  const [first] = silent;
+  if (first && silent.length === 1) {
+    return [`${capital(name(first))} kept the others waiting, ${where(first)}; the job has ended.`];
+  }
+  const numbers = silent.map(({ rank }) => rank);
+  return [
+    `The ranks ${numbers.slice(0, -1).join(", ")} and ${numbers.at(-1)} kept the others waiting; the job has ended.`,
+    ...silent.map((outcome) => `${capital(name(outcome))} was ${where(outcome)}.`),
+  ];
+}
+
 function headline(failed: RankOutcome): string {
-  const who = `R${name(failed).slice(1)}`;
+  const who = capital(name(failed));
+  const place = placeOf(failed);
   if (failed.spawnError) return `${who} could not be started: ${failed.spawnError.message}`;
-  if (failed.error) return `${who} failed with an uncaught error ${during[failed.phase]}; the job has ended.`;
+  if (failed.error) return `${who} failed with an uncaught error ${place}; the job has ended.`;
   if (failed.signal)
-    return `${who} was killed by ${failed.signal} ${during[failed.phase]}; the job has ended.${advice(failed.signal)}`;
+    return `${who} was killed by ${failed.signal} ${place}; the job has ended.${advice(failed, failed.signal)}`;
   if (failed.exitCode === 0) {
     return (
-      `${who} ended with exit code 0 ${during[failed.phase]}, which were waiting for it; the job has ended.\n` +
+      `${who} ended with exit code 0 ${place}, although the other ranks were waiting for it; the job has ended.\n` +
       "Every rank has to come as far as the others: check for an early return or `process.exit()` that only some ranks reach."
     );
   }
   const hint = failed.exitCode === 13 ? "\nCode 13 is Node's: an `await` at the top level never came back." : "";
-  return `${who} ended with exit code ${failed.exitCode} ${during[failed.phase]}; the job has ended.${hint}`;
+  return `${who} ended with exit code ${failed.exitCode} ${place}; the job has ended.${hint}`;
 }
 
-function advice(signal: NodeJS.Signals): string {
+function advice({ seen, memoryRanOut }: RankOutcome, signal: NodeJS.Signals): string {
   switch (signal) {
     case "SIGKILL":
-      return "\nThe launcher did not send it. If the machine ran out of memory, `dmesg` names this process.";
+      return memoryRanOut
+        ? `\nThe kernel has killed it, or another process at the same time, because memory ran out.${peak(seen)}`
+        : `\nThe launcher did not send it. If the machine ran out of memory, \`dmesg\` names this process.${peak(seen)}`;
     case "SIGSEGV":
     case "SIGABRT":
     case "SIGBUS":
@@ -77,12 +120,16 @@ function advice(signal: NodeJS.Signals): string {
   }
 }
 
+function peak(seen: RankActivity | undefined): string {
+  return seen === undefined || seen.peakKiB === 0 ? "" : ` It had used ${(seen.peakKiB / 2 ** 20).toFixed(1)} GiB.`;
+}
+
 function fate(outcome: RankOutcome): string {
   const who = name(outcome);
   if (outcome.spawnError) return `${who} could not be started either`;
   if (!outcome.hasEnded) return `${who} did not end, not even by SIGKILL`;
   if (outcome.error && !outcome.error.secondary) return `${who} failed as well (${outcome.error.summary})`;
-  if (outcome.sent) return `${who} was ended by the launcher`;
+  if (outcome.sent) return `${who} was ended by the launcher${outcome.seen?.place ? ` ${outcome.seen.place}` : ""}`;
   if (outcome.error) return `${who} failed as a consequence`;
   if (outcome.signal) return `${who} was killed by ${outcome.signal}`;
   if (outcome.exitCode !== 0) return `${who} ended with exit code ${outcome.exitCode}`;

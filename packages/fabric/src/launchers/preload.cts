@@ -8,12 +8,16 @@ import threads = require("node:worker_threads");
 
 interface ProcessAddon {
   dieWithParent(parentPid: number): void;
+  mapPage(fd: number): ArrayBuffer;
   exitNow(code: number): never;
 }
 
 const maxErrorLength = 64 * 1024;
+// Marks an error that tells of another rank's.
+const consequence = Symbol.for("@fabric-ts/fabric:consequence");
 
 const channelFd = process.env.FABRIC_RANK_CHANNEL;
+const pageFd = process.env.FABRIC_RANK_PAGE;
 const addonPath = process.env.FABRIC_PROCESS_ADDON;
 const launcherPid = Number(process.env.FABRIC_LAUNCHER_PID);
 
@@ -23,6 +27,7 @@ if (threads.isMainThread && channelFd !== undefined) startRank(Number(channelFd)
 function startRank(fd: number): void {
   // Processes that the rank starts are no ranks: they get neither the variables nor this file.
   delete process.env.FABRIC_RANK_CHANNEL;
+  delete process.env.FABRIC_RANK_PAGE;
   delete process.env.FABRIC_PROCESS_ADDON;
   const at = process.execArgv.indexOf(__filename);
   if (at > 0) process.execArgv.splice(at - 1, 2);
@@ -31,6 +36,8 @@ function startRank(fd: number): void {
   if (addon) addon.dieWithParent(launcherPid);
   else watchParent();
 
+  const shared = globalThis as Record<symbol, unknown>;
+  if (addon && pageFd !== undefined) shared[Symbol.for("@fabric-ts/fabric:rank-page")] = addon.mapPage(Number(pageFd));
   const send = (message: object): void => {
     try {
       fs.writeSync(fd, `${JSON.stringify(message)}\n`);
@@ -38,7 +45,7 @@ function startRank(fd: number): void {
       // The launcher is gone, and this process is about to follow it.
     }
   };
-  (globalThis as Record<symbol, unknown>)[Symbol.for("@fabric-ts/fabric:rank-channel")] = { send };
+  shared[Symbol.for("@fabric-ts/fabric:rank-channel")] = { send };
 
   let exiting = false;
   process.on("uncaughtExceptionMonitor", (error) => {
@@ -53,6 +60,7 @@ function startRank(fd: number): void {
       code: error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined,
       text: text.slice(0, maxErrorLength),
       summary: errorSummary(error),
+      place: placeOf(error),
       secondary: isSecondary(error),
     });
     if (text === "") return;
@@ -106,12 +114,22 @@ function withoutInternals(stack: string): string {
 }
 
 function isSecondary(error: unknown): boolean {
-  let current: unknown = error;
-  for (let depth = 0; depth < 8 && current instanceof Error; depth++) {
-    if (current.name === "DistributedError") return true;
-    current = current.cause;
-  }
-  return false;
+  return chainOf(error).some((one) => one.name === "DistributedError" || consequence in one);
+}
+
+/** Where an error came from, as Fabric noted it. */
+function placeOf(error: unknown): string | undefined {
+  const places = (globalThis as Record<symbol, unknown>)[Symbol.for("@fabric-ts/fabric:error-places")];
+  if (!(places instanceof WeakMap)) return undefined;
+  const found = chainOf(error).find((one) => places.has(one));
+  return found && (places.get(found) as string);
+}
+
+/** An error and its causes. */
+function chainOf(error: unknown): Error[] {
+  const chain: Error[] = [];
+  for (let one = error; chain.length < 8 && one instanceof Error; one = one.cause) chain.push(one);
+  return chain;
 }
 
 export = { errorSummary, errorText, isSecondary };

@@ -7,6 +7,7 @@ import type { RankMessage, RankPhase } from "../environments/rank-channel.js";
 import type { RankOutput } from "./job-output.js";
 import { forwardLines } from "./output.js";
 import type { Command } from "./program.js";
+import type { RankActivity, RankPage } from "./rank-page.js";
 import { setLiveLine } from "./terminal.js";
 
 /** Longer messages are dropped: a rank cannot fill the supervisor's memory. */
@@ -24,6 +25,8 @@ export interface RankOptions {
   /** Whether it writes to the supervisor's standard output itself: a progress line needs a terminal. Otherwise whole lines are forwarded. */
   ownsTerminal: boolean;
   output: RankOutput;
+  /** The memory in which it shows what it is doing, where there is such memory. It is closed at the end. */
+  page?: RankPage | undefined;
 }
 
 /** internal: an uncaught error, as the rank reported it. */
@@ -43,17 +46,35 @@ export class RankProcess extends EventEmitter<{ phase: []; error: []; ended: [] 
   hasEnded = false;
   /** The first signal that the supervisor sent it. */
   sent: NodeJS.Signals | undefined;
+  /** What it was doing when it was last looked at. */
+  seen: RankActivity | undefined;
+  /** Whether a signal had stopped it when the job ended. */
+  isStopped = false;
+  /** Whether the kernel had killed processes for want of memory when it ended. */
+  memoryRanOut = false;
+  readonly #page: RankPage | undefined;
+  #changedAt = performance.now();
+  #beatAt = performance.now();
+  #seenAt = performance.now();
+  #isFrozen = false;
   readonly #child: ChildProcess;
   readonly #streams: Readable[];
 
   constructor(options: RankOptions) {
     super();
     this.rank = options.rank;
-    const { ownsInput, ownsTerminal, output } = options;
+    const { ownsInput, ownsTerminal, output, page } = options;
+    this.#page = page;
     // detached: a session of its own. Signals of the terminal reach the supervisor alone, which decides.
     this.#child = builtins.childProcess.spawn(options.command.file, options.command.args, {
-      env: { ...options.env, FABRIC_RANK_CHANNEL: "3" },
-      stdio: [ownsInput ? "inherit" : "ignore", ownsTerminal ? "inherit" : "pipe", "pipe", "pipe"],
+      env: { ...options.env, FABRIC_RANK_CHANNEL: "3", FABRIC_RANK_PAGE: page && "4" },
+      stdio: [
+        ownsInput ? "inherit" : "ignore",
+        ownsTerminal ? "inherit" : "pipe",
+        "pipe",
+        "pipe",
+        page ? page.fd : "ignore",
+      ],
       detached: true,
     });
     const [, stdout, stderr, channel] = this.#child.stdio as (Readable | null | undefined)[];
@@ -69,6 +90,8 @@ export class RankProcess extends EventEmitter<{ phase: []; error: []; ended: [] 
     this.#child.on("exit", (code, signal) => {
       this.exitCode = code;
       this.signal = signal;
+      this.freeze();
+      this.#page?.close();
       // The exit may be noticed before the last message has been read.
       if (!channel || channel.readableEnded || channel.destroyed) return this.#end();
       const timer = setTimeout(() => this.#end(), lastMessageMs);
@@ -88,9 +111,47 @@ export class RankProcess extends EventEmitter<{ phase: []; error: []; ended: [] 
     return this.spawnError !== undefined || this.error !== undefined || (this.hasEnded && this.exitCode !== 0);
   }
 
+  /** True when the process has ended, be its last message on its way. */
+  get isOver(): boolean {
+    return this.hasEnded || this.exitCode !== null || this.signal !== null;
+  }
+
+  /** True while it waits for other ranks. */
+  get isWaiting(): boolean {
+    return this.phase === "rendezvous" || this.seen?.isWaiting === true;
+  }
+
+  /** How long it had not begun or ended anything when it was last looked at. */
+  get unchangedMs(): number {
+    return this.#seenAt - this.#changedAt;
+  }
+
+  /** How long its heart had not beaten when it was last looked at. */
+  get silentMs(): number {
+    return this.#seenAt - this.#beatAt;
+  }
+
+  /** Looks at what it is doing. */
+  observe(): void {
+    if (this.#isFrozen) return;
+    const before = this.seen;
+    const now = this.#page?.read();
+    this.seen = now;
+    this.#seenAt = performance.now();
+    if (now?.changes !== before?.changes) this.#changedAt = this.#seenAt;
+    // Before its first beat there is nothing to expect.
+    if (now === undefined || now.heart === 0 || now.heart !== before?.heart) this.#beatAt = this.#seenAt;
+  }
+
+  /** Looks at what it is doing for the last time: what follows is a consequence of the end. */
+  freeze(): void {
+    this.observe();
+    this.#isFrozen = true;
+  }
+
   /** Asks the rank to end. */
   ask(signal: NodeJS.Signals): void {
-    if (this.hasEnded || this.exitCode !== null || this.signal !== null) return;
+    if (this.isOver) return;
     this.sent ??= signal;
     this.#child.kill(signal);
   }
@@ -124,6 +185,7 @@ export class RankProcess extends EventEmitter<{ phase: []; error: []; ended: [] 
   #end(): void {
     if (this.hasEnded) return;
     this.hasEnded = true;
+    this.#page?.close();
     this.emit("ended");
   }
 
@@ -148,9 +210,10 @@ export class RankProcess extends EventEmitter<{ phase: []; error: []; ended: [] 
     }
     if (message?.type === "phase" && typeof message.phase === "string") {
       this.phase = message.phase;
+      this.#changedAt = performance.now();
       this.emit("phase");
     } else if (message?.type === "error" && !this.error) {
-      const { name, message: words, code, text, summary, secondary } = message;
+      const { name, message: words, code, text, summary, secondary, place } = message;
       this.error = {
         type: "error",
         name: String(name ?? "Error"),
@@ -158,6 +221,7 @@ export class RankProcess extends EventEmitter<{ phase: []; error: []; ended: [] 
         code: typeof code === "string" ? code : undefined,
         text: String(text ?? ""),
         summary: String(summary),
+        place: typeof place === "string" ? place : undefined,
         secondary: secondary === true,
       };
       this.emit("error");

@@ -4,6 +4,7 @@ import { lstatSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ConfigurationError } from "@fabric-ts/torch/base";
+import { processFacts } from "./system-facts.js";
 
 const prefix = "fabric-rendezvous-";
 const ownerFile = "owner.json";
@@ -74,13 +75,9 @@ function isAbandoned(path: string): boolean {
 
 /** Start time of a process in clock ticks since boot; "" for a process that is not there. Without /proc: "running". */
 function startTimeOf(pid: number): string {
-  try {
-    const text = readFileSync(`/proc/${pid}/stat`, "utf8");
-    // The second field, the program's name, may hold blanks and parentheses.
-    return text.slice(text.lastIndexOf(")") + 2).split(" ")[19] ?? "";
-  } catch {
-    if (process.platform === "linux") return "";
-  }
+  const facts = processFacts(pid);
+  if (facts) return facts.startTime;
+  if (process.platform === "linux") return "";
   try {
     process.kill(pid, 0);
     return "running";

@@ -4,7 +4,10 @@ import { constants } from "node:os";
 import { exitCodeOf, failureReport, type RankOutcome } from "./failure-report.js";
 import type { JobOutput } from "./job-output.js";
 import type { Command } from "./program.js";
+import { RankPage } from "./rank-page.js";
 import { RankProcess } from "./rank-process.js";
+import { isStopped, RankWatch } from "./rank-watch.js";
+import { outOfMemoryKills } from "./system-facts.js";
 
 /** internal: what is to be run. */
 export interface Job {
@@ -24,18 +27,22 @@ export interface JobEnd {
   code: number;
   /** The signal that ended the job. */
   signal: NodeJS.Signals | null;
-  /** The rank to be reported, if one failed, and all ranks. */
+  /** The rank to be reported, if one failed; those that it had waited for in vain; and all ranks. */
   failed: RankOutcome | null;
+  silent: readonly RankOutcome[];
   ranks: readonly RankOutcome[];
 }
 
 /** internal: the message about a job that failed, empty otherwise. */
 export function reportOf(end: JobEnd, options: { short?: boolean } = {}): string {
-  return end.failed === null ? "" : failureReport(end.failed, end.ranks, options);
+  return end.failed === null ? "" : failureReport(end.failed, end.ranks, { ...options, silent: end.silent });
 }
 
 /** After an error that a failing peer may have caused, the peer's own failure is waited for this long. */
 const rootCauseMs = 400;
+/** After the first error of a rank that has waited in vain, those of the others that did are waited for this long. */
+const lastWaiterMs = 1600;
+const lateCodes = ["ERR_TIMEOUT", "ERR_RANK_MISSING"];
 /** How long the ranks have, after one has failed, until they are killed. */
 const failureGraceMs = 1000;
 /** A process that SIGKILL does not end (it waits for a dead disk, say) is not waited for longer than this. */
@@ -47,7 +54,10 @@ const forwarded = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 export class Supervisor {
   readonly #job: Job;
   readonly #ranks: RankProcess[] = [];
+  readonly #watch: RankWatch;
+  readonly #oomKills = outOfMemoryKills();
   #failed: RankProcess | undefined;
+  #silent: RankProcess[] = [];
   #suspect: RankProcess | undefined;
   #signal: (typeof forwarded)[number] | undefined;
   #isEnding = false;
@@ -57,6 +67,7 @@ export class Supervisor {
 
   constructor(job: Job) {
     this.#job = job;
+    this.#watch = new RankWatch(this.#ranks, (text) => job.output.say(text));
   }
 
   /** True once a signal has come, be it after a failure: then nothing is to be started again. */
@@ -75,7 +86,9 @@ export class Supervisor {
     for (const spec of this.#job.ranks) {
       if (!this.#isEnding) this.#start(spec);
     }
+    this.#watch.start();
     await allEnded;
+    this.#watch.stop();
     for (const timer of this.#timers) clearTimeout(timer);
     this.killAll();
     await Promise.all(this.#ranks.map((rank) => rank.outputEnd(outputMs)));
@@ -100,6 +113,7 @@ export class Supervisor {
       ownsInput: isFirst && takesInput,
       ownsTerminal: isFirst && output.isPlain && process.stdout.isTTY === true,
       output: output.of(spec.rank),
+      page: RankPage.create(),
     });
     this.#ranks.push(rank);
     rank.on("error", () => {
@@ -108,6 +122,7 @@ export class Supervisor {
     });
     rank.on("phase", () => this.#findDeserter());
     rank.on("ended", () => {
+      rank.memoryRanOut = outOfMemoryKills() !== this.#oomKills;
       if (rank.hasFailed) this.#onFailure(rank);
       else this.#findDeserter();
       this.#checkEnd();
@@ -118,7 +133,7 @@ export class Supervisor {
     const isStarted = this.#isEnding || this.#ranks.length === this.#job.ranks.length;
     if (!isStarted || !this.#ranks.every((rank) => rank.hasEnded)) return;
     // Nobody is left who could still turn out to be the cause.
-    if (this.#suspect && !this.#isEnding) this.#fail(this.#suspect);
+    if (this.#suspect && !this.#isEnding) this.#failSuspect(this.#suspect, []);
     else this.#allEnded();
   }
 
@@ -128,8 +143,24 @@ export class Supervisor {
       this.#fail(rank);
     } else if (!this.#suspect) {
       this.#suspect = rank;
-      this.#after(rootCauseMs, () => this.#fail(rank));
+      this.#after(rootCauseMs, () => this.#findSilent(rank, rootCauseMs));
     }
+  }
+
+  // Who is still at work when others have given up waiting kept them waiting.
+  #findSilent(suspect: RankProcess, waitedMs: number): void {
+    if (this.#isEnding) return;
+    const isLate = this.#ranks.some((rank) => lateCodes.includes(rank.error?.code ?? ""));
+    const silent = isLate ? this.#ranks.filter((rank) => !rank.isOver && rank.error === undefined) : [];
+    if (silent.length > 1 && waitedMs < lastWaiterMs) {
+      this.#after(rootCauseMs, () => this.#findSilent(suspect, waitedMs + rootCauseMs));
+    } else this.#failSuspect(suspect, silent);
+  }
+
+  #failSuspect(suspect: RankProcess, silent: RankProcess[]): void {
+    this.#silent = silent;
+    // The first to time out closes its connections, which others may notice and report before it has said so itself.
+    this.#fail(this.#ranks.find((rank) => lateCodes.includes(rank.error?.code ?? "")) ?? suspect);
   }
 
   // A rank that ended well without ever meeting the others, who wait for it, will be waited for in vain.
@@ -143,6 +174,9 @@ export class Supervisor {
     if (this.#isEnding) return;
     this.#failed = rank;
     this.#isEnding = true;
+    this.#watch.stop();
+    for (const one of this.#ranks) one.freeze();
+    for (const one of this.#silent) one.isStopped = isStopped(one);
     for (const other of this.#ranks) if (other !== rank) other.ask("SIGTERM");
     this.#killAfter(failureGraceMs);
     this.#checkEnd();
@@ -156,6 +190,7 @@ export class Supervisor {
       return;
     }
     this.#isEnding = true;
+    this.#watch.stop();
     this.#signal = signal;
     for (const rank of this.#ranks) rank.ask(signal);
     this.#killAfter(this.#job.graceMs);
@@ -177,9 +212,9 @@ export class Supervisor {
     if (this.#signal) {
       // Errors that the signal led to are no news, unless a rank says more than that its peers are gone.
       const failed = ranks.find((rank) => rank.error && !rank.error.secondary) ?? null;
-      return { code: 128 + constants.signals[this.#signal], signal: this.#signal, failed, ranks };
+      return { code: 128 + constants.signals[this.#signal], signal: this.#signal, failed, silent: [], ranks };
     }
     const failed = this.#failed ?? null;
-    return { code: failed === null ? 0 : exitCodeOf(failed), signal: null, failed, ranks };
+    return { code: failed === null ? 0 : exitCodeOf(failed), signal: null, failed, silent: this.#silent, ranks };
   }
 }

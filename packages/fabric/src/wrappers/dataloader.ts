@@ -1,6 +1,7 @@
 // What `fabric.setupDataLoaders` returns: batches on the right device, another order each epoch.
 import { CheckpointError, type Device, data } from "@fabric-ts/torch";
 import { describe } from "../utilities/describe.js";
+import { duringAsyncPass, duringPass } from "../utilities/activity.js";
 import { forwardMembers } from "../utilities/forward-members.js";
 import { moveDataToDevice } from "../utilities/move-data-to-device.js";
 import { workerInitFunction } from "../utilities/worker-seed.js";
@@ -99,7 +100,7 @@ const Wrapper = class FabricDataLoader {
   *[Symbol.iterator](): Generator<unknown, void> {
     const pass = this.#startPass();
     try {
-      for (const batch of this.loader) yield this.#move(batch);
+      for (const batch of duringPass(this.loader)) yield this.#move(batch);
     } finally {
       this.#endPass(pass);
     }
@@ -107,7 +108,7 @@ const Wrapper = class FabricDataLoader {
   async *[Symbol.asyncIterator](): AsyncGenerator<unknown, void> {
     const pass = this.#startPass();
     try {
-      for await (const batch of this.loader) yield this.#move(batch);
+      for await (const batch of duringAsyncPass(this.loader)) yield this.#move(batch);
     } finally {
       this.#endPass(pass);
     }

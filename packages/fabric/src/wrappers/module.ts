@@ -3,6 +3,7 @@
 import { autograd, type Device, type Dtype, isGradEnabled, nn, Tensor, UsageError } from "@fabric-ts/torch";
 import { Precision } from "../precision/precision.js";
 import { Strategy } from "../strategies/strategy.js";
+import { during } from "../utilities/activity.js";
 import { applyToCollection } from "../utilities/apply-to-collection.js";
 import { className, describe } from "../utilities/describe.js";
 import { DeviceDtypeModule, remember } from "../utilities/device-dtype-module.js";
@@ -151,7 +152,7 @@ const Wrapper = class FabricModule extends DeviceDtypeModule<unknown[], unknown>
     const context = precision.forwardContext();
     state.depth++;
     try {
-      output = state.forwardModule(...input);
+      output = during("forward", () => state.forwardModule(...input));
     } finally {
       state.depth--;
       context[Symbol.dispose]();

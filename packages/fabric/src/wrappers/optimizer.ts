@@ -2,6 +2,7 @@
 import type { optim, Tensor } from "@fabric-ts/torch";
 import { refusePromise } from "../callbacks/hook-caller.js";
 import type { Strategy } from "../strategies/strategy.js";
+import { countStep, during } from "../utilities/activity.js";
 import { forwardMembers } from "../utilities/forward-members.js";
 
 /** An optimizer as `fabric.setup` returns it: everything the optimizer has, and `optimizer`, the one that was given. */
@@ -33,7 +34,8 @@ export function wrapOptimizer<O extends optim.Optimizer>(
   define("constructor", wrapperClass(optimizer.constructor.name));
   Object.defineProperty(wrapper, "optimizer", { value: optimizer, enumerable: false });
   define("step", (...args: [closure?: () => Tensor]): unknown => {
-    const output = strategy.optimizerStep(optimizer, ...args);
+    const output = during("step", () => strategy.optimizerStep(optimizer, ...args));
+    countStep();
     for (const callback of callbacks) {
       const hook = (callback as { onAfterOptimizerStep?: unknown }).onAfterOptimizerStep;
       if (typeof hook !== "function") continue;

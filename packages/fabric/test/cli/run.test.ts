@@ -366,7 +366,7 @@ describe("when a rank fails under `fabric run`", () => {
     ],
     ["inside of an all-reduce", "SIGKILL", 137, /^Rank 1 \(pid \d+\) was killed by SIGKILL /m],
     ["while the other waits in a barrier", "exit-3", 3, /^Rank 1 \(pid \d+\) ended with exit code 3 /m],
-    ["after launch", "exit-0", 1, /^Rank 1 \(pid \d+\) ended with exit code 0 .* which were waiting for it/m],
+    ["after launch", "exit-0", 1, /^Rank 1 \(pid \d+\) ended with exit code 0 .* were waiting for it/m],
   ] as const) {
     it(`(${what} ${where}) the job ends soon, with one message and nothing left`, async () => {
       const job = new Job("faulty", [where, what, "1"], { command: ["run", "--devices", "2"] });

@@ -69,7 +69,7 @@ it("explains exit codes", () => {
   const early = outcome(1, { exitCode: 0, phase: "launched" });
   assert.match(
     failureReport(early, [early]),
-    /ended with exit code 0 .* which were waiting for it; .*\nEvery rank has to come as far/,
+    /ended with exit code 0 .* were waiting for it; .*\nEvery rank has to come as far/,
   );
   assert.equal(exitCodeOf(early), 1);
 });

@@ -85,7 +85,7 @@ for (const victim of [0, 1]) {
         const { job, code } = await runFault(where, "exit-0", victim);
         assert.equal(code, 1);
         const expected = beforeTheMeeting.includes(where)
-          ? new RegExp(`^Rank ${victim} \\(pid \\d+\\) ended with exit code 0 .* which were waiting for it`)
+          ? new RegExp(`^Rank ${victim} \\(pid \\d+\\) ended with exit code 0 .* were waiting for it`)
           : new RegExp(
               `^Rank ${other} .*\nDistributedError: [\\s\\S]*rank ${victim} \\(pid \\d+\\) had ended with exit code 0`,
             );

@@ -1,7 +1,7 @@
 // fabric_process.node: what a launched rank asks of the operating system and Node does not offer. It dies with its
-// launcher, it leaves without running static destructors, it leaves at a deadline even while the JavaScript thread is
-// blocked, and a thread of it that ends says so. Knows nothing of LibTorch: it has to be in the process before anything
-// else is, and to cost nothing.
+// launcher, it shows the launcher where it is, it leaves without running static destructors, it leaves at a deadline even
+// while the JavaScript thread is blocked, and a thread of it that ends says so. Knows nothing of LibTorch: it has to be
+// in the process before anything else is, and to cost nothing.
 #include <node_api.h>
 #include <signal.h>
 #include <stdint.h>
@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "heap.h"
+#include "page.h"
 
 #if defined(__linux__)
 #include <sys/prctl.h>
@@ -327,6 +328,8 @@ napi_value initialize(napi_env env, napi_value exports) {
       {"widenHeap", widenHeap},
       {"settleHeap", settleHeap},
       {"dieWithParent", dieWithParent},
+      {"createPage", createPage},
+      {"mapPage", mapPage},
       {"exitNow", exitNow},
       {"startExitTimer", startExitTimer},
       {"cancelExitTimer", cancelExitTimer},

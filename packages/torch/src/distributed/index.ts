@@ -25,6 +25,7 @@ export {
   scatter,
   send,
 } from "./collectives.js";
+export { showWaiting } from "./native.js";
 export { decodeObject, encodeObject } from "./object-codec.js";
 export { allGatherObject, broadcastObject, gatherObject, scatterObject } from "./object-collectives.js";
 export {

@@ -83,6 +83,9 @@ export interface DistributedBinding {
   /** Compares the ranks' calls through the store when one of them is waited for longer than `lateMs`. */
   watchGroup(group: GroupHandle, store: StoreHandle, lateMs: number): void;
 
+  // waiting.cc
+  showWaiting(words: Int32Array, index: number): void;
+
   // works.cc
   /** `peer` is the root, source or destination as a rank of the group; `label` is what the user called, for error texts. */
   startCollective(
@@ -140,6 +143,14 @@ export interface DistributedBinding {
     finish?: (index: number) => Handle,
   ): void;
   reducerSink(reducer: ReducerHandle, outputs: readonly Handle[], delay: boolean): Handle[];
+}
+
+/**
+ * internal: from now on `words[index]` is the number of waits of this process for others, `words[index + 1]` how many have begun. The memory
+ * has to stay as long as the process.
+ */
+export function showWaiting(words: Int32Array, index: number): void {
+  distributedNative().showWaiting(words, index);
 }
 
 /** internal: the addon, loaded once. */
