@@ -40,7 +40,7 @@ export function exitCodeOf(outcome: RankOutcome): number {
 
 /**
  * internal: the message about `failed`, the first to fail, and the rest of the job. It ends with a newline. With `short` the error of the
- * rank is its first line only. `silent` are those that `failed` had waited for in vain: they are at the bottom of it.
+ * rank is its first line only. `silent` are those that `failed` had waited for in vain, still at work or gone: they are at the bottom of it.
  */
 export function failureReport(
   failed: RankOutcome,
@@ -76,6 +76,7 @@ function silentLines(silent: readonly RankOutcome[]): string[] {
     return `${outcome.isStopped ? "stopped by a signal " : ""}${placeOf(outcome)}${seconds > 0 ? `, for ${seconds} s` : ""}`;
   };
   const [first] = silent;
+  if (first?.hasEnded && first.exitCode === 0) return [headline(first)];
   if (first && silent.length === 1) {
     return [`${capital(name(first))} kept the others waiting, ${where(first)}; the job has ended.`];
   }
@@ -129,7 +130,8 @@ function fate(outcome: RankOutcome): string {
   if (outcome.spawnError) return `${who} could not be started either`;
   if (!outcome.hasEnded) return `${who} did not end, not even by SIGKILL`;
   if (outcome.error && !outcome.error.secondary) return `${who} failed as well (${outcome.error.summary})`;
-  if (outcome.sent) return `${who} was ended by the launcher${outcome.seen?.place ? ` ${outcome.seen.place}` : ""}`;
+  const place = outcome.error?.place || outcome.seen?.place;
+  if (outcome.sent) return `${who} was ended by the launcher${place ? ` ${place}` : ""}`;
   if (outcome.error) return `${who} failed as a consequence`;
   if (outcome.signal) return `${who} was killed by ${outcome.signal}`;
   if (outcome.exitCode !== 0) return `${who} ended with exit code ${outcome.exitCode}`;

@@ -42,6 +42,7 @@ export function reportOf(end: JobEnd, options: { short?: boolean } = {}): string
 const rootCauseMs = 400;
 /** After the first error of a rank that has waited in vain, those of the others that did are waited for this long. */
 const lastWaiterMs = 1600;
+const lostCode = "ERR_PEER_LOST";
 const lateCodes = ["ERR_TIMEOUT", "ERR_RANK_MISSING"];
 /** How long the ranks have, after one has failed, until they are killed. */
 const failureGraceMs = 1000;
@@ -133,7 +134,7 @@ export class Supervisor {
     const isStarted = this.#isEnding || this.#ranks.length === this.#job.ranks.length;
     if (!isStarted || !this.#ranks.every((rank) => rank.hasEnded)) return;
     // Nobody is left who could still turn out to be the cause.
-    if (this.#suspect && !this.#isEnding) this.#failSuspect(this.#suspect, []);
+    if (this.#suspect && !this.#isEnding) this.#failSuspect(this.#suspect, this.#deserters(this.#suspect));
     else this.#allEnded();
   }
 
@@ -154,7 +155,13 @@ export class Supervisor {
     const silent = isLate ? this.#ranks.filter((rank) => !rank.isOver && rank.error === undefined) : [];
     if (silent.length > 1 && waitedMs < lastWaiterMs) {
       this.#after(rootCauseMs, () => this.#findSilent(suspect, waitedMs + rootCauseMs));
-    } else this.#failSuspect(suspect, silent);
+    } else this.#failSuspect(suspect, isLate ? silent : this.#deserters(suspect));
+  }
+
+  // Ranks that ended well, although others still needed them.
+  #deserters(suspect: RankProcess): RankProcess[] {
+    if (suspect.error?.code !== lostCode) return [];
+    return this.#ranks.filter((rank) => rank.isOver && !rank.hasFailed).slice(0, 1);
   }
 
   #failSuspect(suspect: RankProcess, silent: RankProcess[]): void {
