@@ -184,7 +184,11 @@ export class Supervisor {
     this.#watch.stop();
     for (const one of this.#ranks) one.freeze();
     for (const one of this.#silent) one.isStopped = isStopped(one);
-    for (const other of this.#ranks) if (other !== rank) other.ask("SIGTERM");
+    for (const other of this.#ranks) {
+      // A stopped process hears of nothing else.
+      if (other.isStopped) other.kill();
+      else if (other !== rank) other.ask("SIGTERM");
+    }
     this.#killAfter(failureGraceMs);
     this.#checkEnd();
   }

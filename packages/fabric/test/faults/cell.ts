@@ -26,6 +26,8 @@ interface TrainingOptions {
   args?: string[];
   checkpoint?: string | undefined;
   folder?: string | undefined;
+  /** The folder for its temporary files (default: a new one). */
+  tmp?: string;
   env?: Record<string, string>;
   /** More options of `fabric run`. */
   run?: string[];
@@ -36,6 +38,8 @@ export class TrainingJob {
   readonly folder: string;
   readonly job: Job;
   readonly launcher: Launcher;
+  /** Called before the folder is removed. */
+  readonly cleanups: (() => void)[] = [];
 
   /** `checkpoint` is what the job goes on from, `folder` where it saves (default: a new one). */
   constructor(launcher: Launcher, world: number, options: TrainingOptions = {}) {
@@ -46,7 +50,8 @@ export class TrainingJob {
     const program = new URL("./programs/training.js", import.meta.url);
     const command = ["run", "--accelerator", "cpu", "--devices", String(world), ...run];
     const own = ["--launcher", launcher, "--world", String(world), "--folder", this.folder];
-    this.job = new Job(program, [...own, ...args], { env, ...(launcher === "run" ? { command } : {}) });
+    const { tmp } = options;
+    this.job = new Job(program, [...own, ...args], { env, tmp, ...(launcher === "run" ? { command } : {}) });
   }
 
   get checkpoint(): string {
@@ -79,9 +84,13 @@ export class TrainingJob {
 
   /**
    * Nothing is left but the checkpoint of a step that was saved, whole; a file that a killed rank was writing is removed by the next who saves
-   * there. Removes the folder.
+   * there. `endsAt` is the step of a job that came to its end. Removes the folder.
    */
-  async assertIntact(reference: Reference, { isKilled = false, keepsFiles = false } = {}): Promise<void> {
+  async assertIntact(
+    reference: Reference,
+    options: { isKilled?: boolean; keepsFiles?: boolean; endsAt?: number | undefined } = {},
+  ): Promise<void> {
+    const { isKilled = false, keepsFiles = false, endsAt } = options;
     await this.job.assertClean({ keepsFiles });
     const saved = existsSync(join(this.folder, "saved.txt"))
       ? Number(readFileSync(join(this.folder, "saved.txt"), "utf8").trim().split("\n").at(-1))
@@ -89,11 +98,18 @@ export class TrainingJob {
     const checkpoint = await torch.load(this.checkpoint);
     const { step } = checkpoint as { step: number };
     assert.ok(step === saved || step === saved + 1, `the checkpoint is of step ${step}, step ${saved} was saved`);
+    if (endsAt !== undefined) assert.equal(step, endsAt);
     assert.deepEqual(plain(checkpoint), plain(await torch.load(reference.at(step))), "the checkpoint has other values");
     const others = (): string[] =>
       readdirSync(this.folder).filter((name) => !["last.ckpt", "saved.txt", "fault.json"].includes(name));
     if (isKilled && others().length > 0) await torch.save({}, this.checkpoint);
     assert.deepEqual(others(), [], "files are left");
+    this.remove();
+  }
+
+  /** Removes the folder. */
+  remove(): void {
+    for (const cleanup of this.cleanups) cleanup();
     rmSync(this.folder, { recursive: true });
   }
 }

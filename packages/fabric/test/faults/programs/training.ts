@@ -3,8 +3,9 @@
 //   training.js --launcher script --world 2 --folder DIR --steps 3 [--phase forward --fault SIGKILL --victim 1] [--timeout 5000] [--keep]
 //
 // It goes on from DIR/last.ckpt if that exists; the fault comes in the first step from there. `--keep` leaves every step's checkpoint in
-// DIR/step-N.ckpt.
-import { appendFileSync, copyFileSync, existsSync, writeFileSync } from "node:fs";
+// DIR/step-N.ckpt, `--caught` goes on after a save that failed. Variables: SLOW_MS for how long a slow rank is slow, IGNORE for a signal that
+// the ranks ignore, FAIL_ALWAYS=1 for a fault that comes again after a restart.
+import { appendFileSync, chmodSync, copyFileSync, existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { Worker } from "node:worker_threads";
@@ -22,14 +23,17 @@ const { values } = parseArgs({
     victim: { type: "string" },
     timeout: { type: "string", default: "60000" },
     keep: { type: "boolean", default: false },
+    caught: { type: "boolean", default: false },
   },
 });
 const { launcher, phase, fault, victim } = values;
 const folder = values.folder as string;
 const checkpoint = join(folder, "last.ckpt");
 const steps = Number(values.steps);
-const isFirstAttempt = (process.env.TORCHELASTIC_RESTART_COUNT ?? "0") === "0";
+const { IGNORE, FAIL_ALWAYS, SLOW_MS, TORCHELASTIC_RESTART_COUNT } = process.env;
+const isFirstAttempt = FAIL_ALWAYS === "1" || (TORCHELASTIC_RESTART_COUNT ?? "0") === "0";
 const isRank = process.env.LOCAL_RANK !== undefined;
+if (isRank && IGNORE) process.on(IGNORE, () => {});
 const fails = isRank && isFirstAttempt && phase !== undefined;
 const isVictim = fails && process.env.LOCAL_RANK === victim;
 /** The step in which the fault comes: the first that this process takes. */
@@ -53,11 +57,12 @@ function fail(): void {
   writeFileSync(announcement, JSON.stringify({ at: Date.now(), pid: process.pid }));
   if (fault === "throw") throw new Error("boom on purpose");
   if (fault === "exit") process.exit(3);
+  if (fault === "exit-0") process.exit(0);
   if (fault === "loop") for (;;);
   if (fault?.startsWith("SIG")) process.kill(process.pid, fault);
   if (fault === "abort") process.abort();
   if (fault === "memory") zeros([2 ** 44]);
-  if (fault === "slow") block(Number(process.env.SLOW_MS));
+  if (fault === "slow") block(Number(SLOW_MS));
   // Signals come at once, but not always before the next line.
   else block(10_000);
 }
@@ -83,6 +88,20 @@ function failWhen(condition: string, afterMs = 0): void {
 /** The others come later than the fault. */
 async function waitForFault(): Promise<void> {
   for (let i = 0; i < 1000 && !existsSync(announcement); i++) await pause(20);
+}
+
+/** From now on this rank may not write to the folder; a full disk has been full all the time. */
+function loseDisk(): void {
+  writeFileSync(announcement, JSON.stringify({ at: Date.now(), pid: process.pid }));
+  if (fault !== "permission") return;
+  chmodSync(folder, 0o555);
+  // The superuser may write everywhere.
+  if (process.geteuid?.() === 0) process.seteuid?.(65534);
+}
+function findDisk(): void {
+  if (fault !== "permission") return;
+  process.seteuid?.(process.getuid?.() as number);
+  chmodSync(folder, 0o755);
 }
 
 class Net extends nn.Module<[Tensor], Tensor> {
@@ -132,6 +151,8 @@ async function train(fabric: Fabric): Promise<number> {
   const net = new Net();
   const [model, optimizer] = fabric.setup(net, new optim.Adam(net.parameters(), { lr: 0.01 }));
   const state = { model, optimizer, witness, step: 0 };
+  // What takes its time to write, and more than there is room for.
+  const filler = fails && (phase === "write" || phase === "disk") ? zeros([64 << 20], { dtype: "uint8" }) : null;
   if (existsSync(checkpoint)) await fabric.load(checkpoint, state);
   step = state.step;
   faultStep = step;
@@ -159,7 +180,17 @@ async function train(fabric: Fabric): Promise<number> {
     state.step = step + 1;
     const isWriting = isTime && phase === "write";
     if (isWriting && isVictim) failWhen("fs.readdirSync(folder).some(written)");
-    await fabric.save(checkpoint, isWriting ? { ...state, filler: zeros([64 << 20], { dtype: "uint8" }) } : state);
+    if (isTime && phase === "disk") {
+      if (isVictim) loseDisk();
+      await fabric.save(checkpoint, { ...state, filler }).catch((error: Error & { code?: string }) => {
+        if (!values.caught) throw error;
+        console.log(`rank ${fabric.globalRank} caught ${error.name} ${error.code} ${error.message}`);
+      });
+      if (isVictim) findDisk();
+      step++;
+      continue;
+    }
+    await fabric.save(checkpoint, isWriting ? { ...state, filler } : state);
     if (fabric.isGlobalZero) {
       appendFileSync(join(folder, "saved.txt"), `${state.step}\n`);
       if (values.keep) copyFileSync(checkpoint, join(folder, `step-${state.step}.ckpt`));
