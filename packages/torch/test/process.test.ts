@@ -1,6 +1,9 @@
 // The addon for launched processes: a child dies with its parent, and a deadline holds while JavaScript is blocked.
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { closeSync, readSync } from "node:fs";
+import type { Readable } from "node:stream";
 import { it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { DistributedError, messages, processControl } from "@fabric-ts/torch";
@@ -109,12 +112,39 @@ it("the first thread's heap grows by much before a large library is loaded, and 
   assert.ok(none < 5 && much > 40 && much < 64 && elsewhere < 20, stdout);
 });
 
+it("a launcher reads what its child wrote into shared memory, after the child was killed", async () => {
+  const fd = processControl.processAddon().createPage();
+  const code = `const page = new Int32Array(require(${addon}).mapPage(3)); page[0] = 42; page[63] = -1; console.log("written"); ${block}`;
+  const child = spawn(process.execPath, ["-e", code], { stdio: ["ignore", "pipe", "inherit", fd] });
+  const words = new Int32Array(64);
+  const heart = (): number => {
+    readSync(fd, words, 0, 256, 0);
+    return words[1] as number;
+  };
+  await once(child.stdout as Readable, "data");
+  // It beats while the JavaScript thread is blocked.
+  for (const end = Date.now() + 20_000; heart() < 2 && Date.now() < end; )
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  child.kill("SIGKILL");
+  await once(child, "exit");
+  assert.ok(heart() >= 2);
+  assert.deepEqual([words[0], words[63]], [42, -1]);
+  assert.ok((words[2] as number) > 1000, `at most ${words[2]} KiB`);
+  closeSync(fd);
+});
+
+it("memory that is no shared memory is an error", () => {
+  const { stdout } = run("try { addon.mapPage(99) } catch (e) { console.log(e.message) }");
+  assert.match(stdout, /^The memory shared with the launcher cannot be mapped: Bad file descriptor/);
+});
+
 it("wrong arguments are TypeErrors", () => {
   const { stdout } = run(
     'for (const f of Object.values(addon)) if (f.length === 0) try { f("x") } catch (e) { console.log(e.name, e.message) }',
   );
   assert.match(stdout, /TypeError dieWithParent expects the process id of the parent\./);
   assert.match(stdout, /TypeError countSignal expects the number of a signal\./);
+  assert.match(stdout, /TypeError mapPage expects a file descriptor\./);
 });
 
 it("the base entry is a part of the whole one, and loads neither the rest nor LibTorch", () => {

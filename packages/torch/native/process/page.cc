@@ -29,7 +29,10 @@ napi_value fail(napi_env env, const char* what) {
 
 int newFile() {
 #if defined(__linux__)
-  return memfd_create("fabric-rank", MFD_CLOEXEC);
+  // Some systems insist on the second flag, which older kernels do not know.
+  constexpr unsigned int kNoExecSeal = 8;
+  const int fd = memfd_create("fabric-rank", MFD_CLOEXEC | kNoExecSeal);
+  return fd >= 0 || errno != EINVAL ? fd : memfd_create("fabric-rank", MFD_CLOEXEC);
 #else
   char path[] = "/tmp/fabric-rank-XXXXXX";
   const int fd = mkstemp(path);

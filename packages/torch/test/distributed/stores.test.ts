@@ -29,6 +29,25 @@ test("a hash store holds texts, bytes and counters, and waits for keys", async (
   assert.equal(await store.check(["text"]), false);
 });
 
+// They have to stay as long as the process.
+const waits = new Int32Array(4);
+
+test("waits are counted where a launcher sees them", async () => {
+  distributed.showWaiting(waits, 1);
+  const store = new distributed.HashStore();
+  const waiting = [store.get("one"), store.get("two")];
+  while (waits[2] !== 2) await new Promise((resolve) => setTimeout(resolve, 5));
+  assert.deepEqual([...waits], [0, 2, 2, 0]);
+  await store.set("one", "");
+  await waiting[0];
+  assert.deepEqual([...waits], [0, 1, 2, 0]);
+  await store.set("two", "");
+  await waiting[1];
+  assert.deepEqual([...waits], [0, 0, 2, 0]);
+  assert.throws(() => distributed.showWaiting(waits, 3), TypeError);
+  assert.throws(() => distributed.showWaiting(new Float32Array(4) as never, 0), TypeError);
+});
+
 test("a file store holds the same, and a second one on the file sees it", async () => {
   const folder = mkdtempSync(join(tmpdir(), "fabric-store-"));
   try {
