@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
@@ -19,9 +20,10 @@ using Clock = std::chrono::steady_clock;
 
 // A group under watch.
 struct Watched {
-  std::weak_ptr<Flight> flight;
-  c10::intrusive_ptr<c10d::Store> store;  // null when the group has ended; guarded by `mutex`
   std::mutex mutex;
+  std::weak_ptr<Flight> flight;           // guarded by `mutex`
+  c10::intrusive_ptr<c10d::Store> store;  // the same
+  std::atomic<bool> closed{false};        // the group has ended, or its store is gone
   std::string name;
   int rank;
   int size;
@@ -217,22 +219,23 @@ class Watcher {
       for (auto& group : groups) visit(*group);
       groups.clear();
       lock.lock();
-      const auto ended = [](const auto& group) { return group->flight.expired(); };
+      const auto ended = [](const auto& group) { return group->closed.load(); };
       groups_.erase(std::remove_if(groups_.begin(), groups_.end(), ended), groups_.end());
     }
   }
 
   static void visit(Watched& group) {
-    const auto flight = group.flight.lock();
     const std::lock_guard<std::mutex> lock(group.mutex);
+    const auto flight = group.closed ? nullptr : group.flight.lock();
     try {
-      if (flight && group.store) {
+      if (flight) {
         look(group, *flight);
         return;
       }
     } catch (...) {
       // The store is gone, with the rank that kept it: the transport tells of that.
     }
+    group.closed = true;
     group.store.reset();
     group.flight.reset();
   }
@@ -294,9 +297,11 @@ napi_value watchGroup(napi_env env, napi_callback_info info) {
     watched->late = late;
     watched->tick = std::min(Milliseconds(1000), std::max(Milliseconds(20), late / 8));
     group->closers.push_back([watched] {
-      // The thread drops it later if it is using it right now.
+      watched->closed = true;
+      // The thread drops them later if it is using them right now.
       const std::unique_lock<std::mutex> lock(watched->mutex, std::try_to_lock);
-      if (lock) watched->store.reset();
+      if (!lock) return;
+      watched->store.reset();
       watched->flight.reset();
     });
     static const bool handled = [] {
