@@ -37,7 +37,15 @@ env.OMP_NUM_THREADS ??= "1";
 if (!options.some((option) => option.startsWith("--test-reporter"))) {
   options.push(`--test-reporter=${join(ROOT, "scripts/faults/reporter.mjs")}`);
 }
-const node = ["--enable-source-maps", "--test", "--test-concurrency=1", "--test-timeout=3600000", ...options, ...files];
+const node = [
+  "--enable-source-maps",
+  "--conditions=fabric-ts-modules",
+  "--test",
+  "--test-concurrency=1",
+  "--test-timeout=3600000",
+  ...options,
+  ...files,
+];
 // Mounts of its own, for small disks: nobody else sees them, and they are gone with the tests.
 const unshare = ["--mount", "--", process.execPath];
 const hasMounts = process.getuid?.() === 0 && spawnSync("unshare", [...unshare, "--version"]).status === 0;

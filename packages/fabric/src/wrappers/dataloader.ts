@@ -1,7 +1,7 @@
 // What `fabric.setupDataLoaders` returns: batches on the right device, another order each epoch.
 import { CheckpointError, type Device, data } from "@fabric-ts/torch";
-import { describe } from "../utilities/describe.js";
 import { duringAsyncPass, duringPass } from "../utilities/activity.js";
+import { describe } from "../utilities/describe.js";
 import { forwardMembers } from "../utilities/forward-members.js";
 import { moveDataToDevice } from "../utilities/move-data-to-device.js";
 import { workerInitFunction } from "../utilities/worker-seed.js";

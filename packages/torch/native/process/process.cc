@@ -1,7 +1,7 @@
 // fabric_process.node: what a launched rank asks of the operating system and Node does not offer. It dies with its
-// launcher, it shows the launcher where it is, it leaves without running static destructors, it leaves at a deadline even
-// while the JavaScript thread is blocked, and a thread of it that ends says so. Knows nothing of LibTorch: it has to be
-// in the process before anything else is, and to cost nothing.
+// launcher, it shows the launcher where it is, it leaves without running static destructors, it leaves at a deadline
+// even while the JavaScript thread is blocked, and a thread of it that ends says so. Knows nothing of LibTorch: it has
+// to be in the process before anything else is, and to cost nothing.
 #include <node_api.h>
 #include <signal.h>
 #include <stdint.h>
