@@ -9,12 +9,15 @@ import { createHash } from "node:crypto";
 import {
   chmodSync,
   existsSync,
+  lstatSync,
   mkdirSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   renameSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { createRequire } from "node:module";
@@ -32,6 +35,7 @@ const NATIVE = join(ROOT, "packages/torch/native");
 const STAMP = join(BUILD, "setup.json");
 const PACKAGES = ["packages/torch", "packages/fabric"];
 const COMMAND_LINE = join(ROOT, "packages/fabric/bundle/cli/main.js");
+const COMMAND = join(ROOT, "node_modules/.bin/fabric");
 const PROJECTS = [
   "packages/torch/src",
   "packages/torch/test",
@@ -131,8 +135,7 @@ function npmPackagesMatch() {
   const installed = readJson(join(ROOT, "node_modules/.package-lock.json"))?.packages;
   if (!wanted || !installed) return false;
   return Object.entries(wanted).every(([path, entry]) => {
-    // The repository's own packages are links, and so are their commands.
-    if (!path.startsWith("node_modules/")) return JSON.stringify(installed[path]?.bin) === JSON.stringify(entry.bin);
+    if (!path.startsWith("node_modules/")) return true; // the repository's own packages are links
     if (entry.optional && !installed[path]) return true; // for another platform
     return installed[path]?.version === entry.version && existsSync(join(ROOT, path));
   });
@@ -267,8 +270,17 @@ async function bundlePackages(say, sayAll) {
     writeAtomically(bundleStamp(name), { made });
     say(`bundle: ${name} bundled in ${((Date.now() - started) / 1000).toFixed(1)} s`);
   }
-  // npm linked the command line before it existed, so it could not make it executable.
+  linkCommand();
+}
+
+/** What `npx fabric` runs. npm links no command whose file does not exist yet. */
+function linkCommand() {
   chmodSync(COMMAND_LINE, 0o755);
+  const target = relative(dirname(COMMAND), COMMAND_LINE);
+  if (lstatSync(COMMAND, { throwIfNoEntry: false })?.isSymbolicLink() && readlinkSync(COMMAND) === target) return;
+  rmSync(COMMAND, { force: true });
+  mkdirSync(dirname(COMMAND), { recursive: true });
+  symlinkSync(target, COMMAND);
 }
 
 function bundleStamp(name) {
@@ -303,6 +315,7 @@ function outputs() {
   const current = readJson(join(BUILD, "current.json"));
   const files = [
     join(ROOT, "node_modules/.package-lock.json"),
+    COMMAND,
     current ? join(BUILD, current.addon) : "",
     current?.library ?? "",
   ];

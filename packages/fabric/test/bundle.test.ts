@@ -95,6 +95,12 @@ for (const name of ["torch", "fabric"]) {
   });
 }
 
+it("the command `fabric` runs", () => {
+  const { version } = JSON.parse(readFileSync(join(folderOf("fabric"), "package.json"), "utf8")) as { version: string };
+  const command = join(folderOf("fabric"), "../../node_modules/.bin/fabric");
+  assert.match(execFileSync(command, ["--version"], { encoding: "utf8" }), new RegExp(`\\b${version}\\b`));
+});
+
 it("classes keep their names in stack traces", async () => {
   const torch = (await importFile(folderOf("torch"), "bundle/index.js")) as typeof import("@fabric-ts/torch");
   assert.throws(
