@@ -122,7 +122,8 @@ function advice({ seen, memoryRanOut }: RankOutcome, signal: NodeJS.Signals): st
 }
 
 function peak(seen: RankActivity | undefined): string {
-  return seen === undefined || seen.peakKiB === 0 ? "" : ` It had used ${(seen.peakKiB / 2 ** 20).toFixed(1)} GiB.`;
+  const gibibytes = (seen?.peakKiB ?? 0) / 2 ** 20;
+  return gibibytes < 0.1 ? "" : ` It had used ${gibibytes.toFixed(1)} GiB.`;
 }
 
 function fate(outcome: RankOutcome): string {
