@@ -1,6 +1,7 @@
 // What the compiler has to know about wrapped objects. Each check fails to compile when it does not hold.
 import { it } from "node:test";
 import {
+  AttributeDict,
   type BatchFacts,
   type Callback,
   EarlyStopping,
@@ -229,4 +230,17 @@ it("types of logging take a step, options or both, and loggers their own options
   same<TensorBoardLogger["logDir"], string>(true);
   same<MLflowLogger["runId"], string | null>(true);
   same<ReturnType<MLflowLogger["finalize"]>, Promise<void>>(true);
+});
+
+it("an AttributeDict knows the types of its entries, and takes others", () => {
+  const state = new AttributeDict({ model: new nn.Linear(1, 1), epoch: 0 });
+  same<typeof state.epoch, number>(true);
+  same<typeof state.model, nn.Linear>(true);
+  same<typeof state.best, unknown>(true);
+  state.epoch++;
+  state.best = 0.5;
+  // @ts-expect-error: an epoch is a number
+  state.epoch = "three";
+  const empty = new AttributeDict();
+  same<typeof empty.lr, unknown>(true);
 });

@@ -1,11 +1,21 @@
 // A dictionary for hyper-parameters and checkpoint state that prints one entry a line.
 import { inspect } from "node:util";
 
-/** A dictionary whose entries are its properties. Prints its entries sorted by key, one a line; usable as the `state` of `save` and `load`. */
-export class AttributeDict {
+/**
+ * A dictionary whose entries are its properties, typed as they were given. Prints its entries sorted by key, one a line; usable as the
+ * `state` of `save` and `load`.
+ */
+export type AttributeDict<T extends object = object> = T & Record<string, unknown>;
+
+interface AttributeDictConstructor {
+  /** @param entries copied into the new dictionary */
+  new <T extends object = object>(entries?: T): AttributeDict<T>;
+  readonly prototype: AttributeDict;
+}
+
+const Dictionary = class AttributeDict {
   [name: string]: unknown;
 
-  /** @param entries copied into the new dictionary */
   constructor(entries: object = {}) {
     Object.assign(this, entries);
   }
@@ -20,7 +30,10 @@ export class AttributeDict {
   [inspect.custom](): string {
     return `AttributeDict {\n${this.toString()}\n}`;
   }
-}
+};
+
+/** The class of dictionaries whose entries are properties. */
+export const AttributeDict = Dictionary as AttributeDictConstructor;
 
 function textOf(value: unknown): string {
   return typeof value === "object" && value !== null ? inspect(value) : String(value);

@@ -29,7 +29,7 @@ describe("AttributeDict", () => {
     assert.equal(String(new AttributeDict({ sizes: [1, 2], net: null })), '"net":   null\n"sizes": [ 1, 2 ]');
   });
   it("is read, set and deleted by its properties, and stays one in collections", () => {
-    const dict = new AttributeDict({ lr: 0.1 });
+    const dict = new AttributeDict<{ lr?: number }>({ lr: 0.1 });
     dict.step = 3;
     delete dict.lr;
     assert.deepEqual([Object.keys(dict), dict.lr, dict.step], [["step"], undefined, 3]);
