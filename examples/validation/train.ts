@@ -72,5 +72,6 @@ if (fabric.isGlobalZero && last) {
     .view(10, 10)
     .tolist() as number[][];
   console.log("\ndigit   taken for 0 ... 9");
-  counts.forEach((row, digit) => console.log(`${digit}     ${row.map((n) => String(n || ".").padStart(5)).join("")}`));
+  for (const [digit, row] of counts.entries())
+    console.log(`${digit}     ${row.map((n) => String(n || ".").padStart(5)).join("")}`);
 }

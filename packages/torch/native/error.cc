@@ -48,6 +48,13 @@ static std::string engineText(const c10::Error& error) {
   return text;
 }
 
+// What to do, where the engine's sentence does not say it.
+static std::string adviceFor(const std::string& text) {
+  if (text.find("Found dtype ") == std::string::npos || text.find(" but expected ") == std::string::npos) return "";
+  return "Some operation of the forward pass got tensors of two dtypes: often a loss, whose target has another dtype than the "
+         "model's output. Convert one of them: `target.to(output.dtype)`.";
+}
+
 // "Could not run 'aten::empty' with arguments from the 'CUDA' backend. This could be because ..." and sixty lines more.
 static JsError missingKernel(const c10::Error& error) {
   const std::string text = engineText(error);
@@ -69,7 +76,8 @@ JsError describeException(const std::exception_ptr& pointer) {
   } catch (const c10::NotImplementedError& error) {
     return missingKernel(error);
   } catch (const c10::Error& error) {
-    return JsError("TorchError", engineText(error));
+    const std::string text = engineText(error);
+    return JsError("TorchError", text, adviceFor(text));
   } catch (const std::bad_alloc&) {
     return JsError("TorchError", "The process is out of memory.", "", "ERR_OUT_OF_MEMORY");
   } catch (const std::exception& error) {

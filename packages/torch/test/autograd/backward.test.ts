@@ -68,6 +68,14 @@ test("a tensor without history is refused with the next move", () => {
   });
 });
 
+test("a loss of two dtypes says which tensor to convert", () => {
+  const loss = torch.nn.functional.mseLoss(leaf(1, 2), torch.tensor([3, 4]));
+  assert.throws(() => loss.backward(), {
+    name: "TorchError",
+    message: /^Found dtype Long but expected Float\n.*a loss.*`target\.to\(output\.dtype\)`\.$/,
+  });
+});
+
 test("grad gives gradients and leaves everybody's grad alone", () => {
   const x = leaf(3);
   const y = leaf(4);
