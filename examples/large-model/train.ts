@@ -41,7 +41,9 @@ fabric.seedEverything(1, { verbose: false });
 const [plan, input] = withDevice("meta", () => [make(), randn([64, width])] as const);
 const millions = plan.parameters().reduce((sum, parameter) => sum + parameter.numel(), 0) / 1e6;
 const gigaflops = measureFlops(plan, () => plan(input)) / 1e9;
-fabric.print(`${millions.toFixed(1)} million parameters, ${gigaflops.toFixed(1)} GFLOP for a forward pass of 64 samples`);
+fabric.print(
+  `${millions.toFixed(1)} million parameters, ${gigaflops.toFixed(1)} GFLOP for a forward pass of 64 samples`,
+);
 
 // Somebody's pretrained weights, in float32.
 await fabric.rankZeroFirst(async () => {

@@ -51,7 +51,8 @@ static std::string engineText(const c10::Error& error) {
 // What to do, where the engine's sentence does not say it.
 static std::string adviceFor(const std::string& text) {
   if (text.find("Found dtype ") == std::string::npos || text.find(" but expected ") == std::string::npos) return "";
-  return "Some operation of the forward pass got tensors of two dtypes: often a loss, whose target has another dtype than the "
+  return "Some operation of the forward pass got tensors of two dtypes: often a loss, whose target has another dtype "
+         "than the "
          "model's output. Convert one of them: `target.to(output.dtype)`.";
 }
 
