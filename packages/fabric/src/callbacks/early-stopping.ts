@@ -179,26 +179,26 @@ export class EarlyStopping {
     const before = this.bestScore;
     let isOver = false;
     if (checkFinite && !Number.isFinite(value)) {
-      return `Monitored metric ${name} = ${value} is not finite. Previous best value was ${before}.`;
+      return `Monitored metric ${name} = ${value} is not finite. Previous best value was ${short(before)}.`;
     }
     if (this.#metric.isBetter(mode === "min" ? value + minDelta : value - minDelta, before)) {
       this.bestScore = value;
       this.waitCount = 0;
       if (verbose)
         rankZeroInfo(
-          `Metric ${name} improved${Number.isFinite(before) ? ` from ${before}` : ""}. New best score: ${value}`,
+          `Metric ${name} improved${Number.isFinite(before) ? ` from ${short(before)}` : ""}. New best score: ${short(value)}`,
         );
     } else isOver = ++this.waitCount >= patience;
     const stopping = this.#stoppingThreshold;
     if (stopping !== undefined && this.#metric.isBetter(value, stopping)) {
-      return `Stopping threshold reached: ${name} = ${value}, which is better than ${stopping}.`;
+      return `Stopping threshold reached: ${name} = ${short(value)}, which is better than ${stopping}.`;
     }
     const divergence = this.#divergenceThreshold;
     if (divergence !== undefined && this.#metric.isBetter(divergence, value)) {
-      return `Divergence threshold reached: ${name} = ${value}, which is worse than ${divergence}.`;
+      return `Divergence threshold reached: ${name} = ${short(value)}, which is worse than ${divergence}.`;
     }
     if (!isOver) return null;
-    return `Monitored metric ${name} did not improve in the last ${this.waitCount} checks. Best score: ${this.bestScore}.`;
+    return `Monitored metric ${name} did not improve in the last ${this.waitCount} checks. Best score: ${short(this.bestScore)}.`;
   }
 }
 
@@ -232,4 +232,9 @@ function checkNumbers(options: EarlyStoppingOptions): void {
       hint: name === "minDelta" ? "Give a number from 0; `mode` says in which direction it counts." : "Give a number.",
     });
   }
+}
+
+/** A number as people want to read it. */
+function short(value: number): string {
+  return String(Number(value.toPrecision(6)));
 }

@@ -2,6 +2,7 @@
 import { ConfigurationError, distributed, NotSupportedError, noGrad, type Tensor, UsageError } from "@fabric-ts/torch";
 import { detectEnvironment } from "../environments/detect.js";
 import { LightningEnvironment } from "../environments/lightning.js";
+import { reportPhase } from "../environments/rank-channel.js";
 import { createStore } from "../environments/rendezvous.js";
 import { optionalNumber } from "../environments/variables.js";
 import { checkOptions, describe } from "../utilities/describe.js";
@@ -54,6 +55,7 @@ const natives = ["sum", "avg", "mean", "product", "min", "max", "band", "bor", "
  */
 export class TorchCollective extends Collective<distributed.ProcessGroup | null> {
   static #ownDefaultGroup: distributed.ProcessGroup | null = null;
+  #isSetUp = false;
 
   /** True while the group of all processes is one that a `TorchCollective` has made. */
   static get managesDefaultGroup(): boolean {
@@ -152,6 +154,7 @@ export class TorchCollective extends Collective<distributed.ProcessGroup | null>
     const { backend = "gloo", timeoutMs = 30 * 60 * 1000 } = options;
     const { rank, worldSize, store } = await meetingOf(options, timeoutMs);
     await distributed.initProcessGroup({ backend, rank, worldSize, store, timeoutMs });
+    reportPhase("joined");
   }
   /** Makes a group; null on processes that are no members. */
   async newGroup(options: TorchGroupOptions = {}): Promise<distributed.ProcessGroup | null> {
@@ -185,12 +188,16 @@ export class TorchCollective extends Collective<distributed.ProcessGroup | null>
   /** Connects all processes, unless they are already. The environment is afterwards as it was. */
   override async setup(options: TorchSetupOptions = {}): Promise<this> {
     checkOptions("setup", options, ["mainAddress", "mainPort", ...initOptions]);
-    if (this.isInitialized()) return this;
+    if (this.isInitialized()) {
+      this.#isSetUp = true;
+      return this;
+    }
     const { mainAddress, mainPort, ...rest } = options;
     const forget = [setVariable("MASTER_ADDR", mainAddress), setVariable("MASTER_PORT", mainPort)];
     try {
       await super.setup(rest);
       TorchCollective.#ownDefaultGroup = distributed.getDefaultGroup();
+      this.#isSetUp = true;
     } finally {
       for (const one of forget) one();
     }
@@ -199,10 +206,15 @@ export class TorchCollective extends Collective<distributed.ProcessGroup | null>
   override async createGroup(options: TorchGroupOptions = {}): Promise<this> {
     return await super.createGroup(options);
   }
-  /** Ends this object's group, and the group of all processes when a `TorchCollective` has made it and no other group is left. */
+  /**
+   * Ends this object's group, and the group of all processes when a `TorchCollective` has made it and no other group is left. After `setup`
+   * it may also be called where another object has ended that already.
+   */
   override async teardown(): Promise<this> {
     const isMember = !this.ownsGroup || this.group !== null;
-    if (this.ownsGroup || !this.isInitialized()) await super.teardown();
+    const hasNothing = !this.#isSetUp && !this.isInitialized();
+    this.#isSetUp = false;
+    if (this.ownsGroup || hasNothing) await super.teardown();
     const isLast = distributed.getGroups().length === 1;
     if (isMember && isLast && TorchCollective.managesDefaultGroup) distributed.destroyProcessGroup();
     return this;

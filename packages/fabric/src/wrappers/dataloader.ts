@@ -6,9 +6,9 @@ import { forwardMembers } from "../utilities/forward-members.js";
 import { moveDataToDevice } from "../utilities/move-data-to-device.js";
 import { workerInitFunction } from "../utilities/worker-seed.js";
 
-/** Any data loader. */
+/** Any data loader, or any that gives batches `B`, whatever its samples are. */
 // biome-ignore lint/suspicious/noExplicitAny: the only type that every loader is assignable to
-export type AnyDataLoader = data.DataLoader<any, any>;
+export type AnyDataLoader<B = any> = data.DataLoader<any, B>;
 
 /** What a loader gives. */
 export type BatchOf<L extends AnyDataLoader> = L extends data.DataLoader<infer _T, infer B> ? B : never;

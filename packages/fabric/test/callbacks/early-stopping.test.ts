@@ -21,6 +21,7 @@ describe("EarlyStopping", () => {
       6,
       "Monitored metric loss did not improve in the last 2 checks. Best score: 1.",
     ]);
+    assert.match((await stopsAt({ patience: 1 }, [1 / 3, 1]))[1] ?? "", /Best score: 0\.333333\.$/);
     assert.equal((await stopsAt({}, [1, 2, 2, 2]))[0], 4);
     assert.equal((await stopsAt({ patience: 0 }, [3, 2, 1, 1]))[0], 4);
     assert.equal((await stopsAt({ patience: 0 }, [3, 2, 1]))[0], 0);

@@ -149,6 +149,14 @@ describe("TorchCollective in one process", () => {
     assert.ok((await collective.teardown()) === collective);
     assert.equal(distributed.isInitialized(), false);
   });
+  it("may be torn down after a group whose end has ended everything, once", async () => {
+    const world = await new TorchCollective().setup({ rank: 0, worldSize: 1, store: new distributed.HashStore() });
+    const part = await new TorchCollective().createGroup({ ranks: [0] });
+    await part.teardown();
+    assert.equal(distributed.isInitialized(), false);
+    assert.ok((await world.teardown()) === world);
+    await assert.rejects(world.teardown(), /does not own a group to destroy/);
+  });
   it("leaves a group of all processes alone that is not its own", async () => {
     await distributed.initProcessGroup({ rank: 0, worldSize: 1, store: new distributed.HashStore() });
     const other = await new TorchCollective().setup();
