@@ -93,4 +93,4 @@ const rest = await fabric.load(adapter, { model: again }, { strict: false });
 fabric.print(
   `loaded again: ${accuracy(again, heldOutRotated)} of rotated digits right; also in the file: ${JSON.stringify(rest)}`,
 );
-fabric.print(`the same weights on all processes: ${await haveSameWeights(fabric, net, again)}`);
+fabric.print(`the same weights on all processes: ${await haveSameWeights(fabric, [net, again])}`);

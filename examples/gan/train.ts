@@ -7,6 +7,7 @@ import { Fabric } from "@fabric-ts/fabric";
 import { cdist, data, nn, noGrad, onesLike, optim, randn, type Tensor, zerosLike } from "@fabric-ts/torch";
 import { loadDigits } from "../digits/digits.js";
 import { readOptions } from "../options.js";
+import { haveSameWeights } from "../same-weights.js";
 
 const LATENT = 32;
 
@@ -108,6 +109,7 @@ for (let epoch = 1; epoch <= epochs; epoch++) {
   );
 }
 
+fabric.print(`the same weights on all processes: ${await haveSameWeights(fabric, [rawG, rawD])}`);
 if (fabric.isGlobalZero) {
   generator.eval();
   const images = noGrad(() =>

@@ -27,7 +27,9 @@ class Block extends nn.Module<[Tensor], Tensor> {
 
   forward(x: Tensor): Tensor {
     const [batch = 0, length = 0] = x.shape;
-    const heads = this.qkv(this.norm1(x)).view(batch, length, 3, HEADS, width / HEADS).permute(2, 0, 3, 1, 4);
+    const heads = this.qkv(this.norm1(x))
+      .view(batch, length, 3, HEADS, width / HEADS)
+      .permute(2, 0, 3, 1, 4);
     const [q, k, v] = heads.unbind(0) as [Tensor, Tensor, Tensor];
     const attended = nn.functional.scaledDotProductAttention(q, k, v, { isCausal: true });
     const y = x.add(this.project(attended.transpose(1, 2).reshape(batch, length, width)));
@@ -84,7 +86,10 @@ fabric.seedEverything(1, { verbose: false });
 
 const docs = new URL("../../docs/", import.meta.url);
 const pages = readdirSync(docs).filter((name) => name.endsWith(".md") && name !== "spec-tests.md");
-const text = pages.sort().map((name) => readFileSync(new URL(name, docs), "utf8")).join("\n");
+const text = pages
+  .sort()
+  .map((name) => readFileSync(new URL(name, docs), "utf8"))
+  .join("\n");
 const alphabet = [...new Set(text)].sort();
 const numbers = new Map(alphabet.map((letter, i) => [letter, i]));
 const encode = (text: string) => tensor([...text].map((letter) => numbers.get(letter) ?? 0));
@@ -105,7 +110,10 @@ const lossOf = (scores: Tensor, next: Tensor) => nn.functional.crossEntropy(scor
 async function heldOutLoss(): Promise<number> {
   const rows = Math.floor((heldOut.size(0) - 1) / context);
   const pick = (from: number) =>
-    heldOut.at(`${from}:${from + rows * context}`).view(rows, context).at(`${fabric.globalRank}::${fabric.worldSize}`);
+    heldOut
+      .at(`${from}:${from + rows * context}`)
+      .view(rows, context)
+      .at(`${fabric.globalRank}::${fabric.worldSize}`);
   const loss = noGrad(() => lossOf(model(pick(0)), pick(1)));
   return (await fabric.allReduce(loss)).item();
 }

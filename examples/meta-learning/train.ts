@@ -77,4 +77,4 @@ for (let step = 1; step <= options.steps; step++) {
   optimizer.step();
   if (step % Math.ceil(options.steps / 4) === 0) await report(step);
 }
-fabric.print(`the same weights on all processes: ${await haveSameWeights(fabric, net)}`);
+fabric.print(`the same weights on all processes: ${await haveSameWeights(fabric, [net])}`);

@@ -14,6 +14,8 @@ import type { DistributedSamplerOptions } from "./strategy.js";
 
 /** Options of `DDPStrategy`: parts, the process group, and what `DistributedDataParallel` takes. */
 export interface DDPStrategyOptions extends ParallelStrategyOptions {
+  /** The processes whose copies of a model are averaged, where those are not all; this process is one of them. Make it with `newGroup`. */
+  processGroup?: distributed.ProcessGroup;
   /** Default: NCCL for CUDA devices, Gloo for others. */
   processGroupBackend?: "gloo" | "nccl";
   /** After how many milliseconds a collective gives up waiting for the other ranks (default 30 minutes). */
@@ -49,6 +51,7 @@ export interface DDPStrategyOptions extends ParallelStrategyOptions {
 }
 
 const moduleOptions = [
+  "processGroup",
   "broadcastBuffers",
   "findUnusedParameters",
   "bucketCapMb",
@@ -218,6 +221,11 @@ function checkDDPOptions(options: DDPStrategyOptions): void {
     throw new ConfigurationError(`\`processGroupBackend\` is ${describe(backend)}.`, {
       hint: 'Choose "gloo" (CPU) or "nccl" (CUDA), or leave it out.',
     });
+  }
+  if (options.processGroup !== undefined && !(options.processGroup instanceof distributed.ProcessGroup)) {
+    throw new TypeError(
+      `Expected \`processGroup\` to be a process group, but got ${describe(options.processGroup)}.\nGive what \`newGroup({ ranks })\` of a TorchCollective returned, on the processes that are its members: to the others it gives null.`,
+    );
   }
   for (const [name, value] of Object.entries({ timeoutMs, bucketCapMb })) {
     if (value === undefined || (typeof value === "number" && value > 0)) continue;

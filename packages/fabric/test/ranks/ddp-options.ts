@@ -84,8 +84,18 @@ async function runningMean(broadcastBuffers: boolean): Promise<unknown> {
   return norm.runningMean?.tolist();
 }
 
+// Each rank is a group of its own: nothing is averaged, not even the first weights.
+const groups = [await torch.distributed.newGroup([0]), await torch.distributed.newGroup([1])];
+const processGroup = groups[rank] as torch.distributed.ProcessGroup;
+torch.manualSeed(rank);
+const alone = (await start({ processGroup })).setup(new nn.Linear(2, 1, { bias: false }));
+const firstWeights = alone.module.weight.tolist();
+fabric.backward(alone(torch.full([1, 2], rank + 1.5)).sum());
+const inGroups = { firstWeights, gradients: alone.module.weight.grad?.tolist() };
+
 report(rank, {
   weights,
+  inGroups,
   apart,
   together,
   buffers: [await runningMean(true), await runningMean(false)],

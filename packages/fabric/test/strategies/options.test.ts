@@ -9,6 +9,7 @@ interface Report {
   weights: Record<string, number[]>;
   apart: unknown;
   together: unknown;
+  inGroups: { firstWeights: unknown; gradients: unknown };
   buffers: [number[], number[]];
   badHook: string;
 }
@@ -45,6 +46,13 @@ describe("DDP in two processes", () => {
     assert.deepEqual(ranks[0].together, ranks[1].together);
     assert.notDeepEqual(ranks[0].apart, ranks[1].apart);
   });
+  it("averages within a process group of one's own only", () => {
+    assert.notDeepEqual(ranks[0].inGroups.firstWeights, ranks[1].inGroups.firstWeights);
+    assert.deepEqual(
+      ranks.map(({ inGroups }) => inGroups.gradients),
+      [[[1.5, 1.5]], [[2.5, 2.5]]],
+    );
+  });
   it("begins each pass with rank 0's buffers, unless told not to", () => {
     const close = (actual: number[], expected: number): void =>
       assert.ok(Math.abs((actual[0] as number) - expected) < 1e-6, `${actual[0]}, not ${expected}`);
@@ -69,6 +77,7 @@ describe("options of DDPStrategy", () => {
       /start method "fork" is not available on this platform.*"popen".*"spawn"/s,
     ],
     ["another backend", { processGroupBackend: "mpi" }, "ConfigurationError", /`processGroupBackend` is "mpi".*gloo/s],
+    ["a group of others", { processGroup: null }, "TypeError", /`processGroup` to be a process group, but got null/],
     ["no time", { timeoutMs: 0 }, "ConfigurationError", /`timeoutMs` is 0/],
     ["a text as time", { timeoutMs: "30 min" }, "ConfigurationError", /`timeoutMs` is "30 min"/],
     ["buckets of no size", { bucketCapMb: -1 }, "ConfigurationError", /`bucketCapMb` is -1/],
