@@ -11,7 +11,11 @@ export function chooseVersions(loggers: readonly Logger[]): (number | string)[] 
 /** internal: gives a rank the versions of rank zero: `logDir` is the same everywhere. Rank zero calls it in any case. */
 export async function agreeOnVersions(loggers: readonly Logger[], strategy: Strategy): Promise<void> {
   const mine = fileLoggers(loggers);
-  if (strategy.worldSize === 1 || (mine.length === 0 && !strategy.isGlobalZero)) return;
+  if (strategy.worldSize === 1) {
+    chooseVersions(mine);
+    return;
+  }
+  if (mine.length === 0 && !strategy.isGlobalZero) return;
   const text = await strategy.fromRankZero("fabric/logger-versions", () => JSON.stringify(chooseVersions(loggers)));
   const versions = JSON.parse(text) as (number | string)[];
   mine.forEach((logger, i) => {

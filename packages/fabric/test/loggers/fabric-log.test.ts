@@ -114,6 +114,21 @@ describe("log and logDict", () => {
     );
     for (const logger of loggers) logger.save();
   });
+
+  it("loggers that write before the first metric share a version, once launched", async () => {
+    const root = temporaryFolder();
+    const loggers = [new JSONLinesLogger(root), new CSVLogger(root)] as const;
+    const fabric = new Fabric({ accelerator: "cpu", loggers });
+    await fabric.launch();
+    loggers[0].logHyperparams({ lr: 0.1 });
+    loggers[0].save();
+    fabric.log("a", 1, 0);
+    assert.deepEqual(
+      loggers.map(({ version }) => version),
+      [0, 0],
+    );
+    for (const logger of loggers) logger.save();
+  });
 });
 
 describe("throttling", () => {
