@@ -6,14 +6,14 @@ type Value = number | string | boolean;
 
 /**
  * Reads `--name value` for the names in `defaults`: numbers where the default is one, otherwise text; for `false`, `--name` alone.
- * A mistake or `--help` ends the program with the list of options.
+ * A mistake or `--help` ends the program with the list of options. `command` is what the user typed before them.
  *
  *     const { devices, epochs } = readOptions({ devices: 2, epochs: 3 });
  */
-export function readOptions<T extends Record<string, Value>>(defaults: T): T {
+export function readOptions<T extends Record<string, Value>>(defaults: T, command = thisCommand()): T {
   const names = Object.entries(defaults);
   const words = names.map(([name, value]) => (value === false ? `[--${name}]` : `[--${name} ${value || "TEXT"}]`));
-  const usage = `Usage: npx tsx ${relative("", process.argv[1] ?? "")} ${words.join(" ")}`;
+  const usage = `Usage: ${command} ${words.join(" ")}`;
   const end = (code: number, message = ""): never => {
     process.stderr.write(`${message}${usage}\n`);
     process.exit(code);
@@ -39,4 +39,8 @@ export function readOptions<T extends Record<string, Value>>(defaults: T): T {
     return [name, number];
   });
   return Object.fromEntries(read) as T;
+}
+
+function thisCommand(): string {
+  return `npx tsx ${relative("", process.argv[1] ?? "")}`;
 }

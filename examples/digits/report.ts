@@ -1,8 +1,8 @@
 // A self-contained HTML page: curves of loss and accuracy as SVG, and digits with their predictions. No scripts, no downloads.
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
+import type { PrecisionInput } from "@fabric-ts/fabric";
 import type { Tensor } from "@fabric-ts/torch";
-import type { Options } from "./options.js";
 
 /** What the page shows. */
 export interface Report {
@@ -14,7 +14,7 @@ export interface Report {
   samples: { images: Tensor; labels: number[] };
   /** What the model takes the digits for. */
   predictions: number[];
-  options: Options;
+  options: { devices: number; precision: PrecisionInput };
 }
 
 interface Series {

@@ -3,10 +3,10 @@
 //   npm start                                  two processes
 //   npm start -- --devices 1                   one process
 //   npm start -- --precision bf16-mixed --epochs 5
-import { Fabric } from "@fabric-ts/fabric";
+import { Fabric, type PrecisionInput } from "@fabric-ts/fabric";
 import { data, nn, noGrad, optim, type Tensor } from "@fabric-ts/torch";
+import { readOptions } from "../options.js";
 import { loadDigits } from "./digits.js";
-import { readOptions } from "./options.js";
 import { ProgressLine } from "./progress.js";
 import { writeReport } from "./report.js";
 
@@ -28,7 +28,7 @@ class DigitNet extends nn.Module<[Tensor], Tensor> {
   }
 }
 
-const options = readOptions();
+const options = readOptions({ devices: 2, precision: "32-true" as PrecisionInput, epochs: 3 }, "npm start --");
 const fabric = new Fabric({ accelerator: "cpu", devices: options.devices, precision: options.precision }); // 1
 await fabric.launch(); // 2
 fabric.seedEverything(1234, { verbose: false });
