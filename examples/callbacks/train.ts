@@ -82,6 +82,5 @@ await fabric.call("onTrainEnd", { fabric });
 
 if (checkpoint.bestModelPath) await fabric.load(checkpoint.bestModelPath, { model });
 await fabric.call("onDone", { model });
-fabric.print(
-  `${stopping.reason ?? "all epochs done"}; best loss ${checkpoint.bestModelScore?.toFixed(4)} in ${checkpoint.bestModelPath}`,
-);
+fabric.print(stopping.reason ?? "All epochs are done.");
+fabric.print(`best loss ${checkpoint.bestModelScore?.toFixed(4)} in ${checkpoint.bestModelPath}`);
