@@ -155,7 +155,8 @@ function warnIfSrunUnused(): void {
   if (process.env.SLURM_NTASKS !== undefined || process.platform === "win32" || !isOnPath("srun")) return;
   // Others have started this process, and whoever meant to use srun has read it there already.
   if (process.env.FABRIC_LAUNCHER_PID !== undefined || isStartedByMpirun()) return;
-  const command = ["srun", "node", ...process.argv.slice(1)].join(" ").slice(0, 64);
+  const runner = process.execArgv.some((flag) => /\btsx\b/.test(flag)) ? "npx tsx" : "node";
+  const command = ["srun", runner, ...process.argv.slice(1)].join(" ").slice(0, 64);
   rankZeroWarn(
     `The \`srun\` command is available on your system but is not used. HINT: If your intention is to run Fabric on SLURM, prepend your node command with \`srun\` like so: ${command} ...`,
     "PossibleUserWarning",

@@ -154,6 +154,15 @@ describe("srun that is there and not used", () => {
     }
   });
 
+  it("names tsx where that runs the program", async () => {
+    writeProgram(folder.path, "srun", "");
+    set({ PATH: folder.path });
+    process.execArgv.push("--import", "file:///node_modules/tsx/dist/loader.mjs");
+    const [warning] = await catchWarnings(() => SLURMEnvironment.detect());
+    process.execArgv.splice(-2);
+    assert.match(warning?.message ?? "", /like so: srun npx tsx /);
+  });
+
   it("is none in a job, in a rank that Fabric or mpirun started, and without srun", async () => {
     const isQuiet = async () => assert.deepEqual(await catchWarnings(() => SLURMEnvironment.detect()), []);
     set({ PATH: folder.path });
