@@ -49,7 +49,9 @@ export function find(output: string, pattern: RegExp): number[] {
 
 /** The same at all its places; at least one. */
 export function findAll(output: string, pattern: RegExp): number[][] {
-  const found = [...output.matchAll(new RegExp(pattern, `${pattern.flags}g`))].map((match) => match.slice(1).map(Number));
+  const found = [...output.matchAll(new RegExp(pattern, `${pattern.flags}g`))].map((match) =>
+    match.slice(1).map(Number),
+  );
   assert.ok(found.length > 0, `${pattern} is not in:\n${output}`);
   return found;
 }

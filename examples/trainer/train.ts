@@ -4,7 +4,7 @@
 //   npx tsx examples/trainer/train.ts --devices 2 --epochs 3
 //   npx tsx examples/trainer/train.ts --devices 2 --epochs 5          two more
 //   npx tsx examples/trainer/train.ts --devices 1 --batches 20        a short try
-import { EarlyStopping, ProgressBar } from "@fabric-ts/fabric";
+import { EarlyStopping, Fabric, ProgressBar } from "@fabric-ts/fabric";
 import { data, nn, optim, type Tensor } from "@fabric-ts/torch";
 import { loadDigits } from "../digits/digits.js";
 import { readOptions } from "../options.js";
@@ -40,18 +40,17 @@ const { devices, epochs, batches, accumulate, folder } = readOptions({
   accumulate: 2,
   folder: "runs/trainer",
 });
-const trainer = new Trainer({
-  accelerator: "cpu",
-  devices,
+const callbacks = [new ProgressBar(), new EarlyStopping({ monitor: "val_loss", patience: 2 })];
+const fabric = new Fabric({ accelerator: "cpu", devices, callbacks });
+await fabric.launch();
+fabric.seedEverything(1, { verbose: false });
+
+const trainer = new Trainer(fabric, {
+  checkpointDir: folder,
   maxEpochs: epochs,
   accumulateBatches: accumulate,
   ...(batches > 0 && { limitTrainBatches: batches, limitValidationBatches: batches }),
-  checkpointDir: folder,
-  callbacks: [new ProgressBar(), new EarlyStopping({ monitor: "val_loss", patience: 2 })],
 });
-await trainer.fabric.launch();
-trainer.fabric.seedEverything(1, { verbose: false });
-
 const digits = loadDigits();
 await trainer.fit(
   new DigitModel(),
@@ -59,6 +58,6 @@ await trainer.fit(
   new data.DataLoader(digits.heldOut, { batchSize: 250 }),
 );
 const { val_accuracy = 0 } = trainer.metrics;
-trainer.fabric.print(
+fabric.print(
   `${trainer.step} steps in ${trainer.epoch} epochs: ${(val_accuracy * 100).toFixed(1)} % of held-out digits right`,
 );

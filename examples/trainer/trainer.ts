@@ -3,10 +3,9 @@
 import { join } from "node:path";
 import {
   type AnyDataLoader,
-  Fabric,
+  type Fabric,
   type FabricDataLoader,
   type FabricModule,
-  type FabricOptions,
   ModelCheckpoint,
 } from "@fabric-ts/fabric";
 import { nn, noGrad, type optim, stack, type Tensor } from "@fabric-ts/torch";
@@ -20,30 +19,40 @@ export interface Trainable<B> extends nn.AnyModule {
   configureOptimizers(): optim.Optimizer;
 }
 
-/** Options of the trainer, and those of Fabric. */
-export interface TrainerOptions extends FabricOptions {
-  /** Default: 1000. */
-  maxEpochs?: number;
-  /** Optimizer steps. Default: no limit. */
-  maxSteps?: number;
-  /** Batches that make one optimizer step. Default: 1. */
-  accumulateBatches?: number;
-  /** At most this many batches in an epoch, to try things out. Default: all. */
-  limitTrainBatches?: number;
-  /** The same in a validation. */
-  limitValidationBatches?: number;
-  /** Validate after every n-th epoch. Default: 1. */
-  validationFrequency?: number;
+/** What a trainer may be told. */
+export interface TrainerOptions {
   /** Where checkpoints are; training goes on from the latest. */
   checkpointDir: string;
-  /** Save after every n-th epoch. Default: 1. */
-  checkpointFrequency?: number;
+  /** Save after every n-th epoch. */
+  checkpointFrequency: number;
+  /** Validate after every n-th epoch. */
+  validationFrequency: number;
+  maxEpochs: number;
+  /** Optimizer steps. */
+  maxSteps: number;
+  /** Batches that make one optimizer step. */
+  accumulateBatches: number;
+  /** At most this many batches in an epoch, to try things out. */
+  limitTrainBatches: number;
+  /** The same in a validation. */
+  limitValidationBatches: number;
 }
 
-/** Trains a model: `await trainer.fit(model, trainLoader, validationLoader)`. */
+const defaults: TrainerOptions = {
+  checkpointDir: "checkpoints",
+  checkpointFrequency: 1,
+  validationFrequency: 1,
+  maxEpochs: 1000,
+  maxSteps: Number.POSITIVE_INFINITY,
+  accumulateBatches: 1,
+  limitTrainBatches: Number.POSITIVE_INFINITY,
+  limitValidationBatches: Number.POSITIVE_INFINITY,
+};
+
+/** Trains models: `await new Trainer(fabric, { maxEpochs: 3 }).fit(model, trainLoader, validationLoader)`. */
 export class Trainer {
   readonly fabric: Fabric;
-  readonly #options;
+  readonly #options: TrainerOptions;
   /** Epochs and optimizer steps that are done. */
   epoch = 0;
   step = 0;
@@ -52,29 +61,10 @@ export class Trainer {
   /** What the last validation gave. */
   metrics: Record<string, number> = {};
 
-  constructor(options: TrainerOptions) {
-    const {
-      maxEpochs = 1000,
-      maxSteps = Number.POSITIVE_INFINITY,
-      accumulateBatches = 1,
-      limitTrainBatches = Number.POSITIVE_INFINITY,
-      limitValidationBatches = Number.POSITIVE_INFINITY,
-      validationFrequency = 1,
-      checkpointFrequency = 1,
-      checkpointDir,
-      ...fabricOptions
-    } = options;
-    this.#options = {
-      maxEpochs,
-      maxSteps,
-      accumulateBatches,
-      limitTrainBatches,
-      limitValidationBatches,
-      validationFrequency,
-      checkpointFrequency,
-      checkpointDir,
-    };
-    this.fabric = new Fabric(fabricOptions);
+  /** @param fabric launched already */
+  constructor(fabric: Fabric, options: Partial<TrainerOptions> = {}) {
+    this.fabric = fabric;
+    this.#options = { ...defaults, ...options };
   }
 
   /** Trains until an epoch or step limit, or until somebody says to stop. */
@@ -122,10 +112,13 @@ export class Trainer {
     let batchIdx = 0;
     for await (const batch of loader) {
       if (batchIdx === batches || this.#isDone()) break;
-      const isAccumulating = (batchIdx + 1) % accumulateBatches !== 0 && batchIdx + 1 < batches;
+      const inStep = batchIdx % accumulateBatches;
+      // The last step of an epoch may have fewer batches.
+      const size = Math.min(accumulateBatches, batches - batchIdx + inStep);
+      const isAccumulating = inStep + 1 < size;
       const loss = fabric.noBackwardSync(model, { enabled: isAccumulating }, () => {
         const loss = model.trainingStep(batch, batchIdx);
-        fabric.backward(loss.div(accumulateBatches));
+        fabric.backward(loss.div(size));
         return loss;
       });
       if (!isAccumulating) {
