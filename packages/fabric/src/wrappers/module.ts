@@ -80,9 +80,13 @@ class WrapperState {
       : null;
   }
 
-  /** True when calls have to go through something around the model, so that methods are guarded and redirected. */
+  /** True when calls have to go through something around the model, so that methods are guarded. */
   get isStrategyWrapped(): boolean {
     return this.forwardModule !== this.original;
+  }
+  /** True when `forward` does more than the model's own, so that marked methods take its way. */
+  get isMoreThanModel(): boolean {
+    return this.isStrategyWrapped || this.guard !== null || convertsForward(this.strategy.precision);
   }
   get strategyName(): string {
     return className(this.strategy);
@@ -311,7 +315,8 @@ function ownMember(target: Wrapper, name: PropertyKey): unknown {
 
 /** A function of the model: as it is, bound to the model, guarded, or redirected. The same function each time. */
 function methodOf(target: Wrapper, state: WrapperState, name: string, source: AnyFunction): unknown {
-  const kind = !state.isStrategyWrapped ? "bound" : state.forwardMethods.has(name) ? "redirected" : "guarded";
+  const isRedirected = state.forwardMethods.has(name) && state.isMoreThanModel;
+  const kind = isRedirected ? "redirected" : state.isStrategyWrapped ? "guarded" : "bound";
   const known = state.methods.get(name);
   if (known && known.source === source && known.kind === kind) return known.made;
   if (!isMethod(source)) return source;
@@ -362,6 +367,15 @@ function nameOf(original: nn.AnyModule, method: AnyFunction): string | undefined
     }
   }
   return undefined;
+}
+
+/** True when the precision does something with inputs, outputs, or what is computed between them. */
+function convertsForward(precision: Precision): boolean {
+  return (
+    precision.convertInput !== Precision.prototype.convertInput ||
+    precision.forwardContext !== Precision.prototype.forwardContext ||
+    precision.convertOutput !== Precision.prototype.convertOutput
+  );
 }
 
 /** True when the strategy or the precision does something of its own in the backward pass. */

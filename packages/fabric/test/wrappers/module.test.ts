@@ -87,6 +87,43 @@ describe("a model wrapped on one device", () => {
     assert.equal(model.layer.weight.dtype, "bfloat16");
   });
 
+  it("takes steps and marked methods through the precision; other methods as they are", () => {
+    class Steps extends nn.Module<[Tensor], Tensor> {
+      layer = new nn.Linear(2, 1);
+      seen: unknown[] = [];
+      forward(x: Tensor): Tensor {
+        return this.layer(x);
+      }
+      trainingStep(x: Tensor): Tensor {
+        this.seen.push(x.dtype, torch.isAutocastEnabled("cpu"));
+        return this(x).sum();
+      }
+      score(x: Tensor): string {
+        this.seen.push(x.dtype, torch.isAutocastEnabled("cpu"));
+        return "good";
+      }
+    }
+    const x = torch.ones([3, 2]);
+    for (const [precision, dtype, isAutocast] of [
+      ["32-true", "float32", false],
+      ["64-true", "float64", false],
+      ["bf16-true", "bfloat16", false],
+      ["bf16-mixed", "bfloat16", true],
+    ] as const) {
+      const fabric = cpu({ precision });
+      const model = fabric.setup(new Steps());
+      const loss = model.trainingStep(x);
+      assert.equal(loss.dtype, "float32");
+      if (isAutocast) assert.throws(() => loss.backward(), /call `fabric.backward\(loss\)`/);
+      fabric.backward(loss);
+      assert.ok(model.layer.weight.grad, precision);
+      assert.equal(model.score(x), "good");
+      model.markForwardMethod("score");
+      assert.equal(model.score(x), "good");
+      assert.deepEqual(model.seen, [dtype, isAutocast, "float32", false, dtype, isAutocast], precision);
+    }
+  });
+
   it("computes the same when called and through forward", () => {
     const raw = new MyModel();
     const model = cpu().setup(raw);
