@@ -19,12 +19,13 @@ const strategy = devices > 1 ? new DDPStrategy({ ddpCommHook }) : "auto";
 const fabric = new Fabric({ accelerator: "cpu", devices, strategy });
 await fabric.launch();
 
-const large = 64 / fabric.worldSize; // samples of a process for one step
+const small = Math.ceil(64 / fabric.worldSize / accumulate); // samples of one pass in a process
+const dataset = spirals(32 * small * accumulate * fabric.worldSize);
 const train = async (batchSize: number, accumulate: number) => {
   fabric.seedEverything(7, { verbose: false });
   const net = new SpiralNet();
   const [model, optimizer] = fabric.setup(net, new optim.Adam(net.parameters(), { lr: 0.01 }));
-  const loader = fabric.setupDataLoaders(new data.DataLoader(spirals(2048), { batchSize, shuffle: true }));
+  const loader = fabric.setupDataLoaders(new data.DataLoader(dataset, { batchSize, shuffle: true }));
   exchanges = 0;
   let steps = 0;
   let lossSum = 0;
@@ -53,7 +54,7 @@ const train = async (batchSize: number, accumulate: number) => {
   return nn.utils.parametersToVector(net.parameters());
 };
 
-const accumulated = await train(large / accumulate, accumulate);
-const atOnce = await train(large, 1);
+const accumulated = await train(small, accumulate);
+const atOnce = await train(small * accumulate, 1);
 const difference = accumulated.sub(atOnce).abs().max().item();
 fabric.print(`largest difference between the two trainings' weights: ${difference.toExponential(1)}`);

@@ -63,12 +63,11 @@ await fabric.rankZeroFirst(async () => {
 const net = makeNet(LoRALinear);
 await fabric.loadRaw(external, net, { strict: false }); // the file knows nothing of adapters
 for (const [name, parameter] of net.namedParameters()) parameter.requiresGrad = name.includes("lora");
-fabric.print(
-  `before: ${accuracy(net, heldOutImages)} of upright digits right, ${accuracy(net, heldOutRotated)} of rotated ones`,
-);
-
 const trainable = net.parameters().filter((parameter) => parameter.requiresGrad);
 const [model, optimizer] = fabric.setup(net, new optim.Adam(trainable, { lr: 5e-3 }));
+fabric.print(
+  `before: ${accuracy(model, heldOutImages)} of upright digits right, ${accuracy(model, heldOutRotated)} of rotated ones`,
+);
 const loader = fabric.setupDataLoaders(new data.DataLoader(rotated, { batchSize: 64, shuffle: true }));
 for (let epoch = 1; epoch <= options.epochs; epoch++) {
   for (const [images, labels] of loader) {
@@ -76,7 +75,7 @@ for (let epoch = 1; epoch <= options.epochs; epoch++) {
     fabric.backward(nn.functional.crossEntropy(model(images), labels));
     optimizer.step();
   }
-  fabric.print(`epoch ${epoch}: ${accuracy(net, heldOutRotated)} of rotated digits right`);
+  fabric.print(`epoch ${epoch}: ${accuracy(model, heldOutRotated)} of rotated digits right`);
 }
 
 // Only the adapters go into the file, and whatever else belongs to it.

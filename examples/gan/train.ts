@@ -60,7 +60,7 @@ const [discriminator, optimizerD] = fabric.setup(
 );
 const digits = loadDigits();
 const loader = fabric.setupDataLoaders(
-  new data.DataLoader(digits.train, { batchSize: 64 / fabric.worldSize, shuffle: true, dropLast: true }),
+  new data.DataLoader(digits.train, { batchSize: Math.ceil(64 / fabric.worldSize), shuffle: true, dropLast: true }),
 );
 fabric.seedEverything(1 + fabric.globalRank, { verbose: false }); // from here on each process draws noise of its own
 

@@ -101,8 +101,9 @@ const heldOut = fabric.toDevice(letters.at(`-${text.length >> 4}:`));
 const net = new GPT(alphabet.length);
 const [model, optimizer] = fabric.setup(net, new optim.AdamW(net.parameters(), { lr: 3e-3 }));
 model.markForwardMethod("generate");
+const batchSize = Math.ceil(32 / fabric.worldSize);
 const loader = fabric.setupDataLoaders(
-  new data.DataLoader(new Pieces(train), { batchSize: 32 / fabric.worldSize, shuffle: true, dropLast: true }),
+  new data.DataLoader(new Pieces(train), { batchSize, shuffle: true, dropLast: true }),
 );
 const lossOf = (scores: Tensor, next: Tensor) => nn.functional.crossEntropy(scores.flatten(0, 1), next.flatten());
 
@@ -130,7 +131,7 @@ for (const [input, next] of loader) {
   optimizer.step();
   step++;
   if (step % Math.ceil(steps / 6) === 0) {
-    const perSecond = (step * 32 * context * 1000) / (performance.now() - started);
+    const perSecond = (step * batchSize * fabric.worldSize * context * 1000) / (performance.now() - started);
     fabric.print(`step ${step}: loss ${loss.item().toFixed(3)}, ${perSecond.toFixed(0)} letters/s`);
   }
 }

@@ -74,7 +74,7 @@ async function train(group: distributed.ProcessGroup): Promise<void> {
   while (true) {
     const [moves] = await world.scatterObjectList<Experience>([null], null, PLAYER);
     if (!moves) break;
-    for (const batch of batchesOf(moves, 6, 256 / ranks.length)) {
+    for (const batch of batchesOf(moves, 6, Math.floor(256 / ranks.length))) {
       optimizer.zeroGrad();
       fabric.backward(lossOf(agent, batch));
       fabric.clipGradients(agent, optimizer, { maxNorm: 0.5 });
