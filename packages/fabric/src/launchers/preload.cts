@@ -2,6 +2,7 @@
 // uncaught errors to the launcher instead of printing them, and ends the rank without LibTorch's static destructors, which run in
 // a bad order. CommonJS, because only `--require` is this early and synchronous. Its texts also go to other launchers.
 import fs = require("node:fs");
+import path = require("node:path");
 import v8 = require("node:v8");
 import util = require("node:util");
 import threads = require("node:worker_threads");
@@ -25,6 +26,8 @@ const launcherPid = Number(process.env.FABRIC_LAUNCHER_PID);
 if (threads.isMainThread && channelFd !== undefined) startRank(Number(channelFd));
 
 function startRank(fd: number): void {
+  // The user's own line is often below a dozen of ours.
+  if (Error.stackTraceLimit === 10) Error.stackTraceLimit = 40;
   // Processes that the rank starts are no ranks: they get neither the variables nor this file.
   delete process.env.FABRIC_RANK_CHANNEL;
   delete process.env.FABRIC_RANK_PAGE;
@@ -108,9 +111,20 @@ function errorText(error: unknown): string {
   return withoutInternals(`${error.stack ?? String(error)}${cause}`);
 }
 
+/** Without the frames of Node; and without those of Fabric, where others are left: the user's are the ones to look at. */
 function withoutInternals(stack: string): string {
   const lines = stack.split("\n").filter((line) => !/^\s+at .*\(?node:internal\//.test(line));
-  return lines.join("\n");
+  if (process.env.FABRIC_DEBUG === "1") return lines.join("\n");
+  const isFrame = (line: string): boolean => /^\s+at /.test(line);
+  const others = lines.filter((line) => !isFrame(line) || !isOwn(line));
+  return (others.some(isFrame) ? others : lines).join("\n");
+}
+
+/** True for a frame in the code of Fabric or of the LibTorch binding, which lie side by side. */
+function isOwn(frame: string): boolean {
+  const folder = path.resolve(__dirname, "../../..");
+  const at = frame.indexOf(`${folder}/`);
+  return at >= 0 && /^(fabric|torch)\/(bundle|dist|src)\//.test(frame.slice(at + folder.length + 1));
 }
 
 function isSecondary(error: unknown): boolean {
