@@ -1,180 +1,22 @@
 // Backward passes, gradients, hooks on the JavaScript thread, native backward guards, grad and inference modes.
-#include <ATen/ThreadLocalState.h>
 #include <ATen/core/grad_mode.h>
 #include <c10/core/InferenceMode.h>
-#include <torch/csrc/autograd/anomaly_mode.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/variable.h>
 
 #include <atomic>
-#include <condition_variable>
-#include <deque>
-#include <functional>
-#include <future>
 #include <memory>
-#include <mutex>
+#include <sstream>
 
+#include "callbacks.h"
 #include "compat.h"
-#include "handle.h"
 
 namespace fabric {
 
 namespace {
 
-// ---- JavaScript hooks ---------------------------------------------------------------------------------------
-
-// References to hooks that died while JavaScript could not be entered (in a collection, on another thread).
-std::mutex deadMutex;
-std::vector<std::pair<napi_env, napi_ref>> deadReferences;
-
-void deleteDeadReferences(napi_env env) {
-  const std::lock_guard<std::mutex> lock(deadMutex);
-  for (size_t i = deadReferences.size(); i-- > 0;) {
-    if (deadReferences[i].first != env) continue;
-    napi_delete_reference(env, deadReferences[i].second);
-    deadReferences.erase(deadReferences.begin() + i);
-  }
-}
-
-// A JavaScript error on its way through the engine; the error itself waits in `thrown`.
-struct HookFailed : std::runtime_error {
-  HookFailed() : std::runtime_error("a tensor hook threw") {}
-};
-thread_local napi_ref thrown = nullptr;
-
-// Requests of engine threads to run a hook, served by the JavaScript thread while it waits for the backward pass.
-class HookServer {
- public:
-  // On an engine thread: has `task` run on the JavaScript thread and waits for it.
-  at::Tensor request(std::function<at::Tensor()> task) {
-    std::packaged_task<at::Tensor()> packaged(std::move(task));
-    auto result = packaged.get_future();
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      tasks_.push_back(std::move(packaged));
-    }
-    wake_.notify_one();
-    return result.get();
-  }
-  // On the JavaScript thread: serves until `finish` was called.
-  void serve() {
-    std::unique_lock<std::mutex> lock(mutex_);
-    while (true) {
-      wake_.wait(lock, [&] { return done_ || !tasks_.empty(); });
-      if (tasks_.empty()) return;
-      auto task = std::move(tasks_.front());
-      tasks_.pop_front();
-      lock.unlock();
-      task();
-      lock.lock();
-    }
-  }
-  void finish() {
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      done_ = true;
-    }
-    wake_.notify_one();
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::deque<std::packaged_task<at::Tensor()>> tasks_;
-  bool done_ = false;
-};
-
-std::atomic<HookServer*> server{nullptr};
-std::atomic<int64_t> liveHooks{0};
-
-// A JavaScript function as a hook. Copies share it; the last one gives the reference back.
-class JsHook {
- public:
-  JsHook(napi_env env, napi_value function) : env_(env), thread_(std::this_thread::get_id()) {
-    check(napi_create_reference(env, function, 1, &reference_));
-    liveHooks++;
-  }
-  ~JsHook() {
-    liveHooks--;
-    const std::lock_guard<std::mutex> lock(deadMutex);
-    deadReferences.emplace_back(env_, reference_);
-  }
-  JsHook(const JsHook&) = delete;
-  JsHook& operator=(const JsHook&) = delete;
-
-  at::Tensor operator()(const at::Tensor& gradient) {
-    if (std::this_thread::get_id() == thread_) return run(gradient);
-    HookServer* current = server.load();
-    if (!current) {
-      throw std::runtime_error(
-          "internal: a tensor hook was reached from another thread than that of its backward pass");
-    }
-    return current->request([&] { return run(gradient); });
-  }
-
- private:
-  at::Tensor run(const at::Tensor& gradient) {
-    napi_handle_scope scope;
-    check(napi_open_handle_scope(env_, &scope));
-    at::Tensor result;
-    napi_value function, entry, receiver, returned = nullptr;
-    check(napi_get_reference_value(env_, reference_, &function));
-    check(napi_get_reference_value(env_, envData(env_).hookEntry, &entry));
-    check(napi_get_undefined(env_, &receiver));
-    napi_value args[] = {function, wrapTensor(env_, gradient)};
-    bool failed = napi_call_function(env_, receiver, entry, 2, args, &returned) != napi_ok;
-    if (!failed && !isNullish(env_, returned)) result = tensorOf(env_, returned, "result of the hook");
-    if (failed) {
-      napi_value error;
-      check(napi_get_and_clear_last_exception(env_, &error));
-      check(napi_create_reference(env_, error, 1, &thrown));
-    }
-    napi_close_handle_scope(env_, scope);
-    if (failed) throw HookFailed();
-    return result;
-  }
-
-  napi_env env_;
-  std::thread::id thread_;
-  napi_ref reference_ = nullptr;
-};
-
-// Runs an engine call. Where CUDA's engine threads may reach JavaScript hooks it runs on a helper thread, so that this
-// thread can serve them; otherwise hooks run right here.
-template <typename Run>
-auto runEngine(napi_env env, Run run) -> decltype(run()) {
-  deleteDeadReferences(env);
-  try {
-#ifdef FABRIC_WITH_CUDA
-    if (liveHooks > 0 && !server.load()) {
-      HookServer own;
-      server = &own;
-      const at::ThreadLocalState state;
-      auto result = std::async(std::launch::async, [&] {
-        struct Finish {
-          HookServer& server;
-          ~Finish() { server.finish(); }
-        } finish{own};
-        const at::ThreadLocalStateGuard guard(state);
-        return run();
-      });
-      own.serve();
-      server = nullptr;
-      return result.get();
-    }
-#endif
-    return run();
-  } catch (const HookFailed&) {
-    napi_value error = nullptr;
-    if (thrown && napi_get_reference_value(env, thrown, &error) == napi_ok && error) {
-      napi_delete_reference(env, thrown);
-      thrown = nullptr;
-      napi_throw(env, error);
-    }
-    throw PendingException{};
-  }
-}
+// ---- backward passes ----------------------------------------------------------------------------------------
 
 napi_value backward(napi_env env, napi_callback_info info) {
   return guarded(env, "backward", [&]() -> napi_value {
@@ -196,10 +38,7 @@ napi_value backward(napi_env env, napi_callback_info info) {
                       "Reduce it first (`loss.mean().backward()`), or pass a gradient of its shape.");
       }
     }
-    runEngine(env, [&] {
-      torch::autograd::backward(tensors, gradients, retain, create, inputs);
-      return true;
-    });
+    runEngine(env, [&] { torch::autograd::backward(tensors, gradients, retain, create, inputs); });
     return jsUndefined(env);
   });
 }
@@ -211,10 +50,21 @@ napi_value gradOf(napi_env env, napi_callback_info info) {
     const auto gradients = tensorsOf(env, a[2], "gradOutputs");
     const bool retain = boolOf(env, a[3], "retainGraph"), create = boolOf(env, a[4], "createGraph");
     const bool allowUnused = boolOf(env, a[5], "allowUnused");
-    return wrapTensors(env, runEngine(env, [&] {
-                         return torch::autograd::grad(outputs, inputs, gradients, retain, create, allowUnused);
-                       }));
+    std::vector<at::Tensor> result;
+    runEngine(env, [&] { result = torch::autograd::grad(outputs, inputs, gradients, retain, create, allowUnused); });
+    return wrapTensors(env, result);
   });
+}
+
+// ---- hooks --------------------------------------------------------------------------------------------------
+
+// What a JavaScript hook makes of a gradient; undefined where it leaves it.
+at::Tensor runHook(const JsFunction& hook, const at::Tensor& gradient) {
+  at::Tensor result;
+  onJsThread(hook.env(), [&] {
+    result = optionalTensorOf(hook.env(), hook.call({wrapTensor(hook.env(), gradient)}), "result of the hook");
+  });
+  return result;
 }
 
 napi_value registerHook(napi_env env, napi_callback_info info) {
@@ -226,8 +76,8 @@ napi_value registerHook(napi_env env, napi_callback_info info) {
       throw JsError("UsageError", "A hook cannot be registered on a tensor that does not require gradients.",
                     "Set `tensor.requiresGrad = true` first.");
     }
-    auto hook = std::make_shared<JsHook>(env, a[1]);
-    return jsInt(env, tensor.register_hook([hook](const at::Tensor& gradient) { return (*hook)(gradient); }));
+    auto hook = std::make_shared<JsFunction>(env, a[1]);
+    return jsInt(env, tensor.register_hook([hook](const at::Tensor& gradient) { return runHook(*hook, gradient); }));
   });
 }
 
@@ -384,14 +234,6 @@ napi_value popInferenceMode(napi_env env, napi_callback_info) {
   });
 }
 
-napi_value setDetectAnomaly(napi_env env, napi_callback_info info) {
-  return guarded(env, "setDetectAnomaly", [&]() -> napi_value {
-    Args<1> a(env, info);
-    torch::autograd::AnomalyMode::set_enabled(boolOf(env, a[0], "enabled"));
-    return jsUndefined(env);
-  });
-}
-
 }  // namespace
 
 const std::vector<Export>& autogradExports() {
@@ -413,8 +255,7 @@ const std::vector<Export>& autogradExports() {
                                             {"setGradEnabled", setGradEnabled},
                                             {"isInferenceMode", isInferenceMode},
                                             {"pushInferenceMode", pushInferenceMode},
-                                            {"popInferenceMode", popInferenceMode},
-                                            {"setDetectAnomaly", setDetectAnomaly}};
+                                            {"popInferenceMode", popInferenceMode}};
   return table;
 }
 

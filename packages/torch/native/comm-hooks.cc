@@ -1,10 +1,9 @@
 // The communication hooks of DistributedDataParallel that are native, and the way to those written in JavaScript.
 #include "comm-hooks.h"
 
-#include <mutex>
-#include <thread>
 #include <unordered_map>
 
+#include "callbacks.h"
 #include "collectives.h"
 
 namespace fabric {
@@ -95,54 +94,41 @@ class CompressionHook final : public c10d::CommHookInterface {
 
 // ---- hooks in JavaScript ------------------------------------------------------------------------------------
 
-// References of hooks that died where JavaScript could not be entered.
-std::mutex deadMutex;
-std::vector<std::pair<napi_env, napi_ref>> deadReferences;
-
-void deleteDeadReferences(napi_env env) {
-  const std::lock_guard<std::mutex> lock(deadMutex);
-  for (size_t i = deadReferences.size(); i-- > 0;) {
-    if (deadReferences[i].first != env) continue;
-    napi_delete_reference(env, deadReferences[i].second);
-    deadReferences.erase(deadReferences.begin() + static_cast<std::ptrdiff_t>(i));
-  }
-}
-
-// The JavaScript error stays pending in the environment while this goes through the engine.
-struct HookThrew : std::runtime_error {
-  HookThrew() : std::runtime_error("a communication hook threw") {}
-};
-
-struct Scope {
-  explicit Scope(napi_env env) : env(env) { check(napi_open_handle_scope(env, &scope)); }
-  ~Scope() { napi_close_handle_scope(env, scope); }
-  napi_env env;
-  napi_handle_scope scope = nullptr;
-};
-
 class JsHook final : public c10d::CommHookInterface {
  public:
-  JsHook(napi_env env, napi_value run, napi_value finish, std::vector<at::Tensor> parameters) : env_(env) {
+  JsHook(napi_env env, napi_value run, napi_value finish, const std::vector<at::Tensor>& parameters)
+      : env_(env), run_(env, run), finish_(env, finish) {
     for (size_t i = 0; i < parameters.size(); i++)
       indices_[parameters[i].unsafeGetTensorImpl()] = static_cast<int64_t>(i);
-    check(napi_create_reference(env, run, 1, &run_));
-    check(napi_create_reference(env, finish, 1, &finish_));
-  }
-  ~JsHook() override {
-    const std::lock_guard<std::mutex> lock(deadMutex);
-    for (const napi_ref reference : {run_, finish_}) deadReferences.emplace_back(env_, reference);
   }
 
   FuturePtr runHook(c10d::GradBucket& bucket) override {
-    needJsThread();
-    Scope scope(env_);
+    FuturePtr result;
+    onJsThread(env_, [&] { result = begin(bucket); });
+    return result;
+  }
+
+  at::Tensor parseHookResult(const c10::IValue& value) override {
+    at::Tensor result;
+    onJsThread(env_, [&] { result = end(value.toInt()); });
+    return result;
+  }
+
+ private:
+  struct Waiting {
+    at::Tensor buffer;
+    at::Tensor result;
+    std::shared_ptr<Operation> operation;
+  };
+
+  FuturePtr begin(c10d::GradBucket& bucket) {
     const auto index = static_cast<int64_t>(bucket.getIndex());
     std::vector<int64_t> indices;
     for (const auto& parameter : bucket.getParameters())
       indices.push_back(indices_.at(parameter.unsafeGetTensorImpl()));
     napi_value result =
-        call(run_, {jsInt(env_, index), jsBool(env_, bucket.isLast()), wrapTensor(env_, bucket.getBufferRef()),
-                    wrapTensors(env_, bucket.getGradients()), jsInts(env_, indices)});
+        run_.call({jsInt(env_, index), jsBool(env_, bucket.isLast()), wrapTensor(env_, bucket.getBufferRef()),
+                   wrapTensors(env_, bucket.getGradients()), jsInts(env_, indices)});
     napi_value tensor, work;
     check(napi_get_element(env_, result, 0, &tensor));
     check(napi_get_element(env_, result, 1, &work));
@@ -153,16 +139,13 @@ class JsHook final : public c10d::CommHookInterface {
     return futureOf(waiting.operation, index);
   }
 
-  at::Tensor parseHookResult(const c10::IValue& value) override {
-    needJsThread();
-    const int64_t index = value.toInt();
+  at::Tensor end(int64_t index) {
     Waiting waiting = std::move(waiting_[index]);
     waiting_.erase(index);
     at::Tensor result = waiting.result;
     if (!result.defined()) {
-      Scope scope(env_);
       waiting.operation->complete();
-      result = tensorOf(env_, call(finish_, {jsInt(env_, index)}), "result of the hook");
+      result = tensorOf(env_, finish_.call({jsInt(env_, index)}), "result of the hook");
     }
     if (result.numel() != waiting.buffer.numel() || result.scalar_type() != waiting.buffer.scalar_type()) {
       throw JsError("TypeError",
@@ -171,29 +154,6 @@ class JsHook final : public c10d::CommHookInterface {
                     "It has to give a tensor like `bucket.buffer()`, with the averaged gradients.");
     }
     return result.detach().contiguous().view({-1});
-  }
-
- private:
-  struct Waiting {
-    at::Tensor buffer;
-    at::Tensor result;
-    std::shared_ptr<Operation> operation;
-  };
-
-  void needJsThread() const {
-    if (std::this_thread::get_id() == envData(env_).thread) return;
-    throw JsError(
-        "NotSupportedError",
-        "A communication hook written in JavaScript cannot run here: CUDA's backward passes run on other threads.",
-        "Use `fp16CompressHook` or `bf16CompressHook`, which are native.");
-  }
-
-  napi_value call(napi_ref reference, const std::vector<napi_value>& args) {
-    napi_value function, receiver, result;
-    check(napi_get_reference_value(env_, reference, &function));
-    check(napi_get_undefined(env_, &receiver));
-    if (napi_call_function(env_, receiver, function, args.size(), args.data(), &result) != napi_ok) throw HookThrew();
-    return result;
   }
 
   static FuturePtr futureOf(const std::shared_ptr<Operation>& operation, int64_t index) {
@@ -212,7 +172,7 @@ class JsHook final : public c10d::CommHookInterface {
   }
 
   napi_env env_;
-  napi_ref run_ = nullptr, finish_ = nullptr;
+  JsFunction run_, finish_;
   std::unordered_map<const c10::TensorImpl*, int64_t> indices_;
   std::unordered_map<int64_t, Waiting> waiting_;
 };
@@ -230,7 +190,7 @@ std::shared_ptr<c10d::CommHookInterface> makeCompressionHook(std::shared_ptr<Gro
 std::shared_ptr<c10d::CommHookInterface> makeJsHook(napi_env env, napi_value run, napi_value finish,
                                                     std::vector<at::Tensor> parameters) {
   deleteDeadReferences(env);
-  return std::make_shared<JsHook>(env, run, finish, std::move(parameters));
+  return std::make_shared<JsHook>(env, run, finish, parameters);
 }
 
 }  // namespace fabric

@@ -29,8 +29,7 @@ std::shared_ptr<c10d::CommHookInterface> makeWideningHook(std::shared_ptr<Group>
 std::shared_ptr<c10d::CommHookInterface> makeCompressionHook(std::shared_ptr<Group> group, at::ScalarType type);
 
 // Calls JavaScript: `run(index, isLast, buffer, gradients, parameterIndices)` gives [tensor, null], or [null, work] of
-// a collective on its way, and then `finish(index)` gives the tensor. Only where backward runs on the JavaScript
-// thread.
+// a collective on its way, and then `finish(index)` gives the tensor.
 std::shared_ptr<c10d::CommHookInterface> makeJsHook(napi_env env, napi_value run, napi_value finish,
                                                     std::vector<at::Tensor> parameters);
 

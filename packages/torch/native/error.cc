@@ -7,8 +7,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "callbacks.h"
 #include "compat.h"
-#include "handle.h"
 #include "transport-error.h"
 
 namespace fabric {
@@ -97,6 +97,8 @@ void rethrowToJs(napi_env env, const char* where) {
   } catch (const PendingException&) {
     // A Node-API call failed without leaving an exception: only a bug of ours does that.
     napi_throw_error(env, "ERR_INTERNAL", (std::string("internal: a Node-API call failed in ") + where).c_str());
+  } catch (const JsThrew& error) {
+    napi_throw(env, error.error->value());
   } catch (...) {
     try {
       const JsError error = describeException(std::current_exception());
@@ -299,14 +301,15 @@ at::Device deviceOf(napi_env env, napi_value value, const char* what) {
 
 // ---- exports ------------------------------------------------------------------------------------------------
 
-// setup(makeError, collect, hookEntry): what the addon calls back into.
+// setup(makeError, collect, callerStack, warn): what the addon calls back into.
 static napi_value setup(napi_env env, napi_callback_info info) {
   return guarded(env, "setup", [&]() -> napi_value {
-    Args<3> a(env, info);
+    Args<4> a(env, info);
     EnvData& data = envData(env);
     check(napi_create_reference(env, a[0], 1, &data.makeError));
     check(napi_create_reference(env, a[1], 1, &data.collect));
-    check(napi_create_reference(env, a[2], 1, &data.hookEntry));
+    check(napi_create_reference(env, a[2], 1, &data.callerStack));
+    check(napi_create_reference(env, a[3], 1, &data.warn));
     return jsUndefined(env);
   });
 }

@@ -50,10 +50,11 @@ struct EnvData {
   std::shared_ptr<Accounts> accounts;
   std::shared_ptr<OperandStack> spareStack;
   napi_env env = nullptr;
-  napi_ref makeError = nullptr;  // (kind, message, hint, code) => Error, set from TypeScript
-  napi_ref collect = nullptr;    // (full: boolean) => void: a garbage collection
-  napi_ref hookEntry = nullptr;  // (fn, handle) => handle | undefined: runs a JavaScript tensor hook
-  std::thread::id thread;        // the JavaScript thread
+  napi_ref makeError = nullptr;    // (kind, message, hint, code) => Error, set from TypeScript
+  napi_ref collect = nullptr;      // (full: boolean) => void: a garbage collection
+  napi_ref callerStack = nullptr;  // () => string: where in the user's code this call comes from
+  napi_ref warn = nullptr;         // (text: string) => void
+  std::thread::id thread;          // the JavaScript thread
 };
 
 EnvData& envData(napi_env env);
@@ -70,7 +71,17 @@ void collect(EnvData& data, bool full);
 
 // ---- objects behind externals -------------------------------------------------------------------------------
 
-enum class Kind : uint32_t { Tensor = 0x46540001, Generator, Store, ProcessGroup, Work, Reducer, Guard, NumberList };
+enum class Kind : uint32_t {
+  Tensor = 0x46540001,
+  Generator,
+  Store,
+  ProcessGroup,
+  Work,
+  Reducer,
+  Guard,
+  NumberList,
+  Function
+};
 
 struct Object {
   explicit Object(Kind kind) : kind(kind) {}
@@ -181,6 +192,9 @@ const std::vector<Export>& dispatchExports();
 const std::vector<Export>& tensorExports();
 const std::vector<Export>& memoryExports();
 const std::vector<Export>& autogradExports();
+const std::vector<Export>& callbackExports();
+const std::vector<Export>& engineExports();
+const std::vector<Export>& functionExports();
 const std::vector<Export>& autocastExports();
 const std::vector<Export>& randomExports();
 const std::vector<Export>& cudaExports();

@@ -222,8 +222,9 @@ Object* unwrapObject(napi_env env, napi_value value, Kind kind, const char* what
   if (type == napi_external) check(napi_get_value_external(env, value, &pointer));
   auto* object = static_cast<Object*>(pointer);
   if (!object || object->kind != kind) {
-    static constexpr const char* kNames[] = {"a Tensor", "a Generator", "a Store",         "a ProcessGroup",
-                                             "a Work",   "a Reducer",   "a BackwardGuard", "a list of numbers"};
+    static constexpr const char* kNames[] = {"a Tensor",  "a Generator", "a Store",         "a ProcessGroup",
+                                             "a Work",    "a Reducer",   "a BackwardGuard", "a list of numbers",
+                                             "a Function"};
     const size_t index = static_cast<uint32_t>(kind) - static_cast<uint32_t>(Kind::Tensor);
     throw JsError("TypeError", std::string("Expected `") + what + "` to be " + kNames[index] + ".");
   }

@@ -1,4 +1,5 @@
 // The export table of the addon, and nothing else.
+#include "engine.h"
 #include "handle.h"
 
 namespace fabric {
@@ -24,11 +25,13 @@ static napi_value initialise(napi_env env, napi_value exports) {
   data->env = env;
   data->thread = std::this_thread::get_id();
   installAllocator();
+  installEngine(env);
   setUpMemory(*data);
   check(napi_set_instance_data(env, data, freeEnvData, nullptr));
-  for (const auto* table : {&errorExports(), &dispatchExports(), &tensorExports(), &memoryExports(), &autogradExports(),
-                            &autocastExports(), &randomExports(), &cudaExports(), &flopExports(),
-                            &matmulPrecisionExports(), &distributedExports(), &reducerExports(), &exchangeExports()}) {
+  for (const auto* table :
+       {&errorExports(), &dispatchExports(), &tensorExports(), &memoryExports(), &autogradExports(), &callbackExports(),
+        &engineExports(), &functionExports(), &autocastExports(), &randomExports(), &cudaExports(), &flopExports(),
+        &matmulPrecisionExports(), &distributedExports(), &reducerExports(), &exchangeExports()}) {
     defineAll(env, exports, *table);
   }
   return exports;

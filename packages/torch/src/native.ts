@@ -1,6 +1,7 @@
 // The typed face of the addon, loaded on first use. Everything in it is internal: handles are opaque externals that only
 // tensor.ts turns into tensors. It deliberately does not load LibTorch at import: a process that only launches others never does.
 import { createRequire } from "node:module";
+import { fileURLToPath } from "node:url";
 import { builtins } from "./builtins.js";
 import {
   CheckpointError,
@@ -26,6 +27,10 @@ export interface GeneratorHandle {
 export interface GuardHandle {
   readonly [handleBrand]: "guard";
 }
+/** internal: an external around one call of a custom autograd function. */
+export interface FunctionHandle {
+  readonly [handleBrand]: "function";
+}
 
 /** internal: what the addon exports. One member for each entry of its export tables. */
 export interface NativeBinding {
@@ -33,7 +38,8 @@ export interface NativeBinding {
   setup(
     makeError: (kind: string, message: string, hint: string, code: string) => Error,
     collect: (full: boolean) => void,
-    hookEntry: (fn: (grad: Handle) => Handle | null | undefined, grad: Handle) => Handle | null | undefined,
+    callerStack: () => string,
+    warn: (text: string) => void,
   ): void;
   versions(): {
     torch: string;
@@ -133,7 +139,6 @@ export interface NativeBinding {
   isInferenceMode(): boolean;
   pushInferenceMode(enabled: boolean): void;
   popInferenceMode(): void;
-  setDetectAnomaly(enabled: boolean): void;
   /** A native hook that refuses a backward pass unless allowed; it never enters JavaScript. */
   createGuard(message: string, hint: string): GuardHandle;
   attachGuard(guard: GuardHandle, h: Handle): void;
@@ -141,6 +146,38 @@ export interface NativeBinding {
   allowGuarded(delta: 1 | -1): void;
   /** False when the tensor has no JavaScript or native hook of ours. */
   hasHooks(h: Handle): boolean;
+
+  // callbacks.cc
+  /** For tests: backward passes run on another thread, as CUDA's do. */
+  setPassesElsewhere(on: boolean): void;
+  /** JavaScript functions that the engine holds: hooks and custom functions. */
+  liveCallbacks(): number;
+
+  // engine.cc
+  setDetectAnomaly(enabled: boolean, checkNan: boolean): void;
+  detectAnomalyState(): [enabled: boolean, checkNan: boolean];
+  pushSavedTensorHooks(pack: (tensor: Handle) => unknown, unpack: (packed: unknown) => Handle): void;
+  popSavedTensorHooks(): void;
+
+  // autograd-function.cc
+  /**
+   * Makes the outputs of a forward that ran without recording functions of its inputs. With null in the place of
+   * `backward` nothing is recorded. Entries of `outputs` that are no tensors are null.
+   */
+  applyFunction(
+    name: string,
+    inputs: Handle[],
+    outputs: (Handle | null)[],
+    dirty: Handle[],
+    nonDifferentiable: Handle[],
+    saved: (Handle | null)[],
+    materialize: boolean,
+    backward: ((gradients: (Handle | null)[], node: FunctionHandle) => (Handle | null)[]) | null,
+    jvp: ((tangents: (Handle | null)[]) => (Handle | null)[]) | null,
+  ): (Handle | null)[];
+  savedTensors(node: FunctionHandle): (Handle | null)[];
+  /** The same values, whose own gradient is an error. */
+  delayedError(message: string, tensors: (Handle | null)[]): (Handle | null)[];
 
   // autocast.cc
   autocastState(deviceType: string): { enabled: boolean; dtype: string; cacheEnabled: boolean };
@@ -234,6 +271,18 @@ function collector(): (full: boolean) => void {
   return gc ? (full) => (full ? gc() : gc(minor)) : () => {};
 }
 
+const ownFolder = new URL(".", import.meta.url).href;
+
+/** Where in the user's code the running call comes from, without this package's own frames. */
+function callerStack(): string {
+  const before = Error.stackTraceLimit;
+  Error.stackTraceLimit = 50;
+  const { stack = "" } = new Error();
+  Error.stackTraceLimit = before;
+  const frames = stack.split("\n").slice(1);
+  return frames.filter((frame) => !frame.includes(ownFolder) && !frame.includes(fileURLToPath(ownFolder))).join("\n");
+}
+
 let binding: NativeBinding | undefined;
 
 /** internal: the addon, loaded once. Throws a `NotSupportedError` that says what was found and what to do when it cannot be loaded. */
@@ -273,7 +322,7 @@ function load(): NativeBinding {
     processAddon().restoreSignalHandlers();
     processAddon().settleHeap();
   }
-  binding.setup(makeError, collector(), (hook, grad) => hook(grad));
+  binding.setup(makeError, collector(), callerStack, (text) => process.emitWarning(text, "AnomalyWarning"));
   for (const prepare of preparations) prepare(binding);
   return binding;
 }

@@ -14,8 +14,8 @@ export function detectAnomaly<T>(body?: () => T): T | Context {
   return runContext(
     "detectAnomaly",
     () => {
-      native().setDetectAnomaly(true);
-      return () => native().setDetectAnomaly(false);
+      native().setDetectAnomaly(true, true);
+      return () => native().setDetectAnomaly(false, true);
     },
     body,
   );

@@ -1,0 +1,247 @@
+// Calls between the engine's threads and the JavaScript thread. While a backward pass runs on other threads, the
+// JavaScript thread waits in `serve` and runs what they ask for. A thread that waits for JavaScript in turn runs the
+// backward passes that are started there: a device thread must not wait for itself.
+#include "callbacks.h"
+
+#include <ATen/ThreadLocalState.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <unordered_map>
+
+#include "engine.h"
+
+namespace fabric {
+
+namespace {
+
+// ---- references ---------------------------------------------------------------------------------------------
+
+std::mutex deadMutex;
+std::vector<std::pair<napi_env, napi_ref>> deadReferences;
+std::atomic<int64_t> liveFunctions{0};
+
+struct HandleScope {
+  explicit HandleScope(napi_env env) : env(env) { check(napi_open_handle_scope(env, &scope)); }
+  ~HandleScope() { napi_close_handle_scope(env, scope); }
+  napi_env env;
+  napi_handle_scope scope = nullptr;
+};
+
+// ---- threads ------------------------------------------------------------------------------------------------
+
+// Something to run on another thread, and what became of it.
+struct Task {
+  explicit Task(std::function<void()> body) : body(std::move(body)) {}
+  std::function<void()> body;
+  at::ThreadLocalState state;
+  std::exception_ptr error;
+  bool done = false;
+
+  void run() {
+    const at::ThreadLocalStateGuard guard(state);
+    try {
+      body();
+    } catch (...) {
+      error = std::current_exception();
+    }
+  }
+};
+
+// A thread's inbox. Whoever waits for a task of its own runs what arrives here meanwhile.
+class Inbox {
+ public:
+  void post(Task* task, Inbox* reply) {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      tasks_.emplace_back(task, reply);
+    }
+    wake_.notify_one();
+  }
+  // Runs what arrives until `awaited` is done. `around` is told whose task begins (null: it ended).
+  template <typename Around>
+  void serve(const Task& awaited, Around around) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    while (true) {
+      wake_.wait(lock, [&] { return awaited.done || !tasks_.empty(); });
+      if (tasks_.empty()) return;
+      auto [task, reply] = tasks_.front();
+      tasks_.pop_front();
+      lock.unlock();
+      around(reply, [task = task] { task->run(); });
+      reply->finished(task);
+      lock.lock();
+    }
+  }
+  // The last that the other thread does with either: both may be gone as soon as the lock is free.
+  void finished(Task* task) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    task->done = true;
+    wake_.notify_one();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<std::pair<Task*, Inbox*>> tasks_;
+};
+
+// The JavaScript thread of an environment, as seen by the others.
+struct JsThread {
+  const std::thread::id id = std::this_thread::get_id();
+  Inbox inbox;
+  std::atomic<int> listening{0};  // passes during which it serves its inbox
+  Inbox* caller = nullptr;        // of the thread whose task it runs; the JavaScript thread's own
+};
+
+// Made at the first call, which is on that thread. The environment itself must not be asked on another.
+JsThread& jsThreadOf(napi_env env) {
+  static std::mutex mutex;
+  static std::unordered_map<napi_env, std::unique_ptr<JsThread>> threads;
+  const std::lock_guard<std::mutex> lock(mutex);
+  auto& known = threads[env];
+  if (!known) known = std::make_unique<JsThread>();
+  return *known;
+}
+
+#ifdef FABRIC_WITH_CUDA
+std::atomic<bool> passesElsewhere{true};
+#else
+std::atomic<bool> passesElsewhere{false};
+#endif
+
+void serveJs(JsThread& js, const Task& awaited) {
+  js.listening++;
+  js.inbox.serve(awaited, [&](Inbox* caller, const auto& run) {
+    Inbox* before = std::exchange(js.caller, caller);
+    run();
+    js.caller = before;
+  });
+  js.listening--;
+}
+
+// Runs a pass on another thread than JavaScript's: the one that waits for JavaScript now, or one of its own.
+void runElsewhere(JsThread& js, const std::function<void()>& run) {
+  Task pass(run);
+  if (js.caller) {
+    js.caller->post(&pass, &js.inbox);
+    serveJs(js, pass);
+  } else {
+    std::thread thread([&] {
+      pass.run();
+      js.inbox.finished(&pass);
+    });
+    serveJs(js, pass);
+    thread.join();
+  }
+  if (pass.error) std::rethrow_exception(pass.error);
+}
+
+}  // namespace
+
+JsReference::JsReference(napi_env env, napi_value value) : env_(env) {
+  check(napi_create_reference(env, value, 1, &reference_));
+}
+
+JsReference::~JsReference() {
+  const std::lock_guard<std::mutex> lock(deadMutex);
+  deadReferences.emplace_back(env_, reference_);
+}
+
+napi_value JsReference::value() const {
+  napi_value result;
+  check(napi_get_reference_value(env_, reference_, &result));
+  return result;
+}
+
+void deleteDeadReferences(napi_env env) {
+  const std::lock_guard<std::mutex> lock(deadMutex);
+  for (size_t i = deadReferences.size(); i-- > 0;) {
+    if (deadReferences[i].first != env) continue;
+    napi_delete_reference(env, deadReferences[i].second);
+    deadReferences[i] = deadReferences.back();
+    deadReferences.pop_back();
+  }
+}
+
+JsFunction::JsFunction(napi_env env, napi_value function) : reference_(env, function) {
+  jsThreadOf(env);
+  liveFunctions++;
+}
+JsFunction::~JsFunction() { liveFunctions--; }
+
+napi_value JsFunction::call(std::initializer_list<napi_value> args) const {
+  napi_value receiver, result;
+  check(napi_get_undefined(env(), &receiver));
+  if (napi_call_function(env(), receiver, reference_.value(), args.size(), args.begin(), &result) == napi_ok) {
+    return result;
+  }
+  napi_value error;
+  check(napi_get_and_clear_last_exception(env(), &error));
+  throw JsThrew(env(), error);
+}
+
+JsThrew::JsThrew(napi_env env, napi_value error)
+    : JsError("TorchError", "A JavaScript function that the engine called threw."),
+      error(std::make_shared<JsReference>(env, error)) {}
+
+void onJsThread(napi_env env, const std::function<void()>& body) {
+  JsThread& js = jsThreadOf(env);
+  if (std::this_thread::get_id() == js.id) {
+    const HandleScope scope(env);
+    return body();
+  }
+  if (js.listening == 0) {
+    throw JsError("NotSupportedError",
+                  "The engine reached a JavaScript function on a thread that JavaScript does not wait for.",
+                  "Backward passes that start backward passes can be nested about 60 deep.");
+  }
+  Inbox own;
+  Task task([&] {
+    const HandleScope scope(env);
+    body();
+  });
+  js.inbox.post(&task, &own);
+  own.serve(task, [](Inbox*, const auto& run) { run(); });
+  if (task.error) std::rethrow_exception(task.error);
+}
+
+void runEngine(napi_env env, const std::function<void()>& run) {
+  deleteDeadReferences(env);
+  forgetAnomaly();
+  try {
+    if (passesElsewhere && liveFunctions > 0) return runElsewhere(jsThreadOf(env), run);
+    run();
+  } catch (...) {
+    explainAnomaly(env);
+    throw;
+  }
+}
+
+// ---- exports ------------------------------------------------------------------------------------------------
+
+// setPassesElsewhere(on): for tests, which have no GPU. Backward passes then run on another thread, as CUDA's do.
+static napi_value setPassesElsewhere(napi_env env, napi_callback_info info) {
+  return guarded(env, "setPassesElsewhere", [&]() -> napi_value {
+    Args<1> a(env, info);
+    passesElsewhere = boolOf(env, a[0], "on");
+    return jsUndefined(env);
+  });
+}
+
+static napi_value liveCallbacks(napi_env env, napi_callback_info) {
+  return guarded(env, "liveCallbacks", [&]() -> napi_value {
+    deleteDeadReferences(env);
+    return jsInt(env, liveFunctions);
+  });
+}
+
+const std::vector<Export>& callbackExports() {
+  static const std::vector<Export> table = {{"setPassesElsewhere", setPassesElsewhere},
+                                            {"liveCallbacks", liveCallbacks}};
+  return table;
+}
+
+}  // namespace fabric
