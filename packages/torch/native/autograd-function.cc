@@ -164,15 +164,12 @@ napi_value delayedError(napi_env env, napi_callback_info info) {
   return guarded(env, "delayedError", [&]() -> napi_value {
     Args<2> a(env, info);
     variable_list tensors = tensorsOf(env, a[1], "tensors");
+    for (at::Tensor& tensor : tensors) {
+      if (tensor.defined()) tensor = tensor.detach().requires_grad_();
+    }
     const auto node = compat::makeNode<torch::autograd::DelayedError>(stringOf(env, a[0], "message"),
                                                                       static_cast<int>(tensors.size()));
-    node->set_next_edges(torch::autograd::collect_next_edges(tensors));
-    for (size_t i = 0; i < tensors.size(); i++) {
-      if (!tensors[i].defined()) continue;
-      tensors[i] = tensors[i].detach();
-      torch::autograd::impl::set_gradient_edge(tensors[i], {node, static_cast<uint32_t>(i)});
-    }
-    return wrapTensors(env, tensors);
+    return wrapTensors(env, (*node)(std::move(tensors)));
   });
 }
 

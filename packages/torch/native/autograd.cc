@@ -2,6 +2,7 @@
 #include <ATen/core/grad_mode.h>
 #include <c10/core/InferenceMode.h>
 #include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/autograd/forward_grad.h>
 #include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/variable.h>
 
@@ -213,6 +214,33 @@ napi_value setGradEnabled(napi_env env, napi_callback_info info) {
   });
 }
 
+// ---- forward mode -------------------------------------------------------------------------------------------
+
+napi_value enterDualLevel(napi_env env, napi_callback_info) {
+  return guarded(env, "enterDualLevel", [&]() -> napi_value {
+    return jsInt(env, static_cast<int64_t>(torch::autograd::ForwardADLevel::get_next_idx()));
+  });
+}
+
+napi_value exitDualLevel(napi_env env, napi_callback_info info) {
+  return guarded(env, "exitDualLevel", [&]() -> napi_value {
+    Args<1> a(env, info);
+    torch::autograd::ForwardADLevel::release_idx(static_cast<uint64_t>(intOf(env, a[0], "level")));
+    return jsUndefined(env);
+  });
+}
+
+// setForwardGradEnabled(on) => what it was
+napi_value setForwardGradEnabled(napi_env env, napi_callback_info info) {
+  return guarded(env, "setForwardGradEnabled", [&]() -> napi_value {
+    Args<1> a(env, info);
+    auto& state = c10::AutogradState::get_tls_state();
+    const bool before = state.get_fw_grad_mode();
+    state.set_fw_grad_mode(boolOf(env, a[0], "enabled"));
+    return jsBool(env, before);
+  });
+}
+
 thread_local std::vector<std::unique_ptr<c10::InferenceMode>> inferenceModes;
 
 napi_value isInferenceMode(napi_env env, napi_callback_info) {
@@ -246,6 +274,9 @@ const std::vector<Export>& autogradExports() {
                                             {"attachGuard", attachGuard},
                                             {"allowGuarded", allowGuarded},
                                             {"grad", grad},
+                                            {"enterDualLevel", enterDualLevel},
+                                            {"exitDualLevel", exitDualLevel},
+                                            {"setForwardGradEnabled", setForwardGradEnabled},
                                             {"setGrad", setGrad},
                                             {"setData", setData},
                                             {"data", data},

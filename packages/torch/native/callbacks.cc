@@ -113,18 +113,21 @@ std::atomic<bool> passesElsewhere{false};
 #endif
 
 void serveJs(JsThread& js, const Task& awaited) {
-  js.listening++;
   js.inbox.serve(awaited, [&](Inbox* caller, const auto& run) {
     Inbox* before = std::exchange(js.caller, caller);
     run();
     js.caller = before;
   });
-  js.listening--;
 }
 
 // Runs a pass on another thread than JavaScript's: the one that waits for JavaScript now, or one of its own.
 void runElsewhere(JsThread& js, const std::function<void()>& run) {
   Task pass(run);
+  struct Listening {
+    explicit Listening(std::atomic<int>& count) : count(count) { count++; }
+    ~Listening() { count--; }
+    std::atomic<int>& count;
+  } listening(js.listening);
   if (js.caller) {
     js.caller->post(&pass, &js.inbox);
     serveJs(js, pass);

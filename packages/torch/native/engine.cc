@@ -3,6 +3,7 @@
 
 #include <torch/csrc/autograd/anomaly_mode.h>
 #include <torch/csrc/autograd/engine.h>
+#include <torch/csrc/autograd/saved_variable.h>
 #include <torch/csrc/autograd/saved_variable_hooks.h>
 
 #include <mutex>
@@ -74,9 +75,13 @@ class JsAnomalyMetadata final : public torch::autograd::AnomalyMetadata {
 struct HookPair {
   HookPair(napi_env env, napi_value pack, napi_value unpack) : pack(env, pack), unpack(env, unpack) {}
   JsFunction pack, unpack;
+  // Kept as long as anything that was packed. The edges hold what a saved leaf finds its gradient by.
+  std::vector<torch::autograd::SavedVariable> inputs;
+  torch::autograd::edge_list edges;
 };
 
 thread_local std::vector<std::shared_ptr<HookPair>> hookStack;
+thread_local HookPair* unpacking = nullptr;
 
 // One saved tensor: holds what `pack` made of it.
 class JsSavedTensor final : public torch::autograd::SavedVariableHooks {
@@ -85,13 +90,22 @@ class JsSavedTensor final : public torch::autograd::SavedVariableHooks {
 
   void call_pack_hook(const at::Tensor& tensor) override {
     const napi_env env = hooks_->pack.env();
-    onJsThread(env,
-               [&] { packed_ = std::make_unique<JsReference>(env, hooks_->pack.call({wrapTensor(env, tensor)})); });
+    // Without its history, which the graph knows anyway: an output that is kept must not hold its own graph.
+    onJsThread(env, [&] {
+      packed_ = std::make_unique<JsReference>(env, hooks_->pack.call({wrapTensor(env, tensor.tensor_data())}));
+    });
   }
   at::Tensor call_unpack_hook() override {
     const napi_env env = hooks_->unpack.env();
     at::Tensor result;
-    onJsThread(env, [&] { result = tensorOf(env, hooks_->unpack.call({packed_->value()}), "result of unpack"); });
+    onJsThread(env, [&] {
+      struct Unpacking {
+        explicit Unpacking(HookPair* hooks) : before(std::exchange(unpacking, hooks)) {}
+        ~Unpacking() { unpacking = before; }
+        HookPair* before;
+      } running(hooks_.get());
+      result = tensorOf(env, hooks_->unpack.call({packed_->value()}), "result of unpack");
+    });
     return result;
   }
 
@@ -180,12 +194,28 @@ static napi_value detectAnomalyState(napi_env env, napi_callback_info) {
   });
 }
 
+// pushSavedTensorHooks(pack, unpack, inputs): the inputs are saved too, by the hooks outside of these.
 static napi_value pushSavedTensorHooks(napi_env env, napi_callback_info info) {
   return guarded(env, "pushSavedTensorHooks", [&]() -> napi_value {
-    Args<2> a(env, info);
+    Args<3> a(env, info);
     deleteDeadReferences(env);
-    hookStack.push_back(std::make_shared<HookPair>(env, a[0], a[1]));
+    auto hooks = std::make_shared<HookPair>(env, a[0], a[1]);
+    const auto inputs = tensorsOf(env, a[2], "inputs");
+    for (const at::Tensor& input : inputs) hooks->inputs.emplace_back(input, false);
+    hooks->edges = torch::autograd::collect_next_edges(inputs);
+    hookStack.push_back(std::move(hooks));
     return jsUndefined(env);
+  });
+}
+
+// Inside `unpack`: the inputs that were saved with its hooks.
+static napi_value savedHookInputs(napi_env env, napi_callback_info) {
+  return guarded(env, "savedHookInputs", [&]() -> napi_value {
+    std::vector<at::Tensor> result;
+    if (unpacking) {
+      for (const auto& input : unpacking->inputs) result.push_back(input.unpack());
+    }
+    return wrapTensors(env, result);
   });
 }
 
@@ -200,7 +230,8 @@ const std::vector<Export>& engineExports() {
   static const std::vector<Export> table = {{"setDetectAnomaly", setDetectAnomaly},
                                             {"detectAnomalyState", detectAnomalyState},
                                             {"pushSavedTensorHooks", pushSavedTensorHooks},
-                                            {"popSavedTensorHooks", popSavedTensorHooks}};
+                                            {"popSavedTensorHooks", popSavedTensorHooks},
+                                            {"savedHookInputs", savedHookInputs}};
   return table;
 }
 

@@ -39,8 +39,10 @@ static std::string engineText(const c10::Error& error) {
   std::string text = debug ? error.what() : error.what_without_backtrace();
   while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
   // What the engine tells Python's users to type, in our words.
-  static constexpr std::pair<const char*, const char*> kSpelled[] = {{"retain_graph=True", "{ retainGraph: true }"},
-                                                                     {"allow_unused=True", "{ allowUnused: true }"}};
+  static constexpr std::pair<const char*, const char*> kSpelled[] = {
+      {"retain_graph=True", "{ retainGraph: true }"},
+      {"allow_unused=True", "{ allowUnused: true }"},
+      {"torch.autograd.set_detect_anomaly(True)", "`autograd.detectAnomaly()`"}};
   for (const auto& [python, ours] : kSpelled) {
     const size_t at = text.find(python);
     if (at != std::string::npos) text.replace(at, std::strlen(python), ours);

@@ -55,3 +55,4 @@ export {
   withDtype,
 } from "./settings.js";
 export { type NestedArray, Tensor, type TypedArray } from "./tensor.js";
+export * as utils from "./utils/index.js";

@@ -139,6 +139,10 @@ export interface NativeBinding {
   isInferenceMode(): boolean;
   pushInferenceMode(enabled: boolean): void;
   popInferenceMode(): void;
+  enterDualLevel(): number;
+  exitDualLevel(level: number): void;
+  /** Returns what it was. */
+  setForwardGradEnabled(enabled: boolean): boolean;
   /** A native hook that refuses a backward pass unless allowed; it never enters JavaScript. */
   createGuard(message: string, hint: string): GuardHandle;
   attachGuard(guard: GuardHandle, h: Handle): void;
@@ -156,8 +160,15 @@ export interface NativeBinding {
   // engine.cc
   setDetectAnomaly(enabled: boolean, checkNan: boolean): void;
   detectAnomalyState(): [enabled: boolean, checkNan: boolean];
-  pushSavedTensorHooks(pack: (tensor: Handle) => unknown, unpack: (packed: unknown) => Handle): void;
+  /** The inputs are saved too, by the hooks outside of these. */
+  pushSavedTensorHooks(
+    pack: (tensor: Handle) => unknown,
+    unpack: (packed: unknown) => Handle,
+    inputs: (Handle | null)[],
+  ): void;
   popSavedTensorHooks(): void;
+  /** Inside `unpack`: the inputs that were saved with its hooks. */
+  savedHookInputs(): (Handle | null)[];
 
   // autograd-function.cc
   /**
@@ -271,7 +282,9 @@ function collector(): (full: boolean) => void {
   return gc ? (full) => (full ? gc() : gc(minor)) : () => {};
 }
 
-const ownFolder = new URL(".", import.meta.url).href;
+// This package's files, as stack traces name them: compiled, or by source maps.
+const ownFolders = ["./", "../src/"].map((folder) => new URL(folder, import.meta.url));
+const ownPaths = ownFolders.flatMap((url) => [url.href, fileURLToPath(url)]);
 
 /** Where in the user's code the running call comes from, without this package's own frames. */
 function callerStack(): string {
@@ -280,7 +293,7 @@ function callerStack(): string {
   const { stack = "" } = new Error();
   Error.stackTraceLimit = before;
   const frames = stack.split("\n").slice(1);
-  return frames.filter((frame) => !frame.includes(ownFolder) && !frame.includes(fileURLToPath(ownFolder))).join("\n");
+  return frames.filter((frame) => !ownPaths.some((path) => frame.includes(path))).join("\n");
 }
 
 let binding: NativeBinding | undefined;

@@ -2,6 +2,7 @@
 import { typeError } from "../check.js";
 import { native } from "../native.js";
 import { handleOf, Tensor, wrapOptional } from "../tensor.js";
+import { runPass } from "./pass.js";
 
 /** Options of a backward pass. */
 export interface BackwardOptions {
@@ -54,13 +55,10 @@ export function backward(
 ): void {
   const outputs = listOf("tensors", tensors);
   const createGraph = options.createGraph ?? false;
-  native().backward(
-    outputs.map(handleOf),
-    gradientsOf("gradients", gradients, outputs.length),
-    options.retainGraph ?? createGraph,
-    createGraph,
-    options.inputs === undefined ? null : listOf("inputs", options.inputs).map(handleOf),
-  );
+  const handles = outputs.map(handleOf);
+  const weights = gradientsOf("gradients", gradients, outputs.length);
+  const inputs = options.inputs === undefined ? null : listOf("inputs", options.inputs).map(handleOf);
+  runPass(() => native().backward(handles, weights, options.retainGraph ?? createGraph, createGraph, inputs));
 }
 
 /** Gradients of the sum of `outputs` with respect to `inputs`, without touching anybody's `grad`. */
@@ -81,16 +79,13 @@ export function grad(
 ): (Tensor | null)[] {
   const from = listOf("outputs", outputs);
   const createGraph = options.createGraph ?? false;
-  return native()
-    .gradOf(
-      from.map(handleOf),
-      listOf("inputs", inputs).map(handleOf),
-      gradientsOf("gradOutputs", options.gradOutputs, from.length),
-      options.retainGraph ?? createGraph,
-      createGraph,
-      options.allowUnused ?? false,
-    )
-    .map(wrapOptional);
+  const handles = from.map(handleOf);
+  const leaves = listOf("inputs", inputs).map(handleOf);
+  const weights = gradientsOf("gradOutputs", options.gradOutputs, from.length);
+  const { retainGraph = createGraph, allowUnused = false } = options;
+  return runPass(() => native().gradOf(handles, leaves, weights, retainGraph, createGraph, allowUnused)).map(
+    wrapOptional,
+  );
 }
 
 declare module "../tensor.js" {
@@ -110,7 +105,7 @@ Tensor.prototype.backward = function (
   options?: BackwardOptions,
 ) {
   if (first === undefined || first === null) {
-    if (options === undefined) native().backward([handleOf(this)], [null], false, false, null);
+    if (options === undefined) runPass(() => native().backward([handleOf(this)], [null], false, false, null));
     else backward(this, null, options);
   } else if (first instanceof Tensor) {
     backward(this, first, options);

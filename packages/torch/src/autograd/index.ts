@@ -1,22 +1,10 @@
 // The `autograd` namespace.
-import { type Context, runContext } from "../context.js";
-import { native } from "../native.js";
-
+export { type DetectAnomalyOptions, detectAnomaly } from "./anomaly.js";
 export { type BackwardOptions, backward, type GradOptions, grad } from "./backward.js";
 export { BackwardGuard } from "./backward-guard.js";
+export * as forwardAd from "./forward-ad.js";
+export { Function, type FunctionContext, type Gradient, onceDifferentiable } from "./function.js";
 export { enableGrad, inferenceMode, isGradEnabled, noGrad, setGradEnabled } from "./grad-mode.js";
+export { type GradCheckOptions, gradcheck, gradgradcheck } from "./gradcheck.js";
+export * as graph from "./graph.js";
 export type { HookHandle } from "./hooks.js";
-
-/** Errors of a backward pass name the forward operation that led to them, and NaN gradients become errors. Slow: for debugging. */
-export function detectAnomaly(): Context;
-export function detectAnomaly<T>(body: () => T): T;
-export function detectAnomaly<T>(body?: () => T): T | Context {
-  return runContext(
-    "detectAnomaly",
-    () => {
-      native().setDetectAnomaly(true, true);
-      return () => native().setDetectAnomaly(false, true);
-    },
-    body,
-  );
-}

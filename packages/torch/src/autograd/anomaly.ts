@@ -1,0 +1,31 @@
+// Finding where a wrong gradient comes from.
+import { typeError } from "../check.js";
+import { type Context, runContext } from "../context.js";
+import { native } from "../native.js";
+
+/** Options of `detectAnomaly`. */
+export interface DetectAnomalyOptions {
+  /** Make NaN gradients errors. Default: true. */
+  checkNan?: boolean | undefined;
+}
+
+/**
+ * Errors of backward passes say where the forward call was made that they belong to, and NaN gradients are errors.
+ * Forward has to run inside as well. Slow: for debugging. Holds for all threads of the process.
+ */
+export function detectAnomaly(options?: DetectAnomalyOptions): Context;
+export function detectAnomaly<T>(body: () => T, options?: DetectAnomalyOptions): T;
+export function detectAnomaly<T>(first?: (() => T) | DetectAnomalyOptions, second?: DetectAnomalyOptions): T | Context {
+  const [body, options] = typeof first === "function" ? [first, second] : [undefined, first];
+  const checkNan = options?.checkNan ?? true;
+  if (typeof checkNan !== "boolean") throw typeError("checkNan", "a boolean", checkNan);
+  return runContext(
+    "detectAnomaly",
+    () => {
+      const [enabled, checked] = native().detectAnomalyState();
+      native().setDetectAnomaly(true, checkNan);
+      return () => native().setDetectAnomaly(enabled, checked);
+    },
+    body,
+  );
+}

@@ -1,0 +1,2 @@
+// The `autograd.graph` namespace.
+export { savedTensorsHooks, saveOnCpu } from "./saved-tensors.js";
