@@ -31,6 +31,7 @@ import { distributedSampler, needsDistributedSampler } from "./utilities/distrib
 import { moveDataToDevice } from "./utilities/move-data-to-device.js";
 import { rankZeroDeprecation, rankZeroWarn } from "./utilities/rank-zero.js";
 import { type SeedOptions, seedEverything } from "./utilities/seed.js";
+import { recompiled, unwrapCompiled, withoutCompiled } from "./wrappers/compiled.js";
 import { type AnyDataLoader, FabricDataLoader, seedWorkers } from "./wrappers/dataloader.js";
 import { FabricModule, partsOf } from "./wrappers/module.js";
 import { type FabricOptimizer, wrapOptimizer } from "./wrappers/optimizer.js";
@@ -203,11 +204,18 @@ export class Fabric {
     ...args: [...O, SetupOptionsWithScheduler<S>]
   ): [...SetupResult<M, O>, S];
   setup<M extends nn.AnyModule, O extends Optimizers>(module: M, ...args: [...O, SetupOptions]): SetupResult<M, O>;
-  setup(module: nn.AnyModule, ...args: unknown[]): unknown {
+  setup(given: nn.AnyModule, ...args: unknown[]): unknown {
     this.#validateLaunched();
-    const { items, options } = splitOptions("setup", args, ["scheduler", "moveToDevice"]);
-    const { scheduler, moveToDevice = true } = options as Partial<SetupOptionsWithScheduler<unknown>>;
-    checkModule("setup", module);
+    const { items, options } = splitOptions("setup", args, ["scheduler", "moveToDevice", "reapplyCompile"]);
+    const {
+      scheduler,
+      moveToDevice = true,
+      reapplyCompile = true,
+    } = options as Partial<SetupOptionsWithScheduler<unknown>>;
+    checkModule("setup", given);
+    const { module, options: compileOptions } = reapplyCompile
+      ? unwrapCompiled(given)
+      : { module: given, options: null };
     const optimizers = checkOptimizers("setup", items);
     if (scheduler !== undefined && optimizers.length === 0) {
       throw new TypeError(
@@ -220,7 +228,7 @@ export class Fabric {
         optimizers.length > 0
           ? this.strategy.setupModuleAndOptimizers(module, optimizers, scheduler)
           : { module: this.strategy.setupModule(module), optimizers: [], scheduler: undefined };
-      const wrapped = this.#wrapModule(module, ready.module, moveToDevice);
+      const wrapped = this.#wrapModule(module, recompiled(ready.module, compileOptions), moveToDevice);
       const wrappedOptimizers = ready.optimizers.map((optimizer) =>
         wrapOptimizer(optimizer, this.strategy, this.#callbacks),
       );
@@ -235,13 +243,15 @@ export class Fabric {
   /** Sets up a model whose optimizer is made afterwards, over the parameters of what this returns. */
   setupModule<M extends nn.AnyModule>(module: M, options: SetupOptions = {}): FabricModule<M> {
     this.#validateLaunched();
-    checkOptions("setupModule", options, ["moveToDevice"]);
-    const { moveToDevice = true } = options;
+    checkOptions("setupModule", options, ["moveToDevice", "reapplyCompile"]);
+    const { moveToDevice = true, reapplyCompile = true } = options;
     checkModule("setupModule", module);
+    const inner = reapplyCompile ? unwrapCompiled(module) : { module, options: null };
     return during("setup", () => {
-      this.#prepareModule(module, moveToDevice);
-      const wrapped = this.#wrapModule(module, this.strategy.setupModule(module), moveToDevice);
-      this.#adopt(module);
+      this.#prepareModule(inner.module, moveToDevice);
+      const ready = recompiled(this.strategy.setupModule(inner.module), inner.options);
+      const wrapped = this.#wrapModule(inner.module as M, ready, moveToDevice);
+      this.#adopt(inner.module);
       this.#hooks.callNow("fabric.setupModule", "onAfterSetup", { fabric: this, module: wrapped });
       return wrapped;
     });
@@ -335,7 +345,8 @@ export class Fabric {
   noBackwardSync(module: FabricModule, options?: { enabled?: boolean }): Disposable;
   noBackwardSync<T>(module: FabricModule, body: () => T): T;
   noBackwardSync<T>(module: FabricModule, options: { enabled?: boolean }, body: () => T): T;
-  noBackwardSync<T>(module: FabricModule, ...args: unknown[]): T | Disposable {
+  noBackwardSync<T>(given: FabricModule, ...args: unknown[]): T | Disposable {
+    const module = withoutCompiled(given);
     const options = (typeof args[0] === "function" ? {} : (args[0] ?? {})) as { enabled?: boolean };
     const body = args.find((arg) => typeof arg === "function") as (() => T) | undefined;
     checkOptions("noBackwardSync", options, ["enabled"]);
@@ -345,7 +356,7 @@ export class Fabric {
       );
     }
     return within(
-      this.#noSyncContext(partsOf(module).forwardModule, options.enabled ?? true),
+      this.#noSyncContext(withoutCompiled(partsOf(module).forwardModule), options.enabled ?? true),
       "fabric.noBackwardSync",
       body,
     );
@@ -665,7 +676,7 @@ export class Fabric {
     moveToDevice: boolean,
   ): FabricModule<M> {
     const wrapped = new FabricModule(forwardModule, this.strategy, original);
-    if (forwardModule !== original) warnOfSecondSetup(original);
+    if (withoutCompiled(forwardModule) !== withoutCompiled(original)) warnOfSecondSetup(original);
     rememberDevice(wrapped, moveToDevice ? this.device : (original.parameters()[0]?.device ?? "cpu"));
     return wrapped;
   }
@@ -740,9 +751,9 @@ function checkLoggers(loggers: Logger[]): Logger[] {
 
 /** Copies what loading has replaced (numbers, dictionaries) to the user's state; wrapped objects stay in their places. */
 function copyUnwrapped(from: unknown, to: object | undefined): void {
-  if (to === undefined || from === to || isWrapped(to)) return;
+  if (to === undefined || from === to || isWrapped(to) || withoutCompiled(to) === from) return;
   const target = to as Record<string, unknown>;
   for (const [key, value] of Object.entries(from as object)) {
-    if (!isWrapped(target[key])) target[key] = value;
+    if (!isWrapped(target[key]) && withoutCompiled(target[key]) !== value) target[key] = value;
   }
 }

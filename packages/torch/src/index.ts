@@ -28,6 +28,7 @@ export type { Index } from "./indexing.js";
 export * as memory from "./memory.js";
 export { scope } from "./memory.js";
 export * as messages from "./messages.js";
+export { type CompileOptions, compile, OptimizedModule } from "./nn/compile.js";
 export * as nn from "./nn/index.js";
 export * from "./ops.generated.js";
 export type { Scalar } from "./ops.js";

@@ -7,6 +7,7 @@ import { during } from "../utilities/activity.js";
 import { applyToCollection } from "../utilities/apply-to-collection.js";
 import { className, describe } from "../utilities/describe.js";
 import { DeviceDtypeModule, remember } from "../utilities/device-dtype-module.js";
+import { withoutCompiled } from "./compiled.js";
 import { callAsForward } from "./forward-redirect.js";
 import { callGuarded } from "./method-guard.js";
 
@@ -82,7 +83,7 @@ class WrapperState {
 
   /** True when calls have to go through something around the model, so that methods are guarded. */
   get isStrategyWrapped(): boolean {
-    return this.forwardModule !== this.original;
+    return withoutCompiled(this.forwardModule) !== withoutCompiled(this.original);
   }
   /** True when `forward` does more than the model's own, so that marked methods take its way. */
   get isMoreThanModel(): boolean {

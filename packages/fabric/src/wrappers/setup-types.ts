@@ -8,6 +8,8 @@ import type { FabricOptimizer } from "./optimizer.js";
 export interface SetupOptions {
   /** Move the model to `fabric.device` (default true). */
   moveToDevice?: boolean;
+  /** For a model from `torch.compile`: set the model inside up and compile what the strategy makes of it (default true). */
+  reapplyCompile?: boolean;
 }
 
 /** Options of `fabric.setup` with a learning-rate scheduler, which comes back as the last of the results. */

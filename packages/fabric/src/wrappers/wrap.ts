@@ -1,20 +1,29 @@
 // Telling what Fabric has wrapped, and taking the wrapping off.
+import { OptimizedModule } from "@fabric-ts/torch";
 import { applyToCollection } from "../utilities/apply-to-collection.js";
+import { withoutCompiled } from "./compiled.js";
 import { FabricDataLoader } from "./dataloader.js";
 import { FabricModule, partsOf } from "./module.js";
 import { FabricOptimizer } from "./optimizer.js";
 
-/** True for models, optimizers and data loaders that went through `fabric.setup` or `fabric.setupDataLoaders`. */
+/**
+ * True for models, optimizers and data loaders that went through `fabric.setup` or `fabric.setupDataLoaders`, also when
+ * `torch.compile` was called on the result.
+ */
 export function isWrapped(value: unknown): value is FabricModule | FabricOptimizer | FabricDataLoader {
-  return value instanceof FabricModule || value instanceof FabricOptimizer || value instanceof FabricDataLoader;
+  return (
+    withoutCompiled(value) instanceof FabricModule ||
+    value instanceof FabricOptimizer ||
+    value instanceof FabricDataLoader
+  );
 }
 
 /**
  * internal: replaces everything wrapped in a nested collection by what is inside: for a model the module that the strategy calls, which
- * is not the user's own under DDP.
+ * is not the user's own under DDP. What `torch.compile` put around either is taken off.
  */
 export function unwrapObjects<T>(collection: T): T {
-  return applyToCollection(collection, isWrapped, unwrap) as T;
+  return applyToCollection(collection, (value) => isWrapped(value) || value instanceof OptimizedModule, unwrap) as T;
 }
 
 /**
@@ -22,12 +31,14 @@ export function unwrapObjects<T>(collection: T): T {
  * their state.
  */
 export function unwrapState<T>(state: T): T {
-  const hasInside = (value: unknown): boolean => isWrapped(value) && !(value instanceof FabricDataLoader);
+  const hasInside = (value: unknown): boolean =>
+    value instanceof OptimizedModule || (isWrapped(value) && !(value instanceof FabricDataLoader));
   return applyToCollection(state, hasInside, unwrap) as T;
 }
 
-function unwrap(value: unknown): unknown {
-  if (value instanceof FabricModule) return partsOf(value).forwardModule;
+function unwrap(outer: unknown): unknown {
+  const value = withoutCompiled(outer);
+  if (value instanceof FabricModule) return withoutCompiled(partsOf(value).forwardModule);
   if (value instanceof FabricOptimizer) return value.optimizer;
   if (value instanceof FabricDataLoader) return value.loader;
   return value;

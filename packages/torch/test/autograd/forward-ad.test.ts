@@ -11,7 +11,13 @@ test("the tangent of a result is the derivative in the direction of the input's"
   dualLevel(() => {
     const x = makeDual(values(1, 2), values(10, 100));
     const { primal, tangent } = unpackDual(x.mul(x));
-    assert.deepEqual([primal.tolist(), tangent?.tolist()], [[1, 4], [20, 400]]);
+    assert.deepEqual(
+      [primal.tolist(), tangent?.tolist()],
+      [
+        [1, 4],
+        [20, 400],
+      ],
+    );
     assert.equal(unpackDual(values(1)).tangent, null);
   });
 });

@@ -20,7 +20,10 @@ onBothThreads("pack sees each kept tensor, and backward computes with what unpac
     () => x.mul(x).sum(),
   );
   y.backward();
-  assert.deepEqual(packed, [[2, 3], [2, 3]]);
+  assert.deepEqual(packed, [
+    [2, 3],
+    [2, 3],
+  ]);
   assert.deepEqual(x.grad?.tolist(), [40, 60]);
 });
 
@@ -52,20 +55,45 @@ onBothThreads("errors of the hooks come out as the same objects", () => {
   };
   const x = leaf(1);
   const same = (error: unknown) => error === own;
-  assert.throws(() => savedTensorsHooks(fail, (t: Tensor) => t, () => x.exp()), same);
-  const y = savedTensorsHooks((t) => t, fail, () => x.exp());
+  assert.throws(
+    () =>
+      savedTensorsHooks(
+        fail,
+        (t: Tensor) => t,
+        () => x.exp(),
+      ),
+    same,
+  );
+  const y = savedTensorsHooks(
+    (t) => t,
+    fail,
+    () => x.exp(),
+  );
   assert.throws(() => y.backward(), same);
-  const z = savedTensorsHooks((t) => t, () => 3 as never, () => x.exp());
+  const z = savedTensorsHooks(
+    (t) => t,
+    () => 3 as never,
+    () => x.exp(),
+  );
   assert.throws(() => z.backward(), /Expected `result of unpack` to be a Tensor, but got 3/);
   assert.throws(
-    () => savedTensorsHooks((t) => t.add_(1), (t) => t, () => x.exp()),
+    () =>
+      savedTensorsHooks(
+        (t) => t.add_(1),
+        (t) => t,
+        () => x.exp(),
+      ),
     /pack hook is modifying its input in place/,
   );
 });
 
 test("what is packed outlives a scope", () => {
   const x = leaf(1);
-  const y = savedTensorsHooks((t) => t, (t: Tensor) => t, () => torch.scope(() => x.mul(2).exp()));
+  const y = savedTensorsHooks(
+    (t) => t,
+    (t: Tensor) => t,
+    () => torch.scope(() => x.mul(2).exp()),
+  );
   y.backward();
   assert.ok(Math.abs((x.grad?.item() ?? 0) - 2 * Math.exp(2)) < 1e-12);
 });
@@ -88,7 +116,12 @@ test("saveOnCpu changes no bit", () => {
 test("a saved output does not keep its graph alive", () => {
   const before = liveCallbacks();
   const x = leaf(1);
-  for (let i = 0; i < 2000; i++) savedTensorsHooks((t) => t, (t: Tensor) => t, () => x.exp());
+  for (let i = 0; i < 2000; i++)
+    savedTensorsHooks(
+      (t) => t,
+      (t: Tensor) => t,
+      () => x.exp(),
+    );
   collectAll();
   assert.ok(liveCallbacks() - before < 10, `${liveCallbacks() - before} hooks are alive`);
 });

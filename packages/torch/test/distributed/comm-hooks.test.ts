@@ -8,8 +8,8 @@ const run = <T>(name: string, args: unknown = {}, ranks = 2) =>
 
 type Weights = number[][];
 
-async function trained(hook: string, options = {}, ranks = 2): Promise<Weights> {
-  const [a, ...others] = await run<Weights>("train", { hook, options }, ranks);
+async function trained(hook: string, options = {}, ranks = 2, elsewhere = false): Promise<Weights> {
+  const [a, ...others] = await run<Weights>("train", { hook, options, elsewhere }, ranks);
   for (const other of others) assert.deepEqual(other, a, `the ranks differ with ${hook}`);
   assert.ok(a);
   return a;
@@ -26,6 +26,11 @@ for (const hook of ["allReduce", "own", "blocking"]) {
     assert.deepEqual(await trained(hook), await plain);
   });
 }
+
+test("a hook in JavaScript also serves backward passes that run on another thread", async () => {
+  plain ??= trained("none");
+  assert.deepEqual(await trained("own", {}, 2, true), await plain);
+});
 
 for (const [hook, most] of [
   ["fp16", 1e-5],

@@ -13,7 +13,14 @@ type Block = nn.Sequential;
 function makeBlocks(): Block[] {
   torch.manualSeed(0);
   return [1, 2, 3].map(
-    () => new nn.Sequential(new nn.Linear(6, 12), new nn.GELU(), new nn.Dropout(0.4), new nn.Linear(12, 6), new nn.LayerNorm([6])),
+    () =>
+      new nn.Sequential(
+        new nn.Linear(6, 12),
+        new nn.GELU(),
+        new nn.Dropout(0.4),
+        new nn.Linear(12, 6),
+        new nn.LayerNorm([6]),
+      ),
   );
 }
 
@@ -23,7 +30,10 @@ function train(how: (block: Block, x: Tensor) => Tensor): unknown[] {
   torch.manualSeed(1);
   const x = torch.randn([5, 6]);
   x.requiresGrad = true;
-  const loss = blocks.reduce((h, block) => how(block, h), x).square().mean();
+  const loss = blocks
+    .reduce((h, block) => how(block, h), x)
+    .square()
+    .mean();
   loss.backward();
   const parameters = blocks.flatMap((block) => block.parameters());
   return [loss.item(), x.grad?.tolist(), parameters.map((p) => p.grad?.tolist()), torch.rand([2]).tolist()];
@@ -32,17 +42,29 @@ function train(how: (block: Block, x: Tensor) => Tensor): unknown[] {
 const plain = train((block, x) => block(x));
 
 onBothThreads("losses, gradients and random numbers have the same bits as without", () => {
-  assert.deepEqual(train((block, x) => checkpoint(block, x)), plain);
-  assert.deepEqual(train((block, x) => checkpoint(block, x, { earlyStop: false, useReentrant: false })), plain);
+  assert.deepEqual(
+    train((block, x) => checkpoint(block, x)),
+    plain,
+  );
+  assert.deepEqual(
+    train((block, x) => checkpoint(block, x, { earlyStop: false, useReentrant: false })),
+    plain,
+  );
 });
 
 onBothThreads("checkpoints inside of checkpoints", () => {
   const layers = (block: Block, x: Tensor): Tensor => [...block].reduce((h, layer) => checkpoint(layer as Block, h), x);
-  assert.deepEqual(train((block, x) => checkpoint((h: Tensor) => layers(block, h), x)), plain);
+  assert.deepEqual(
+    train((block, x) => checkpoint((h: Tensor) => layers(block, h), x)),
+    plain,
+  );
 });
 
 test("without preserveRngState dropout differs in the second run", () => {
-  assert.notDeepEqual(train((block, x) => checkpoint(block, x, { preserveRngState: false })), plain);
+  assert.notDeepEqual(
+    train((block, x) => checkpoint(block, x, { preserveRngState: false })),
+    plain,
+  );
 });
 
 onBothThreads("the function runs a second time in each backward pass, as far as it has to", () => {
@@ -75,7 +97,10 @@ onBothThreads("arguments of all kinds, several outputs, gradients of gradients, 
     }
   }
   const x = torch.tensor([2], { dtype: "float64", requiresGrad: true });
-  const fn = (factor: number, h: Tensor, { add }: { add: number }) => ({ a: Square.apply(h).mul(factor).mul(h), b: h.add(add) });
+  const fn = (factor: number, h: Tensor, { add }: { add: number }) => ({
+    a: Square.apply(h).mul(factor).mul(h),
+    b: h.add(add),
+  });
   const { a, b } = checkpoint(fn, 3, x, { add: 1 });
   const [first] = autograd.grad(a.add(b), x, { createGraph: true });
   assert.deepEqual(first?.tolist(), [37]);
@@ -103,15 +128,23 @@ test("without gradients the function just runs", () => {
 test("an error of the function comes out as the same object, in both runs", () => {
   const own = new RangeError("own");
   let calls = 0;
-  const fn = (at: number) => (x: Tensor): Tensor => {
-    if (++calls === at) throw own;
-    return x.exp().sin();
-  };
+  const fn =
+    (at: number) =>
+    (x: Tensor): Tensor => {
+      if (++calls === at) throw own;
+      return x.exp().sin();
+    };
   const x = torch.ones([1], { requiresGrad: true });
-  assert.throws(() => checkpoint(fn(1), x), (error) => error === own);
+  assert.throws(
+    () => checkpoint(fn(1), x),
+    (error) => error === own,
+  );
   calls = 0;
   const y = checkpoint(fn(2), x);
-  assert.throws(() => y.backward(), (error) => error === own);
+  assert.throws(
+    () => y.backward(),
+    (error) => error === own,
+  );
 });
 
 test("a function that does something else the second time is an error, not a wrong gradient", () => {
@@ -120,13 +153,42 @@ test("a function that does something else the second time is an error, not a wro
     let calls = 0;
     return (h: Tensor) => (calls++ === 0 ? first(h) : second(h));
   };
-  const shapes = checkpoint(alternating((h) => h.exp(), (h) => h.t().exp()), x);
-  assert.throws(() => shapes.sum().backward(), /tensor 0 was float32 \[2, 3\] on cpu in the first run and is float32 \[3, 2\]/);
-  const fewer = checkpoint(alternating((h) => h.exp().sin(), (h) => h.exp()), x);
+  const shapes = checkpoint(
+    alternating(
+      (h) => h.exp(),
+      (h) => h.t().exp(),
+    ),
+    x,
+  );
+  assert.throws(
+    () => shapes.sum().backward(),
+    /tensor 0 was float32 \[2, 3\] on cpu in the first run and is float32 \[3, 2\]/,
+  );
+  const fewer = checkpoint(
+    alternating(
+      (h) => h.exp().sin(),
+      (h) => h.exp(),
+    ),
+    x,
+  );
   assert.throws(() => fewer.sum().backward(), /the first run kept 2 tensors, the second 1/);
-  const more = checkpoint(alternating((h) => h.exp(), (h) => h.exp().sin()), x, { earlyStop: false });
+  const more = checkpoint(
+    alternating(
+      (h) => h.exp(),
+      (h) => h.exp().sin(),
+    ),
+    x,
+    { earlyStop: false },
+  );
   assert.throws(() => more.sum().backward(), /the second run keeps more than the 1 tensors of the first/);
-  const unchecked = checkpoint(alternating((h) => h.exp(), (h) => h.reshape([3, 2]).exp()), x, { determinismCheck: "none" });
+  const unchecked = checkpoint(
+    alternating(
+      (h) => h.exp(),
+      (h) => h.reshape([3, 2]).exp(),
+    ),
+    x,
+    { determinismCheck: "none" },
+  );
   assert.throws(() => unchecked.sum().backward(), torch.FabricError);
 });
 
@@ -135,7 +197,10 @@ test("wrong arguments are explained", () => {
   const fn = (h: Tensor): Tensor => h.exp();
   assert.throws(() => checkpoint(3 as never), /Expected `fn` to be a module or a function, but got 3/);
   assert.throws(() => checkpoint(fn, x, { useReentrant: true as never }), /There is no reentrant checkpointing here/);
-  assert.throws(() => checkpoint(fn, x, { earlyStop: true, preserveRng: true } as never), /Unknown option `preserveRng`/);
+  assert.throws(
+    () => checkpoint(fn, x, { earlyStop: true, preserveRng: true } as never),
+    /Unknown option `preserveRng`/,
+  );
   assert.throws(() => checkpoint(fn, x, { determinismCheck: "all" as never }), /"default" or "none"/);
   assert.throws(() => checkpoint(async (h: Tensor) => h.exp(), x), /takes a synchronous function/);
 });
@@ -154,7 +219,10 @@ test("checkpointSequential checkpoints all segments but the last", () => {
   y.sum().backward();
   assert.deepEqual(counted, [2, 2, 1]);
   assert.throws(() => checkpointSequential(steps, 4, x), /Expected `segments` to be a whole number from 1 to 3/);
-  assert.throws(() => checkpointSequential(3 as never, 1, x), /Expected `functions` to be an nn.Sequential or an array/);
+  assert.throws(
+    () => checkpointSequential(3 as never, 1, x),
+    /Expected `functions` to be an nn.Sequential or an array/,
+  );
 });
 
 test("a deep network needs a fraction of the memory", (t) => {

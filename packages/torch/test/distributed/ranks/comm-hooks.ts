@@ -1,6 +1,7 @@
 // What the ranks of comm-hooks.test.ts do.
 import * as torch from "@fabric-ts/torch";
 import { nn, optim, type Tensor } from "@fabric-ts/torch";
+import { native } from "../../../dist/native.js";
 import { errorFacts, type Place, runCase } from "../../support/rank.js";
 
 const { parallel } = nn;
@@ -37,9 +38,17 @@ const hooks: Record<string, (model: nn.parallel.DistributedDataParallel) => void
   },
 };
 
+interface Training {
+  hook: string;
+  options?: nn.parallel.DistributedDataParallelOptions;
+  /** Backward passes run on another thread, as CUDA's do. */
+  elsewhere?: boolean;
+}
+
 await runCase({
   async train({ rank, args }: Place<never>) {
-    const { hook, options = {} } = args as { hook: string; options?: nn.parallel.DistributedDataParallelOptions };
+    const { hook, options = {}, elsewhere = false } = args as Training;
+    native().setPassesElsewhere(elsewhere);
     torch.manualSeed(1);
     const net = new Net();
     const model = new parallel.DistributedDataParallel(net, options);

@@ -1,0 +1,126 @@
+// Models from `torch.compile` before and after `fabric.setup`.
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, it } from "node:test";
+import { Fabric, isWrapped, Strategy } from "@fabric-ts/fabric";
+import * as torch from "@fabric-ts/torch";
+import { nn, OptimizedModule, optim, type Tensor } from "@fabric-ts/torch";
+import { partsOf } from "../../dist/wrappers/module.js";
+import { runRanks } from "../support/run-ranks.js";
+
+class Net extends nn.Module<[Tensor], Tensor> {
+  layer = new nn.Linear(3, 2);
+  forward(x: Tensor) {
+    return this.layer(x);
+  }
+  generate() {
+    return this(torch.ones([1, 3]));
+  }
+}
+
+describe("fabric.setup of a compiled model", () => {
+  const fabric = new Fabric({ accelerator: "cpu" });
+  const options = { fullgraph: true, dynamic: true };
+
+  it("sets the model inside up, and compiles what the strategy makes of it with the same options", () => {
+    const net = new Net();
+    const compiled = torch.compile(net, options);
+    const [model] = fabric.setup(compiled, new optim.SGD(compiled.parameters(), { lr: 0.1 }));
+    const { forwardModule, original } = partsOf(model);
+    assert.equal(original, net);
+    assert.equal(model.module, net);
+    assert.ok(forwardModule instanceof OptimizedModule);
+    assert.notEqual(forwardModule, compiled as nn.AnyModule);
+    assert.equal(forwardModule._orig_mod, net);
+    assert.deepEqual(forwardModule.compileOptions, options);
+    assert.equal(model.layer.weight, net.layer.weight);
+    assert.deepEqual(model(torch.ones([1, 3])).tolist(), net(torch.ones([1, 3])).tolist());
+    assert.deepEqual(model.generate().tolist(), net.generate().tolist());
+    assert.deepEqual(Object.keys(model.stateDict()), ["layer.weight", "layer.bias"]);
+  });
+
+  it("does the same in setupModule", () => {
+    const net = new Net();
+    const model = fabric.setupModule(torch.compile(net, options));
+    assert.equal(partsOf(model).original, net);
+    assert.ok(partsOf(model).forwardModule instanceof OptimizedModule);
+  });
+
+  it("leaves it as it is with reapplyCompile: false", () => {
+    const compiled = torch.compile(new Net());
+    for (const model of [
+      fabric.setup(compiled, { reapplyCompile: false }),
+      fabric.setupModule(compiled, { reapplyCompile: false }),
+    ]) {
+      assert.equal(partsOf(model).forwardModule, compiled);
+      assert.equal(partsOf(model).original, compiled);
+    }
+  });
+});
+
+describe("compile of what fabric.setup returned", () => {
+  let folder: string;
+  before(() => {
+    folder = mkdtempSync(join(tmpdir(), "fabric-compiled-"));
+  });
+  after(() => rmSync(folder, { recursive: true }));
+
+  it("counts as wrapped, trains, and cannot be set up again", () => {
+    const fabric = new Fabric({ accelerator: "cpu" });
+    const net = new Net();
+    const model = torch.compile(fabric.setup(net));
+    assert.equal(isWrapped(model), true);
+    assert.equal(isWrapped(torch.compile(new Net())), false);
+    assert.equal(model.layer.weight, net.layer.weight);
+    assert.equal(
+      fabric.noBackwardSync(model, () => 3),
+      3,
+    );
+    fabric.backward(model(torch.ones([1, 3])).sum());
+    assert.ok(net.layer.weight.grad);
+    assert.throws(() => fabric.setup(model), /should be passed only once to the `setup` method/);
+    assert.throws(() => fabric.noBackwardSync(torch.compile(new Net()) as never, () => 3), /need to set up the model/);
+  });
+
+  it("is saved and loaded like the model itself, and stays in the state", async () => {
+    const fabric = new Fabric({ accelerator: "cpu" });
+    const path = join(folder, "model.pt");
+    const saved = new Net();
+    await fabric.save(path, {
+      a: torch.compile(fabric.setup(saved)),
+      b: fabric.setup(torch.compile(saved)),
+      c: torch.compile(saved),
+    });
+    const { a, b, c } = (await fabric.load(path)) as Record<string, object>;
+    for (const dict of [a, b, c]) assert.deepEqual(Object.keys(dict ?? {}), ["layer.weight", "layer.bias"]);
+    const [first, second] = [new Net(), new Net()];
+    const state = { a: torch.compile(fabric.setup(first)), c: torch.compile(second) };
+    const before = { ...state };
+    await fabric.load(path, state);
+    assert.equal(state.a, before.a);
+    assert.equal(state.c, before.c);
+    for (const net of [first, second]) assert.ok(net.layer.weight.equal(saved.layer.weight));
+  });
+
+  it("the strategy gets models without it", () => {
+    const fabric = new Fabric({ accelerator: "cpu" });
+    assert.ok(fabric.strategy instanceof Strategy);
+    const model = torch.compile(fabric.setup(new Net()));
+    const optimizer = fabric.setupOptimizers(new optim.SGD(model.parameters(), { lr: 0.1 }));
+    fabric.backward(model(torch.ones([1, 3])).sum());
+    assert.ok(fabric.clipGradients(model, optimizer, { maxNorm: 0.1 }).item() > 0);
+  });
+});
+
+it("under DDP the strategy's module is inside the compiled one, and everything works as without", async () => {
+  const ranks = await runRanks<{ plain: number[]; compiled: number[]; guarded: string; keys: string[] }>("compiled");
+  assert.equal(ranks.length, 2);
+  for (const { plain, compiled, guarded, keys } of ranks) {
+    assert.deepEqual(compiled, plain);
+    assert.deepEqual(compiled, ranks[0]?.compiled);
+    assert.match(guarded, /Net.generate\(\).*markForwardMethod/s);
+    assert.deepEqual(keys, ["layer.weight", "layer.bias"]);
+  }
+});
