@@ -101,8 +101,8 @@ class Context<Saved extends readonly (Tensor | null)[]> {
  * @example
  * static forward(ctx: autograd.FunctionContext<{ scale: number }, [Tensor]>, x: Tensor, scale: number) {
  */
-// biome-ignore lint/suspicious/noExplicitAny: without `Fields` any field may be set
 export type FunctionContext<
+  // biome-ignore lint/suspicious/noExplicitAny: without `Fields` any field may be set
   Fields = Record<string, any>,
   Saved extends readonly (Tensor | null)[] = Tensor[],
 > = Context<Saved> & Fields;
@@ -149,6 +149,7 @@ type Result<C> = C extends { forward(...args: never[]): infer R } ? R : never;
  * }
  * const y = Exp.apply(x);
  */
+// biome-ignore lint/complexity/noStaticOnlyClass: its static side is what users extend
 abstract class AutogradFunction {
   /** Calls `forward` and records the call. Tensors are looked for among the arguments, not inside of them. */
   declare static readonly apply: <C extends FunctionClass>(this: C, ...args: Arguments<C>) => Result<C>;

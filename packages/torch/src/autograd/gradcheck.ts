@@ -85,7 +85,7 @@ export function gradgradcheck(
       createGraph: true,
       allowUnused: true,
     });
-    return found.filter((item) => item !== null && item.requiresGrad) as Tensor[];
+    return found.filter((item) => item?.requiresGrad) as Tensor[];
   };
   return gradcheck(first, [...given, ...weights], options);
 }
