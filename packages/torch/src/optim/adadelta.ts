@@ -10,11 +10,11 @@ import {
   foreachSqrt_,
 } from "./foreach.js";
 import { MomentOptimizer, type Work } from "./moment-optimizer.js";
-import { withDefaults } from "./optimizer.js";
+import { type ImplementationOptions, implementationNames, withDefaults } from "./optimizer.js";
 import type { ParamGroup, ParamsInput } from "./param-group.js";
 
 /** Options of `Adadelta`. */
-export interface AdadeltaOptions {
+export interface AdadeltaOptions extends ImplementationOptions {
   /** Factor of the steps (default 1). */
   lr: number;
   /** Decay of the running averages of the squared gradients and steps (default 0.9). */
@@ -36,7 +36,7 @@ export class Adadelta extends MomentOptimizer {
 
   /** @param options see `AdadeltaOptions`; all have defaults */
   constructor(params: ParamsInput<AdadeltaOptions>, options: Partial<AdadeltaOptions> = {}) {
-    checkOptions(options, optionNames, "new Adadelta(model.parameters(), { rho: 0.9 })");
+    checkOptions(options, [...optionNames, ...implementationNames], "new Adadelta(model.parameters(), { rho: 0.9 })");
     super(params, withDefaults(options, defaultOptions));
   }
 

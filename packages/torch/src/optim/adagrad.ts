@@ -1,14 +1,16 @@
 // Adagrad. The formulas and their order of operations are PyTorch's, so results have the same bits.
+import { NotSupportedError } from "../errors.js";
 import { checkBoolean, checkNumber, checkOptions } from "../nn/arguments.js";
 import { operator } from "../ops.js";
 import type { Tensor } from "../tensor.js";
 import { foreachAddcdiv_, foreachAddcmul_, foreachAddScalar_, foreachSqrt } from "./foreach.js";
 import { MomentOptimizer, type Work } from "./moment-optimizer.js";
-import { unscoped, withDefaults } from "./optimizer.js";
+import { type ImplementationOptions, implementationNames, unscoped, withDefaults } from "./optimizer.js";
 import type { ParamGroup, ParamsInput } from "./param-group.js";
+import { indicesOf, sparseLike, valuesOf } from "./sparse.js";
 
 /** Options of `Adagrad`. */
-export interface AdagradOptions {
+export interface AdagradOptions extends ImplementationOptions {
   /** Learning rate (default 0.01). */
   lr: number;
   /** How fast the learning rate falls: `lr / (1 + (step - 1) * lrDecay)` (default 0). */
@@ -34,16 +36,13 @@ const defaultOptions = {
   maximize: false,
 };
 
-/**
- * Adagrad (Duchi, Hazan and Singer, http://jmlr.org/papers/v12/duchi11a.html), as `torch.optim.Adagrad`. Gradients have to be
- * dense.
- */
+/** Adagrad (Duchi, Hazan and Singer, http://jmlr.org/papers/v12/duchi11a.html), as `torch.optim.Adagrad`. Takes sparse gradients, too. */
 export class Adagrad extends MomentOptimizer {
   declare paramGroups: (ParamGroup & AdagradOptions)[];
 
   /** @param options see `AdagradOptions`; all have defaults */
   constructor(params: ParamsInput<AdagradOptions>, options: Partial<AdagradOptions> = {}) {
-    checkOptions(options, optionNames, "new Adagrad(model.parameters(), { lr: 0.01 })");
+    checkOptions(options, [...optionNames, ...implementationNames], "new Adagrad(model.parameters(), { lr: 0.01 })");
     super(params, withDefaults(options, defaultOptions));
     // From the start, as in PyTorch, whose saved states have the sums before the first step.
     for (const group of this.paramGroups) {
@@ -77,5 +76,24 @@ export class Adagrad extends MomentOptimizer {
     const denominators = made(foreachSqrt(sums));
     foreachAddScalar_(denominators, group.eps);
     foreachAddcdiv_(params, grads, denominators, -lr);
+  }
+
+  protected override updateRows(
+    group: ParamGroup & AdagradOptions,
+    param: Tensor,
+    given: Tensor,
+    record: Record<string, unknown>,
+  ): void {
+    if (group.weightDecay !== 0) {
+      throw new NotSupportedError("Adagrad takes sparse gradients only without `weightDecay`.");
+    }
+    const lr = group.lr / (1 + ((record.step as number) - 1) * group.lrDecay);
+    // Each row once: the update is not linear.
+    const gradient = (group.maximize ? given.neg() : given).coalesce();
+    const [rows, values] = [indicesOf(gradient), valuesOf(gradient)];
+    const sum = record.sum as Tensor;
+    sum.add_(sparseLike(gradient, rows, values.pow(2)));
+    const denominators = valuesOf(sum.sparseMask(gradient)).sqrt_().add_(group.eps);
+    param.add_(sparseLike(gradient, rows, values.div(denominators)), { alpha: -lr });
   }
 }

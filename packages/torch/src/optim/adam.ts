@@ -24,11 +24,19 @@ import {
   foreachSqrt,
   releaseAll,
 } from "./foreach.js";
-import { missingState, Optimizer, refuseSparse, unscoped, withDefaults } from "./optimizer.js";
+import {
+  type ImplementationOptions,
+  implementationNames,
+  missingState,
+  Optimizer,
+  refuseSparse,
+  unscoped,
+  withDefaults,
+} from "./optimizer.js";
 import type { ParamGroup, ParamsInput } from "./param-group.js";
 
 /** Options of `Adam` and `AdamW`. */
-export interface AdamOptions {
+export interface AdamOptions extends ImplementationOptions {
   /** Learning rate (default 0.001). */
   lr: number;
   /** Decay of the running averages of the gradient and of its square (default `[0.9, 0.999]`). */
@@ -94,7 +102,11 @@ export class Adam extends Optimizer {
    * @param options see `AdamOptions`; all have defaults
    */
   constructor(params: ParamsInput<AdamOptions>, options: Partial<AdamOptions> = {}) {
-    checkOptions(options, optionNames, `new ${new.target.name}(model.parameters(), { lr: 1e-3 })`);
+    checkOptions(
+      options,
+      [...optionNames, ...implementationNames],
+      `new ${new.target.name}(model.parameters(), { lr: 1e-3 })`,
+    );
     super(params, withDefaults(options, defaultOptions));
   }
 

@@ -11,11 +11,11 @@ import {
   foreachMulScalar_,
 } from "./foreach.js";
 import { MomentOptimizer, type Work } from "./moment-optimizer.js";
-import { withDefaults } from "./optimizer.js";
+import { type ImplementationOptions, implementationNames, withDefaults } from "./optimizer.js";
 import type { ParamGroup, ParamsInput } from "./param-group.js";
 
 /** Options of `Adamax`. */
-export interface AdamaxOptions {
+export interface AdamaxOptions extends ImplementationOptions {
   /** Learning rate (default 0.002). */
   lr: number;
   /** Decay of the running average of the gradient and of the infinity norm (default `[0.9, 0.999]`). */
@@ -37,7 +37,7 @@ export class Adamax extends MomentOptimizer {
 
   /** @param options see `AdamaxOptions`; all have defaults */
   constructor(params: ParamsInput<AdamaxOptions>, options: Partial<AdamaxOptions> = {}) {
-    checkOptions(options, optionNames, "new Adamax(model.parameters(), { lr: 0.002 })");
+    checkOptions(options, [...optionNames, ...implementationNames], "new Adamax(model.parameters(), { lr: 0.002 })");
     super(params, withDefaults(options, defaultOptions));
   }
 

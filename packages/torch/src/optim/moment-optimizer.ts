@@ -1,11 +1,13 @@
 // internal: what the optimizers that keep running averages share: buckets, their state, weight decay, temporaries.
+import { NotSupportedError } from "../errors.js";
 import { type Handle, native } from "../native.js";
 import { operator } from "../ops.js";
 import { handleOf, Tensor, wrapHandle } from "../tensor.js";
 import { type Bucket, gradientBuckets } from "./buckets.js";
 import { asReal, foreachAdd, foreachMulScalar_, foreachNeg, releaseAll } from "./foreach.js";
-import { missingState, Optimizer, refuseSparse, unscoped } from "./optimizer.js";
+import { missingState, Optimizer, unscoped } from "./optimizer.js";
 import type { ParamGroup } from "./param-group.js";
+import { takeSparse } from "./sparse.js";
 
 /** internal: lists of handles that one step works on, all of parameters that made the same number of steps. */
 export interface Work {
@@ -58,7 +60,10 @@ export abstract class MomentOptimizer extends Optimizer {
   protected override updateGroup(group: ParamGroup): void {
     for (const bucket of gradientBuckets(group)) {
       try {
-        refuseSparse(bucket.grads, this);
+        for (const { param, grad } of takeSparse(bucket)) {
+          const record = this.#advance(param, group);
+          this.updateRows(group, param, grad, record);
+        }
         for (const part of this.#byStep(group, bucket)) this.#update(group, part.bucket, part.records);
       } finally {
         releaseAll(bucket.grads);
@@ -66,14 +71,27 @@ export abstract class MomentOptimizer extends Optimizer {
     }
   }
 
+  /** Changes a parameter whose gradient is sparse. Most optimizers cannot. */
+  protected updateRows(_group: ParamGroup, _param: Tensor, _grad: Tensor, _record: Record<string, unknown>): void {
+    throw new NotSupportedError(`${this.constructor.name} does not support sparse gradients.`, {
+      hint: "Use SparseAdam, SGD or Adagrad for such embeddings, or make them with `{ sparse: false }`.",
+    });
+  }
+
+  /** The record of a parameter, counted on. */
+  #advance(param: Tensor, group: ParamGroup): Record<string, unknown> {
+    const record = this.stateOf(param);
+    if (record.step === undefined) unscoped(() => this.initialize(record, param, group));
+    record.step = (record.step as number) + 1;
+    return record;
+  }
+
   /** The bucket's parts of equal step counts, with the records of their parameters, counted on. */
   #byStep(group: ParamGroup, bucket: Bucket): { bucket: Bucket; records: Record<string, unknown>[] }[] {
     const parts = new Map<number, { bucket: Bucket; records: Record<string, unknown>[] }>();
     bucket.params.forEach((param, i) => {
-      const record = this.stateOf(param);
-      if (record.step === undefined) unscoped(() => this.initialize(record, param, group));
-      const step = (record.step as number) + 1;
-      record.step = step;
+      const record = this.#advance(param, group);
+      const step = record.step as number;
       let part = parts.get(step);
       if (part === undefined) {
         part = { bucket: { params: [], handles: [], grads: [], isComplex: bucket.isComplex }, records: [] };
@@ -95,7 +113,7 @@ export abstract class MomentOptimizer extends Optimizer {
     };
     const real = (list: Handle[]): Handle[] => (bucket.isComplex ? made(asReal(list)) : list);
     try {
-      const weightDecay = group.weightDecay as number;
+      const weightDecay = (group.weightDecay as number | undefined) ?? 0;
       let { grads } = bucket;
       if (group.maximize) grads = made(foreachNeg(grads));
       if (weightDecay !== 0) {

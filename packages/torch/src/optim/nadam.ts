@@ -13,11 +13,11 @@ import {
   foreachSqrt_,
 } from "./foreach.js";
 import { MomentOptimizer, type Work } from "./moment-optimizer.js";
-import { withDefaults } from "./optimizer.js";
+import { type ImplementationOptions, implementationNames, withDefaults } from "./optimizer.js";
 import type { ParamGroup, ParamsInput } from "./param-group.js";
 
 /** Options of `NAdam`. */
-export interface NAdamOptions {
+export interface NAdamOptions extends ImplementationOptions {
   /** Learning rate (default 0.002). */
   lr: number;
   /** Decay of the running averages of the gradient and of its square (default `[0.9, 0.999]`). */
@@ -52,7 +52,7 @@ export class NAdam extends MomentOptimizer {
 
   /** @param options see `NAdamOptions`; all have defaults */
   constructor(params: ParamsInput<NAdamOptions>, options: Partial<NAdamOptions> = {}) {
-    checkOptions(options, optionNames, "new NAdam(model.parameters(), { lr: 0.002 })");
+    checkOptions(options, [...optionNames, ...implementationNames], "new NAdam(model.parameters(), { lr: 0.002 })");
     super(params, withDefaults(options, defaultOptions));
   }
 

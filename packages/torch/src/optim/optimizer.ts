@@ -34,10 +34,42 @@ export function unscoped<T>(make: () => T): T {
   }
 }
 
+/** Options with which PyTorch's optimizers choose among their implementations. There is one here: over the list operators. */
+export interface ImplementationOptions {
+  /** Accepted; the list operators are used in any case. */
+  foreach?: boolean | null | undefined;
+  /** Only false or null. */
+  fused?: false | null | undefined;
+  /** Only false. */
+  capturable?: false | undefined;
+  /** Only false. */
+  differentiable?: false | undefined;
+}
+
+/** internal: the names of those options. */
+export const implementationNames: readonly string[] = ["foreach", "fused", "capturable", "differentiable"];
+
+const whyNot: Record<string, string> = {
+  fused: "There are no fused kernels here: a step is a handful of calls over all parameters anyway",
+  capturable: "There are no CUDA graphs here",
+  differentiable: "A step cannot be differentiated here: write it with operators of your own",
+};
+
 /** internal: options with defaults for those that are missing or undefined, in the order of the defaults. */
 export function withDefaults(options: object, defaults: object): Record<string, unknown> {
   const given = Object.entries(options).filter(([, value]) => value !== undefined);
-  return { ...defaults, ...Object.fromEntries(given) };
+  const result: Record<string, unknown> = { ...defaults };
+  for (const [name, value] of given) {
+    if (implementationNames.includes(name)) {
+      if (value !== null && typeof value !== "boolean") throw typeError(name, "a boolean", value);
+      if (value === true && name in whyNot) {
+        throw new NotSupportedError(`\`${name}: true\` is not supported.`, { hint: `${whyNot[name]}. Leave it out.` });
+      }
+      if (!(name in defaults)) continue;
+    }
+    result[name] = value;
+  }
+  return result;
 }
 
 /**
@@ -106,21 +138,38 @@ export abstract class Optimizer {
     const recording = binding.isGradEnabled();
     let loss: T | undefined;
     try {
-      if (closure !== undefined) {
-        binding.setGradEnabled(true);
-        loss = closure();
-        if (typeof (loss as { then?: unknown } | undefined)?.then === "function") {
-          throw new TypeError(
-            "The closure given to `step` returned a promise, but a step is synchronous.\nCompute the loss before, then call `optimizer.step()`.",
-          );
-        }
-      }
       binding.setGradEnabled(false);
-      for (const group of this.paramGroups) this.updateGroup(group);
+      loss = this.advance(closure);
     } finally {
       binding.setGradEnabled(recording);
     }
     for (const hook of this.#postHooks.values()) hook(this);
+    return loss;
+  }
+
+  /** What a step does between its hooks, without recording: the closure, where there is one, then every group. */
+  protected advance<T>(closure?: () => T): T | undefined {
+    const loss = closure === undefined ? undefined : this.evaluate(closure);
+    for (const group of this.paramGroups) this.updateGroup(group);
+    return loss;
+  }
+
+  /** Calls a closure with recording. */
+  protected evaluate<T>(closure: () => T): T {
+    const binding = native();
+    const recording = binding.isGradEnabled();
+    binding.setGradEnabled(true);
+    let loss: T;
+    try {
+      loss = closure();
+    } finally {
+      binding.setGradEnabled(recording);
+    }
+    if (typeof (loss as { then?: unknown } | undefined)?.then === "function") {
+      throw new TypeError(
+        "The closure given to `step` returned a promise, but a step is synchronous.\nCompute the loss before, then call `optimizer.step()`.",
+      );
+    }
     return loss;
   }
 

@@ -14,7 +14,7 @@ export function camelCase(name: string): string {
 /** internal: options, by Python's names, that are floats there. The others (a history's length) may be ints. */
 export const floatOptions: ReadonlySet<string> = new Set(
   `lr initial_lr max_lr min_lr lr_decay momentum base_momentum max_momentum momentum_decay dampening weight_decay betas eps
-  alpha lambd rho etas step_sizes`.split(/\s+/),
+  alpha lambd rho etas step_sizes t0 tolerance_grad tolerance_change`.split(/\s+/),
 );
 
 /** internal: an option's value as Python prints it. */

@@ -14,11 +14,11 @@ import {
   foreachSqrt,
 } from "./foreach.js";
 import { MomentOptimizer, type Work } from "./moment-optimizer.js";
-import { withDefaults } from "./optimizer.js";
+import { type ImplementationOptions, implementationNames, withDefaults } from "./optimizer.js";
 import type { ParamGroup, ParamsInput } from "./param-group.js";
 
 /** Options of `RAdam`. */
-export interface RAdamOptions {
+export interface RAdamOptions extends ImplementationOptions {
   /** Learning rate (default 0.001). */
   lr: number;
   /** Decay of the running averages of the gradient and of its square (default `[0.9, 0.999]`). */
@@ -50,7 +50,7 @@ export class RAdam extends MomentOptimizer {
 
   /** @param options see `RAdamOptions`; all have defaults */
   constructor(params: ParamsInput<RAdamOptions>, options: Partial<RAdamOptions> = {}) {
-    checkOptions(options, optionNames, "new RAdam(model.parameters(), { lr: 0.001 })");
+    checkOptions(options, [...optionNames, ...implementationNames], "new RAdam(model.parameters(), { lr: 0.001 })");
     super(params, withDefaults(options, defaultOptions));
   }
 

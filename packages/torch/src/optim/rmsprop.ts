@@ -12,11 +12,11 @@ import {
   foreachSqrt_,
 } from "./foreach.js";
 import { MomentOptimizer, type Work } from "./moment-optimizer.js";
-import { withDefaults } from "./optimizer.js";
+import { type ImplementationOptions, implementationNames, withDefaults } from "./optimizer.js";
 import type { ParamGroup, ParamsInput } from "./param-group.js";
 
 /** Options of `RMSprop`. */
-export interface RMSpropOptions {
+export interface RMSpropOptions extends ImplementationOptions {
   /** Learning rate (default 0.01). */
   lr: number;
   /** Share of the last step's direction that is kept (default 0). */
@@ -52,7 +52,7 @@ export class RMSprop extends MomentOptimizer {
 
   /** @param options see `RMSpropOptions`; all have defaults */
   constructor(params: ParamsInput<RMSpropOptions>, options: Partial<RMSpropOptions> = {}) {
-    checkOptions(options, optionNames, "new RMSprop(model.parameters(), { lr: 0.01 })");
+    checkOptions(options, [...optionNames, ...implementationNames], "new RMSprop(model.parameters(), { lr: 0.01 })");
     super(params, withDefaults(options, defaultOptions));
   }
 

@@ -1,16 +1,17 @@
 // Stochastic gradient descent with momentum. The formulas and their order of operations are PyTorch's, so results have the
 // same bits.
-import { ConfigurationError } from "../errors.js";
+import { ConfigurationError, NotSupportedError } from "../errors.js";
 import { type Handle, native } from "../native.js";
 import { checkBoolean, checkNumber, checkOptions } from "../nn/arguments.js";
 import { handleOf, type Tensor, wrapHandle } from "../tensor.js";
 import { type Bucket, gradientBuckets } from "./buckets.js";
 import { foreachAdd, foreachAdd_, foreachMulScalar_, foreachNeg, listOperator, releaseAll } from "./foreach.js";
-import { Optimizer, refuseSparse, unscoped, withDefaults } from "./optimizer.js";
+import { type ImplementationOptions, implementationNames, Optimizer, unscoped, withDefaults } from "./optimizer.js";
 import type { ParamGroup, ParamsInput } from "./param-group.js";
+import { takeSparse } from "./sparse.js";
 
 /** Options of `SGD`. */
-export interface SGDOptions {
+export interface SGDOptions extends ImplementationOptions {
   /** Learning rate. Required, here or in every group. */
   lr: number;
   /** Share of the last step's direction that is kept (default 0). */
@@ -60,7 +61,11 @@ export class SGD extends Optimizer {
    * @param options `lr` is required unless every group has its own
    */
   constructor(params: ParamsInput<SGDOptions>, options: Partial<SGDOptions> = {}) {
-    checkOptions(options, optionNames, "new SGD(model.parameters(), { lr: 0.1, momentum: 0.9 })");
+    checkOptions(
+      options,
+      [...optionNames, ...implementationNames],
+      "new SGD(model.parameters(), { lr: 0.1, momentum: 0.9 })",
+    );
     super(params, withDefaults(options, defaultOptions));
   }
 
@@ -86,12 +91,21 @@ export class SGD extends Optimizer {
   protected override updateGroup(group: SGDGroup): void {
     for (const bucket of gradientBuckets(group)) {
       try {
-        refuseSparse(bucket.grads, this);
-        this.#updateBucket(group, bucket);
+        for (const { param, grad } of takeSparse(bucket)) this.#updateRows(group, param, grad);
+        if (bucket.params.length > 0) this.#updateBucket(group, bucket);
       } finally {
         releaseAll(bucket.grads);
       }
     }
+  }
+
+  #updateRows({ lr, momentum, weightDecay, maximize }: SGDGroup, param: Tensor, grad: Tensor): void {
+    if (momentum !== 0 || weightDecay !== 0) {
+      throw new NotSupportedError("SGD takes sparse gradients only without `momentum` and `weightDecay`.", {
+        hint: "Use SparseAdam for such embeddings, or make them with `{ sparse: false }`.",
+      });
+    }
+    param.add_(maximize ? grad.neg() : grad, { alpha: -lr });
   }
 
   #updateBucket(group: SGDGroup, { params, handles, grads }: Bucket): void {

@@ -143,13 +143,82 @@ test("an optimizer of one's own needs only updateGroup", () => {
   assert.equal(p.item(), 0.5);
 });
 
-test("sparse gradients are refused with the way out", () => {
-  for (const make of [(p: Tensor) => new optim.SGD([p], { lr: 1 }), (p: Tensor) => new optim.Adam([p])]) {
-    const p = withGrad([1, 2], [1, 0]);
-    p.grad = (p.grad as Tensor).toSparse();
-    assert.throws(() => make(p).step(), /does not support sparse gradients[\s\S]*sparse: false/);
-    assert.deepEqual(p.tolist(), [1, 2]);
+test("sparse gradients are refused with the way out where they cannot work", () => {
+  const table = torch.ones([4, 2], { requiresGrad: true });
+  const backward = (sparse: boolean): void =>
+    nn.functional
+      .embedding(torch.tensor([1, 1]), table, { sparse })
+      .sum()
+      .backward();
+  backward(true);
+  const refused: [optim.Optimizer, RegExp][] = [
+    [new optim.Adam([table]), /does not support sparse gradients/],
+    [new optim.RMSprop([table]), /RMSprop does not support sparse gradients[\s\S]*SparseAdam/],
+    [new optim.SGD([table], { lr: 0.1, momentum: 0.9 }), /SGD takes sparse gradients only without `momentum`/],
+    [new optim.Adagrad([table], { weightDecay: 0.1 }), /Adagrad takes sparse gradients only without `weightDecay`/],
+  ];
+  for (const [optimizer, text] of refused) assert.throws(() => optimizer.step(), text);
+  assert.deepEqual(table.tolist(), torch.ones([4, 2]).tolist());
+  table.grad = null;
+  backward(false);
+  assert.throws(() => new optim.SparseAdam([table]).step(), /does not support dense gradients[\s\S]*sparse: true/);
+});
+
+test("options that choose among PyTorch's implementations are accepted where nothing depends on them", () => {
+  const params = [torch.ones([1], { requiresGrad: true })];
+  const adam = new optim.Adam(params, { foreach: true, fused: false, capturable: false, differentiable: false });
+  assert.equal(adam.paramGroups[0]?.foreach, true);
+  new optim.RMSprop(params, { fused: null, foreach: false });
+  for (const name of ["fused", "capturable", "differentiable"]) {
+    assert.throws(
+      () => new optim.SGD(params, { lr: 0.1, [name]: true }),
+      new RegExp(`\`${name}: true\` is not supported(.|\\n)*Leave it out`),
+    );
   }
+  assert.throws(() => new optim.Adam(params, { foreach: 1 as never }), /Expected `foreach` to be a boolean, but got 1/);
+});
+
+test("LBFGS needs a closure that returns the loss, and one group", () => {
+  const x = torch.ones([2], { requiresGrad: true });
+  const optimizer = new optim.LBFGS([x]);
+  assert.throws(
+    () => optimizer.step(),
+    /evaluates the loss several times a step: `step` needs a closure[\s\S]*return loss/,
+  );
+  assert.throws(() => optimizer.step(() => undefined), /did not return the loss/);
+  assert.throws(() => optimizer.step(async () => 1), /returned a promise/);
+  assert.throws(() => new optim.LBFGS([{ params: [x] }, { params: [torch.ones([1])] }]), /one parameter group only/);
+  assert.throws(() => new optim.LBFGS([x], { lineSearchFn: "wolfe" as never }), /`lineSearchFn` is "wolfe"/);
+});
+
+test("an error in LBFGS's closure comes out, and LBFGS goes on from its saved state with the same bits", () => {
+  const start = (): Tensor => torch.tensor([3, -2, 1], { dtype: "float64", requiresGrad: true });
+  const closureOf = (x: Tensor, optimizer: optim.Optimizer) => () => {
+    optimizer.zeroGrad();
+    const loss = x.pow(4).sum().add(x.sub(1).pow(2).sum());
+    loss.backward();
+    return loss;
+  };
+  const options = { maxIter: 3, lineSearchFn: "strong_wolfe" } as const;
+  const [x, y] = [start(), start()];
+  const first = new optim.LBFGS([x], options);
+  const own = new RangeError("own");
+  assert.throws(
+    () =>
+      first.step(() => {
+        throw own;
+      }),
+    (error) => error === own,
+  );
+  assert.equal(torch.isGradEnabled(), true);
+  const before = first.step(closureOf(x, first)).item();
+  torch.noGrad(() => y.copy_(x));
+  const second = new optim.LBFGS([y], options);
+  second.loadStateDict(first.stateDict());
+  const [a, b] = [first.step(closureOf(x, first)).item(), second.step(closureOf(y, second)).item()];
+  assert.ok(a < before);
+  assert.equal(a, b);
+  assert.deepEqual(y.tolist(), x.tolist());
 });
 
 test("wrong parameters are refused with what to type", () => {
