@@ -2,6 +2,7 @@
 export type { FactoryOptions } from "./arguments.js";
 export { ModuleDict } from "./containers/module-dict.js";
 export { ModuleList } from "./containers/module-list.js";
+export { ParameterDict } from "./containers/parameter-dict.js";
 export { ParameterList } from "./containers/parameter-list.js";
 export { Sequential } from "./containers/sequential.js";
 export type { ModuleTarget } from "./convert.js";
@@ -12,14 +13,19 @@ export { BatchNorm1d } from "./layers/batch-norm1d.js";
 export { BatchNorm2d } from "./layers/batch-norm2d.js";
 export { BatchNorm3d } from "./layers/batch-norm3d.js";
 export { Bilinear } from "./layers/bilinear.js";
+export { ChannelShuffle } from "./layers/channel-shuffle.js";
 export { ConvTranspose1d } from "./layers/conv-transpose1d.js";
 export { ConvTranspose2d } from "./layers/conv-transpose2d.js";
+export { ConvTranspose3d } from "./layers/conv-transpose3d.js";
 export { Conv1d } from "./layers/conv1d.js";
 export { Conv2d } from "./layers/conv2d.js";
 export { Conv3d } from "./layers/conv3d.js";
+export { CosineSimilarity, PairwiseDistance } from "./layers/distance.js";
 export { Dropout } from "./layers/dropout.js";
+export { AlphaDropout, Dropout1d, Dropout3d, FeatureAlphaDropout } from "./layers/dropout-kinds.js";
 export { Dropout2d } from "./layers/dropout2d.js";
-export { Embedding } from "./layers/embedding.js";
+export { Embedding, type EmbeddingOptions } from "./layers/embedding.js";
+export { type BagArguments, EmbeddingBag, type EmbeddingBagOptions } from "./layers/embedding-bag.js";
 export { Fold, PixelShuffle, PixelUnshuffle, Unfold } from "./layers/fold.js";
 export { GroupNorm } from "./layers/group-norm.js";
 export {
@@ -30,22 +36,19 @@ export {
 } from "./layers/instance-norm.js";
 export { LayerNorm } from "./layers/layer-norm.js";
 export { Linear } from "./layers/linear.js";
+export { LocalResponseNorm } from "./layers/local-response-norm.js";
 export * from "./layers/losses.js";
+export * from "./layers/margin-losses.js";
 export {
   type AttentionCallOptions,
   MultiheadAttention,
   type MultiheadAttentionOptions,
 } from "./layers/multihead-attention.js";
-export {
-  AdaptiveAvgPool1d,
-  AdaptiveAvgPool2d,
-  AvgPool1d,
-  AvgPool2d,
-  MaxPool1d,
-  MaxPool2d,
-} from "./layers/pooling.js";
+export * from "./layers/padding.js";
+export * from "./layers/pooling.js";
 export { GRU, LSTM, type RecurrentOptions, RNN } from "./layers/recurrent.js";
 export { GRUCell, LSTMCell, type RecurrentCellOptions, RNNCell } from "./layers/recurrent-cells.js";
+export { RMSNorm, type RMSNormOptions } from "./layers/rms-norm.js";
 export { Flatten, Identity, Unflatten } from "./layers/shape.js";
 export {
   type EncoderMasks,

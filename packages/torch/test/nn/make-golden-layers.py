@@ -104,6 +104,104 @@ CASES = {
     "Upsample by factors": case(lambda: nn.Upsample(scale_factor=(2, 1.5), mode="bicubic"), [(1, 1, 2, 2)]),
 }
 
+signs = torch.tensor([1.0, -1.0, 1.0])
+classes = torch.tensor([2, 0, 1])
+several = torch.tensor([[1, 0, -1, 2], [3, -1, 0, 1], [0, 2, 3, -1]])
+zeroone = (torch.arange(12).reshape(3, 4) % 3 == 0).double()
+counts = (torch.arange(12).reshape(3, 4) % 4).double()
+factors = torch.tensor([0.5, 1.0, 2.0, 3.0]).double()
+
+
+def pooled(m, x):
+    """What was pooled, and put back."""
+    values, places = m[0](x)
+    return values, m[1](values, places)
+
+
+def stacked(*layers):
+    return nn.ModuleList(layers)
+
+
+def seeded(m, x):
+    torch.manual_seed(7)
+    return m(x)
+
+
+CASES |= {
+    "ConvTranspose3d": case(lambda: nn.ConvTranspose3d(2, 3, 2, stride=(1, 2, 1), padding=(0, 1, 0), output_padding=(0, 1, 0)), [(1, 2, 2, 2, 2)]),
+    "MaxPool3d": case(lambda: nn.MaxPool3d(2, stride=1, padding=(1, 0, 0)), [(1, 1, 2, 3, 3)]),
+    "MaxUnpool1d": case(lambda: stacked(nn.MaxPool1d(2, return_indices=True), nn.MaxUnpool1d(2)), [(1, 2, 6)], pooled),
+    "MaxUnpool2d": case(lambda: stacked(nn.MaxPool2d(2, 1, return_indices=True), nn.MaxUnpool2d(2, 1)), [(1, 1, 3, 4)], pooled),
+    "MaxUnpool3d": case(lambda: stacked(nn.MaxPool3d(2, return_indices=True), nn.MaxUnpool3d(2)), [(1, 1, 2, 4, 2)], pooled),
+    "AvgPool3d": case(lambda: nn.AvgPool3d((2, 1, 2), padding=(1, 0, 0), divisor_override=3), [(1, 2, 2, 3, 4)]),
+    "LPPool1d": case(lambda: nn.LPPool1d(3, 2, ceil_mode=True), [(1, 2, 5)], lambda m, x: m(x.abs())),
+    "LPPool2d": case(lambda: nn.LPPool2d(2, (2, 3), stride=1), [(1, 1, 3, 4)]),
+    "AdaptiveMaxPool1d": case(lambda: nn.AdaptiveMaxPool1d(2), [(1, 2, 5)]),
+    "AdaptiveMaxPool2d": case(lambda: nn.AdaptiveMaxPool2d((2, None)), [(1, 1, 5, 3)]),
+    "AdaptiveMaxPool3d": case(lambda: nn.AdaptiveMaxPool3d(2), [(1, 1, 3, 2, 4)]),
+    "AdaptiveAvgPool3d": case(lambda: nn.AdaptiveAvgPool3d((1, 2, None)), [(1, 1, 3, 4, 2)]),
+    "ReflectionPad1d": case(lambda: nn.ReflectionPad1d((2, 1)), [(1, 2, 4)]),
+    "ReflectionPad2d": case(lambda: nn.ReflectionPad2d(1), [(1, 1, 3, 3)]),
+    "ReflectionPad3d": case(lambda: nn.ReflectionPad3d(1), [(1, 1, 2, 2, 2)]),
+    "ReplicationPad1d": case(lambda: nn.ReplicationPad1d((2, 1)), [(1, 2, 4)]),
+    "ReplicationPad2d": case(lambda: nn.ReplicationPad2d((0, 1, 2, 0)), [(1, 1, 3, 3)]),
+    "ReplicationPad3d": case(lambda: nn.ReplicationPad3d(1), [(1, 1, 2, 2, 2)]),
+    "ConstantPad1d": case(lambda: nn.ConstantPad1d(2, 3.5), [(1, 2, 3)]),
+    "ConstantPad2d": case(lambda: nn.ConstantPad2d((1, 0, -1, 2), 0.5), [(1, 1, 3, 2)]),
+    "ConstantPad3d": case(lambda: nn.ConstantPad3d(1, 1.0), [(1, 1, 1, 2, 1)]),
+    "ZeroPad2d": case(lambda: nn.ZeroPad2d((1, 0, 0, 2)), [(1, 1, 2, 2)]),
+    "CosineSimilarity": case(lambda: nn.CosineSimilarity(dim=-1), [(2, 3), (2, 3)]),
+    "PairwiseDistance": case(lambda: nn.PairwiseDistance(p=3.0, keepdim=True), [(2, 3), (2, 3)]),
+    "LocalResponseNorm": case(lambda: nn.LocalResponseNorm(3, alpha=0.5, k=2.0), [(1, 4, 2, 3)]),
+    "LocalResponseNorm of sequences": case(lambda: nn.LocalResponseNorm(2), [(1, 4, 3)]),
+    # PyTorch 1.13 has no derivative of its operator.
+    "ChannelShuffle": case(
+        lambda: nn.ChannelShuffle(2), [(1, 4, 2, 1)], lambda m, x: x.view(1, 2, 2, 2, 1).transpose(1, 2).reshape(1, 4, 2, 1)
+    ),
+    "RReLU": case(lambda: nn.RReLU().eval(), [(2, 3)]),
+    "Softmax2d": case(lambda: nn.Softmax2d(), [(1, 3, 2, 2)]),
+    "Dropout1d": case(lambda: nn.Dropout1d(), [(2, 4, 3)], seeded),
+    "Dropout3d": case(lambda: nn.Dropout3d(0.4), [(1, 4, 1, 2, 2)], seeded),
+    "AlphaDropout": case(lambda: nn.AlphaDropout(0.3), [(3, 4)], seeded),
+    "FeatureAlphaDropout": case(lambda: nn.FeatureAlphaDropout(), [(2, 3, 2)], seeded),
+    "EmbeddingBag": case(lambda: nn.EmbeddingBag(5, 3, padding_idx=0), [], lambda m: m(torch.tensor([[0, 1, 2], [4, 4, 1]]))),
+    "EmbeddingBag sums": case(
+        lambda: nn.EmbeddingBag(5, 3, mode="sum"),
+        [(4,)],
+        lambda m, w: m(torch.tensor([1, 3, 3, 0]), torch.tensor([0, 1, 3]), per_sample_weights=w),
+    ),
+    "EmbeddingBag max": case(
+        lambda: nn.EmbeddingBag(5, 3, mode="max", include_last_offset=True),
+        [],
+        lambda m: m(torch.tensor([1, 3, 3, 0]), torch.tensor([0, 3, 4])),
+    ),
+    "MarginRankingLoss": case(lambda: nn.MarginRankingLoss(0.3), [(3,), (3,)], lambda m, a, b: m(a, b, signs)),
+    "HingeEmbeddingLoss": case(lambda: nn.HingeEmbeddingLoss(0.7, reduction="none"), [(3,)], lambda m, a: m(a, signs)),
+    "CosineEmbeddingLoss": case(lambda: nn.CosineEmbeddingLoss(0.1), [(3, 4), (3, 4)], lambda m, a, b: m(a, b, signs)),
+    "TripletMarginLoss": case(lambda: nn.TripletMarginLoss(2.0, p=1.5, swap=True), [(3, 4), (3, 4), (3, 4)]),
+    "TripletMarginWithDistanceLoss": case(
+        lambda: nn.TripletMarginWithDistanceLoss(distance_function=lambda a, b: (a - b).abs().amax(1), swap=True, reduction="sum"),
+        [(3, 4), (3, 4), (3, 4)],
+    ),
+    "SoftMarginLoss": case(lambda: nn.SoftMarginLoss(), [(3,)], lambda m, a: m(a, signs)),
+    "MultiMarginLoss": case(lambda: nn.MultiMarginLoss(p=2, margin=0.5, weight=factors), [(3, 4)], lambda m, a: m(a, classes)),
+    "MultiLabelMarginLoss": case(lambda: nn.MultiLabelMarginLoss(reduction="sum"), [(3, 4)], lambda m, a: m(a, several)),
+    "MultiLabelSoftMarginLoss": case(lambda: nn.MultiLabelSoftMarginLoss(weight=factors), [(3, 4)], lambda m, a: m(a, zeroone)),
+    "PoissonNLLLoss": case(lambda: nn.PoissonNLLLoss(full=True), [(3, 4)], lambda m, a: m(a, counts)),
+    "PoissonNLLLoss of rates": case(lambda: nn.PoissonNLLLoss(log_input=False, reduction="none"), [(3, 4)], lambda m, a: m(a.exp(), counts)),
+    "GaussianNLLLoss": case(lambda: nn.GaussianNLLLoss(full=True), [(3, 4), (3, 4), (3,)], lambda m, a, b, v: m(a, b, v.exp())),
+    "CTCLoss": case(
+        lambda: nn.CTCLoss(blank=2),
+        [(5, 2, 4)],
+        lambda m, x: m(x.log_softmax(2), torch.tensor([[0, 1, 3], [3, 3, 0]]), torch.tensor([5, 4]), torch.tensor([3, 2])),
+    ),
+    "CTCLoss, lists": case(
+        lambda: nn.CTCLoss(reduction="sum", zero_infinity=True),
+        [(3, 2, 3)],
+        lambda m, x: m(x.log_softmax(2), torch.tensor([1, 1, 2]), (3, 3), (2, 1)),
+    ),
+}
+
 path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "golden", "nn-layers.json")
 with open(path, "w") as file:
     json.dump({"torch": torch.__version__, "cases": CASES}, file)

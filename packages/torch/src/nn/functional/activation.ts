@@ -49,6 +49,8 @@ const logSigmoid = aten("log_sigmoid");
 const tanh_ = aten("tanh");
 const sigmoid_ = aten("sigmoid");
 const prelu_ = aten("prelu");
+const rrelu_ = aten("rrelu");
+const rreluInplace = aten("rrelu_");
 const glu_ = aten("glu");
 const softmax_ = aten("softmax");
 const logSoftmax_ = aten("log_softmax");
@@ -72,6 +74,15 @@ export function leakyRelu(input: Tensor, options: { negativeSlope?: number } & I
 /** `x` where positive, otherwise `weight * x`, with one weight or one for each channel. */
 export function prelu(input: Tensor, weight: Tensor): Tensor {
   return prelu_(input, weight);
+}
+
+/** `x` where positive, otherwise `x` times a factor: drawn between `lower` and `upper` in training, their mean without. */
+export function rrelu(
+  input: Tensor,
+  options: { lower?: number; upper?: number; training?: boolean } & InplaceOptions = {},
+): Tensor {
+  const { lower = 1 / 8, upper = 1 / 3, training = false, inplace = false } = options;
+  return (inplace ? rreluInplace : rrelu_)(input, lower, upper, training);
 }
 
 /** `x` where positive, otherwise `alpha * (exp(x) - 1)` (alpha 1). */

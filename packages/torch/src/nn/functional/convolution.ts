@@ -65,3 +65,5 @@ export const conv3d: Conv = convolution("conv3d");
 export const convTranspose1d: ConvTranspose = transposedConvolution("conv_transpose1d");
 /** Shapes `[N, in, H, W]`, `[in, out / groups, kH, kW]` -> `[N, out, H', W']`. */
 export const convTranspose2d: ConvTranspose = transposedConvolution("conv_transpose2d");
+/** Shapes `[N, in, D, H, W]`, `[in, out / groups, kD, kH, kW]` -> `[N, out, D', H', W']`. */
+export const convTranspose3d: ConvTranspose = transposedConvolution("conv_transpose3d");

@@ -1,9 +1,11 @@
 // Losses: how far a prediction is from its target.
+import { noGrad } from "../../autograd/grad-mode.js";
 import { ConfigurationError } from "../../errors.js";
 import type { Tensor } from "../../tensor.js";
 import { checkWord } from "../arguments.js";
 import { aten, atenAny } from "../aten.js";
 import { warnOnce } from "../warn.js";
+import { pairwiseDistance } from "./distance.js";
 
 /** What becomes of the losses of the elements: their mean, their sum, or nothing. */
 export type Reduction = "mean" | "sum" | "none";
@@ -55,6 +57,14 @@ const klDiv_ = aten("kl_div");
 const marginRankingLoss_ = aten("margin_ranking_loss");
 const cosineEmbeddingLoss_ = aten("cosine_embedding_loss");
 const tripletMarginLoss_ = aten("triplet_margin_loss");
+const hingeEmbeddingLoss_ = aten("hinge_embedding_loss");
+const softMarginLoss_ = aten("soft_margin_loss");
+const multiMarginLoss_ = aten("multi_margin_loss");
+const multilabelMarginLoss_ = aten("multilabel_margin_loss");
+const poissonNllLoss_ = aten("poisson_nll_loss");
+const ctcLoss_ = aten("ctc_loss");
+const logSigmoid = aten("log_sigmoid");
+const rsub = aten("rsub");
 const broadcastTensors = atenAny("broadcast_tensors");
 
 /**
@@ -160,6 +170,162 @@ export function tripletMarginLoss(
 ): Tensor {
   const { margin = 1, p = 2, eps = 1e-6, swap = false } = options;
   return tripletMarginLoss_(anchor, positive, negative, margin, p, eps, swap, reductionCode(options));
+}
+
+/** `x` for targets 1, `max(0, margin - x)` for targets -1. */
+export function hingeEmbeddingLoss(
+  input: Tensor,
+  target: Tensor,
+  options: LossOptions & { margin?: number } = {},
+): Tensor {
+  return hingeEmbeddingLoss_(input, target, options.margin ?? 1, reductionCode(options));
+}
+
+/** `log(1 + exp(-target * x))`: targets are 1 and -1. */
+export function softMarginLoss(input: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
+  return softMarginLoss_(input, target, reductionCode(options));
+}
+
+/** Options of `multiMarginLoss`. */
+export interface MultiMarginOptions extends LossOptions {
+  /** The power, 1 or 2 (default 1). */
+  p?: number;
+  /** How far the target's value has to be above the others (default 1). */
+  margin?: number;
+  /** A factor for each class. */
+  weight?: Tensor | null;
+}
+
+/** By how much other classes come closer to the target's value than `margin`: shapes `[N, C]` and `[N]`. */
+export function multiMarginLoss(input: Tensor, target: Tensor, options: MultiMarginOptions = {}): Tensor {
+  const { p = 1, margin = 1, weight = null } = options;
+  return multiMarginLoss_(input, target, p, margin, weight, reductionCode(options));
+}
+
+/** The same for several target classes, in a row that ends with -1: shapes `[N, C]` and `[N, C]`. */
+export function multilabelMarginLoss(input: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
+  return multilabelMarginLoss_(input, target, reductionCode(options));
+}
+
+/** Binary cross entropy of logits, averaged over the classes: shapes `[N, C]` and `[N, C]`. */
+export function multilabelSoftMarginLoss(
+  input: Tensor,
+  target: Tensor,
+  options: BinaryCrossEntropyOptions = {},
+): Tensor {
+  const { weight = null } = options;
+  const off = rsub(target, 1).mul(logSigmoid(input.neg()));
+  const losses = target.mul(logSigmoid(input)).add(off).neg();
+  const weighted = weight === null ? losses : losses.mul(weight);
+  return reduced(weighted.sum(-1).div(input.size(-1)), options);
+}
+
+/** Options of `poissonNllLoss`. */
+export interface PoissonNllOptions extends LossOptions {
+  /** The input is the logarithm of the rate (default true). */
+  logInput?: boolean;
+  /** Adds Stirling's approximation of `log(target!)` (default false). */
+  full?: boolean;
+  /** Added within the logarithm where the input is the rate itself (default 1e-8). */
+  eps?: number;
+}
+
+/** Negative log likelihood of counts under Poisson distributions. */
+export function poissonNllLoss(input: Tensor, target: Tensor, options: PoissonNllOptions = {}): Tensor {
+  const { logInput = true, full = false, eps = 1e-8 } = options;
+  return poissonNllLoss_(input, target, logInput, full, eps, reductionCode(options));
+}
+
+/** Options of `gaussianNllLoss`. */
+export interface GaussianNllOptions extends LossOptions {
+  /** Adds the constant (default false). */
+  full?: boolean;
+  /** The least variance (default 1e-6). */
+  eps?: number;
+}
+
+/** Negative log likelihood under normal distributions of mean `input` and variance `variance`, of one for each row or element. */
+export function gaussianNllLoss(
+  input: Tensor,
+  target: Tensor,
+  variance: Tensor,
+  options: GaussianNllOptions = {},
+): Tensor {
+  const { full = false, eps = 1e-6 } = options;
+  const wide = variancesFor(input, variance);
+  if (wide.lt(0).any().item()) throw new ConfigurationError("gaussianNllLoss got a negative variance.");
+  const known = wide.clone();
+  noGrad(() => known.clampMin_(eps));
+  let losses = known.log().add(input.sub(target).square().div(known)).mul(0.5);
+  if (full) losses = losses.add(0.5 * Math.log(2 * Math.PI));
+  return reduced(losses, options);
+}
+
+function variancesFor(input: Tensor, variance: Tensor): Tensor {
+  const [a, b] = [input.shape, variance.shape];
+  const rows = a.slice(0, -1);
+  if (sameShape(a, b)) return variance;
+  if (sameShape(rows, b)) return variance.unsqueeze(-1);
+  if (b.length === a.length && sameShape(rows, b.slice(0, -1)) && b.at(-1) === 1) return variance;
+  throw new ConfigurationError(`gaussianNllLoss got a variance of shape [${b.join(", ")}].`, {
+    hint: `It takes [${a.join(", ")}] or [${rows.join(", ")}].`,
+  });
+}
+
+/** Options of `ctcLoss`. */
+export interface CtcOptions extends LossOptions {
+  /** The class that stands for no label (default 0). */
+  blank?: number;
+  /** Makes infinite losses, of inputs that are too short, and their gradients zero (default false). */
+  zeroInfinity?: boolean;
+}
+
+/**
+ * Connectionist temporal classification: labels without times.
+ * @param logProbs log-probabilities `[T, N, C]`
+ * @param targets labels `[N, S]`, or all of them one after the other
+ * @param inputLengths used length of each of the N inputs, as a tensor or a list
+ * @param targetLengths number of labels of each
+ */
+export function ctcLoss(
+  logProbs: Tensor,
+  targets: Tensor,
+  inputLengths: Tensor | readonly number[],
+  targetLengths: Tensor | readonly number[],
+  options: CtcOptions = {},
+): Tensor {
+  const { blank = 0, zeroInfinity = false } = options;
+  return ctcLoss_(logProbs, targets, inputLengths, targetLengths, blank, reductionCode(options), zeroInfinity);
+}
+
+/** Options of `tripletMarginWithDistanceLoss`. */
+export interface TripletDistanceOptions extends LossOptions {
+  /** The distance of two batches of vectors (default: `pairwiseDistance`). */
+  distanceFunction?: ((a: Tensor, b: Tensor) => Tensor) | null;
+  /** How much farther the negative has to be (default 1). */
+  margin?: number;
+  /** Takes the positive's distance to the negative where that is smaller than the anchor's (default false). */
+  swap?: boolean;
+}
+
+/** `max(0, d(anchor, positive) - d(anchor, negative) + margin)` with a distance of one's own. */
+export function tripletMarginWithDistanceLoss(
+  anchor: Tensor,
+  positive: Tensor,
+  negative: Tensor,
+  options: TripletDistanceOptions = {},
+): Tensor {
+  const { margin = 1, swap = false } = options;
+  const distance = options.distanceFunction ?? ((a, b) => pairwiseDistance(a, b));
+  const near = distance(anchor, positive);
+  const far = distance(anchor, negative);
+  const least = swap ? far.minimum(distance(positive, negative)) : far;
+  return reduced(near.sub(least).add(margin).clampMin(0), options);
+}
+
+function reduced(losses: Tensor, options: LossOptions): Tensor {
+  const code = reductionCode(options);
+  return code === codes.mean ? losses.mean() : code === codes.sum ? losses.sum() : losses;
 }
 
 // The engine's own numbers.

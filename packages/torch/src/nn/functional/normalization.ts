@@ -2,6 +2,8 @@
 import { ConfigurationError } from "../../errors.js";
 import type { Tensor } from "../../tensor.js";
 import { aten } from "../aten.js";
+import { pad } from "./padding.js";
+import { avgPool2d, avgPool3d } from "./pooling.js";
 
 /** Scale and shift after normalizing. */
 export interface AffineOptions {
@@ -88,4 +90,63 @@ export function instanceNorm(input: Tensor, options: InstanceNormOptions = {}): 
     );
   }
   return instanceNorm_(input, weight, bias, runningMean, runningVar, useInputStats, momentum, eps, true);
+}
+
+/** Options of `localResponseNorm`. */
+export interface LocalResponseNormOptions {
+  /** Factor of the mean square (default 1e-4). */
+  alpha?: number;
+  /** Power of the divisor (default 0.75). */
+  beta?: number;
+  /** Added to the mean square (default 1). */
+  k?: number;
+}
+
+/** Divides by a power of the mean square over `size` neighbouring channels (dimension 1). */
+export function localResponseNorm(input: Tensor, size: number, options: LocalResponseNormOptions = {}): Tensor {
+  const { alpha = 1e-4, beta = 0.75, k = 1 } = options;
+  if (input.ndim < 3) {
+    throw new ConfigurationError(`localResponseNorm got an input of shape [${input.shape.join(", ")}].`, {
+      hint: "It takes [N, C, ...] with at least one dimension behind the channels.",
+    });
+  }
+  if (input.numel() === 0) return input;
+  const [before, behind] = [Math.floor(size / 2), Math.floor((size - 1) / 2)];
+  let squares = input.mul(input).unsqueeze(1);
+  if (input.ndim === 3) {
+    squares = avgPool2d(pad(squares, [0, 0, before, behind]), [size, 1], { stride: 1 }).squeeze(1);
+  } else {
+    const [n, channels, first] = input.shape as [number, number, number];
+    squares = pad(squares.view([n, 1, channels, first, -1]), [0, 0, 0, 0, before, behind]);
+    squares = avgPool3d(squares, [size, 1, 1], { stride: 1 }).squeeze(1).view(input.shape);
+  }
+  return input.div(squares.mul(alpha).add(k).pow(beta));
+}
+
+// What a dtype's numbers next to 1 differ by.
+const epsilons: Record<string, number> = { float64: 2 ** -52, float32: 2 ** -23, float16: 2 ** -10, bfloat16: 2 ** -7 };
+
+/** Divides by the root mean square of the last dimensions, whose sizes are `normalizedShape`. */
+export function rmsNorm(
+  input: Tensor,
+  normalizedShape: readonly number[],
+  options: { weight?: Tensor | null; eps?: number | null } = {},
+): Tensor {
+  const last = input.shape.slice(-normalizedShape.length);
+  if (last.join() !== normalizedShape.join()) {
+    throw new ConfigurationError(`rmsNorm got an input of shape [${input.shape.join(", ")}].`, {
+      hint: `Its last dimensions have to be [${normalizedShape.join(", ")}].`,
+    });
+  }
+  const { weight = null, eps = null } = options;
+  const dims = normalizedShape.map((_, i) => -1 - i);
+  // Squares of half precision are summed in float32.
+  const wide = input.dtype === "float16" || input.dtype === "bfloat16" ? input.float() : input;
+  const scale = wide
+    .square()
+    .mean(dims, true)
+    .add(eps ?? epsilons[input.dtype] ?? 2 ** -23)
+    .rsqrt();
+  const normalized = wide.mul(scale).to(input.dtype);
+  return weight === null ? normalized : normalized.mul(weight);
 }

@@ -1,4 +1,5 @@
 // The activation layers: each wraps the function of the same name in functional/activation.ts.
+import { ConfigurationError } from "../../errors.js";
 import type { Tensor } from "../../tensor.js";
 import {
   checkBoolean,
@@ -106,6 +107,25 @@ export class LeakyReLU extends InplaceActivation {
   }
   override extraRepr(): string {
     return `negative_slope=${pyFloat(this.negativeSlope)}${inplaceText(this)}`;
+  }
+}
+
+/** `x` where positive, otherwise `x` times a factor: in training drawn between `lower` (1/8) and `upper` (1/3), else their mean. */
+export class RReLU extends InplaceActivation {
+  readonly lower: number;
+  readonly upper: number;
+
+  constructor(options: { lower?: number; upper?: number } & F.InplaceOptions = {}) {
+    super(options, ["lower", "upper"]);
+    this.lower = checkNumber("lower", options.lower ?? 1 / 8);
+    this.upper = checkNumber("upper", options.upper ?? 1 / 3, this.lower);
+  }
+  forward(input: Tensor): Tensor {
+    const { lower, upper, training, inplace } = this;
+    return F.rrelu(input, { lower, upper, training, inplace });
+  }
+  override extraRepr(): string {
+    return `lower=${pyFloat(this.lower)}, upper=${pyFloat(this.upper)}${inplaceText(this)}`;
   }
 }
 
@@ -309,6 +329,18 @@ export class Softmax extends Module<[Tensor], Tensor> {
   }
   override extraRepr(): string {
     return `dim=${this.dim}`;
+  }
+}
+
+/** Softmax over the channels of `[N, C, H, W]` or `[C, H, W]`. */
+export class Softmax2d extends Module<[Tensor], Tensor> {
+  forward(input: Tensor): Tensor {
+    if (input.ndim !== 3 && input.ndim !== 4) {
+      throw new ConfigurationError(`Softmax2d got an input of shape [${input.shape.join(", ")}].`, {
+        hint: "It takes [N, C, H, W] or [C, H, W].",
+      });
+    }
+    return F.softmax(input, -3);
   }
 }
 
