@@ -50,6 +50,13 @@ export { GRU, LSTM, type RecurrentOptions, RNN } from "./layers/recurrent.js";
 export { GRUCell, LSTMCell, type RecurrentCellOptions, RNNCell } from "./layers/recurrent-cells.js";
 export { RMSNorm, type RMSNormOptions } from "./layers/rms-norm.js";
 export { Flatten, Identity, Unflatten } from "./layers/shape.js";
+export { Transformer, type TransformerMasks, type TransformerOptions } from "./layers/transformer.js";
+export {
+  type DecoderMasks,
+  TransformerDecoder,
+  TransformerDecoderLayer,
+  type TransformerDecoderLayerOptions,
+} from "./layers/transformer-decoder.js";
 export {
   type EncoderMasks,
   TransformerEncoder,

@@ -57,6 +57,8 @@ export function clipGradValue_(parameters: Tensor | Iterable<Tensor>, clipValue:
   for (const grad of gradsOf(parameters)) grad.detach().clamp_(-clipValue, clipValue);
 }
 
+export { deepCopy } from "./deep-copy.js";
+
 /** All elements of the parameters, one after the other, with gradient history. */
 export function parametersToVector(parameters: Iterable<Tensor>): Tensor {
   return cat([...parameters].map((parameter) => parameter.reshape([-1])));

@@ -112,6 +112,9 @@ counts = (torch.arange(12).reshape(3, 4) % 4).double()
 factors = torch.tensor([0.5, 1.0, 2.0, 3.0]).double()
 
 
+DECODER = nn.TransformerDecoderLayer
+
+
 def pooled(m, x):
     """What was pooled, and put back."""
     values, places = m[0](x)
@@ -128,6 +131,22 @@ def seeded(m, x):
 
 
 CASES |= {
+    "decoder layer": case(lambda: DECODER(4, 2, 6, dropout=0.0), [(3, 2, 4), (5, 2, 4)]),
+    "decoder layer, norm first": case(
+        lambda: DECODER(4, 2, 6, dropout=0.0, activation="gelu", norm_first=True, batch_first=True),
+        [(2, 3, 4), (2, 3, 4)],
+        lambda m, x, y: m(x, y, tgt_mask=causal, memory_mask=causal, tgt_key_padding_mask=padding, memory_key_padding_mask=padding),
+    ),
+    "decoder": case(
+        lambda: nn.TransformerDecoder(DECODER(4, 2, 6, dropout=0.0), 2, norm=nn.LayerNorm(4)),
+        [(3, 2, 4), (5, 2, 4)],
+        lambda m, x, y: m(x, y, tgt_mask=causal),
+    ),
+    "Transformer": case(
+        lambda: nn.Transformer(4, 2, 1, 2, 6, dropout=0.0, batch_first=True),
+        [(2, 5, 4), (2, 3, 4)],
+        lambda m, x, y: m(x, y, tgt_mask=causal, tgt_key_padding_mask=padding),
+    ),
     "ConvTranspose3d": case(lambda: nn.ConvTranspose3d(2, 3, 2, stride=(1, 2, 1), padding=(0, 1, 0), output_padding=(0, 1, 0)), [(1, 2, 2, 2, 2)]),
     "MaxPool3d": case(lambda: nn.MaxPool3d(2, stride=1, padding=(1, 0, 0)), [(1, 1, 2, 3, 3)]),
     "MaxUnpool1d": case(lambda: stacked(nn.MaxPool1d(2, return_indices=True), nn.MaxUnpool1d(2)), [(1, 2, 6)], pooled),

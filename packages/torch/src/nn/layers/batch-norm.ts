@@ -59,18 +59,15 @@ export abstract class BatchNorm extends Module<[Tensor], Tensor> {
 
   /** Mean of each channel over past batches, or null. */
   get runningMean(): Tensor | null {
-    return this.#buffer("running_mean");
+    return bufferOf(this, "running_mean");
   }
   /** Variance of each channel over past batches, or null. */
   get runningVar(): Tensor | null {
-    return this.#buffer("running_var");
+    return bufferOf(this, "running_var");
   }
   /** Number of batches seen, or null. */
   get numBatchesTracked(): Tensor | null {
-    return this.#buffer("num_batches_tracked");
-  }
-  #buffer(name: string): Tensor | null {
-    return (this as unknown as Record<string, Tensor | null>)[name] ?? null;
+    return bufferOf(this, "num_batches_tracked");
   }
 
   /** Forgets the running statistics. */
@@ -124,6 +121,10 @@ export abstract class BatchNorm extends Module<[Tensor], Tensor> {
       `track_running_stats=${pyBool(this.trackRunningStats)}`
     );
   }
+}
+
+function bufferOf(layer: BatchNorm, name: string): Tensor | null {
+  return (layer as unknown as Record<string, Tensor | null>)[name] ?? null;
 }
 
 /** internal: says which inputs a layer takes. */

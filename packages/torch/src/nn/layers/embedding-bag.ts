@@ -25,12 +25,9 @@ export class EmbeddingBag extends Embedding {
 
   override forward(input: Tensor, bags: BagArguments = {}): Tensor {
     checkOptions(bags, ["offsets", "perSampleWeights"], "bag(indices, { offsets })");
-    return embeddingBag(input, this.weight, { ...this.#lookup, ...bags });
-  }
-
-  get #lookup(): EmbeddingBagLookup {
     const { paddingIdx, maxNorm, normType, scaleGradByFreq, sparse, mode, includeLastOffset } = this;
-    return { paddingIdx, maxNorm, normType, scaleGradByFreq, sparse, mode, includeLastOffset };
+    const lookup = { paddingIdx, maxNorm, normType, scaleGradByFreq, sparse, mode, includeLastOffset };
+    return embeddingBag(input, this.weight, { ...lookup, ...bags });
   }
 
   override extraRepr(): string {

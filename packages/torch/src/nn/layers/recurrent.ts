@@ -47,7 +47,8 @@ abstract class Recurrent<A extends unknown[], R> extends Module<A, R> {
   readonly dropout: number;
   readonly bidirectional: boolean;
   readonly projSize: number;
-  readonly #names: string[] = [];
+  /** internal: not private, which could not be copied. */
+  protected readonly weightNames: string[] = [];
 
   constructor(inputSize: number, hiddenSize: number, gates: number, options: RecurrentOptions, projSize = 0) {
     super();
@@ -70,31 +71,33 @@ abstract class Recurrent<A extends unknown[], R> extends Module<A, R> {
     const rows = gates * hiddenSize;
     const outSize = projSize > 0 ? projSize : hiddenSize;
     for (let layer = 0; layer < this.numLayers; layer++) {
-      for (const suffix of this.#directions.map((direction) => `_l${layer}${direction}`)) {
-        const width = layer === 0 ? inputSize : outSize * this.#directions.length;
-        this.#add(`weight_ih${suffix}`, empty([rows, width], made));
-        this.#add(`weight_hh${suffix}`, empty([rows, outSize], made));
-        if (this.bias) this.#add(`bias_ih${suffix}`, empty([rows], made));
-        if (this.bias) this.#add(`bias_hh${suffix}`, empty([rows], made));
-        if (projSize > 0) this.#add(`weight_hr${suffix}`, empty([projSize, hiddenSize], made));
+      for (const suffix of this.directions.map((direction) => `_l${layer}${direction}`)) {
+        const width = layer === 0 ? inputSize : outSize * this.directions.length;
+        this.addWeight(`weight_ih${suffix}`, empty([rows, width], made));
+        this.addWeight(`weight_hh${suffix}`, empty([rows, outSize], made));
+        if (this.bias) this.addWeight(`bias_ih${suffix}`, empty([rows], made));
+        if (this.bias) this.addWeight(`bias_hh${suffix}`, empty([rows], made));
+        if (projSize > 0) this.addWeight(`weight_hr${suffix}`, empty([projSize, hiddenSize], made));
       }
     }
     this.resetParameters();
     guardMembers(this as unknown as AnyModule);
   }
 
-  get #directions(): string[] {
+  /** internal: the ends of the parameters' names. */
+  protected get directions(): string[] {
     return this.bidirectional ? ["", "_reverse"] : [""];
   }
 
-  #add(name: string, values: Tensor): void {
+  /** internal: a parameter of the engine's list. */
+  protected addWeight(name: string, values: Tensor): void {
     this.registerParameter(name, new Parameter(values));
-    this.#names.push(name);
+    this.weightNames.push(name);
   }
 
   /** internal: the parameters in the order in which the engine takes them. */
   protected get weights(): Parameter[] {
-    return this.#names.map((name) => (this as unknown as Record<string, Parameter>)[name] as Parameter);
+    return this.weightNames.map((name) => (this as unknown as Record<string, Parameter>)[name] as Parameter);
   }
 
   /** Draws all parameters uniformly within `1 / sqrt(hiddenSize)`. */
@@ -125,7 +128,7 @@ abstract class Recurrent<A extends unknown[], R> extends Module<A, R> {
     like: Tensor,
     isBatched: boolean,
   ): Tensor {
-    const shape = [this.numLayers * this.#directions.length, batch, size];
+    const shape = [this.numLayers * this.directions.length, batch, size];
     if (given === null || given === undefined) return zeros(shape, { dtype: like.dtype, device: like.device });
     if (!(given instanceof Tensor)) throw typeError("the state", "a Tensor", given);
     const state = isBatched ? given : given.unsqueeze(1);

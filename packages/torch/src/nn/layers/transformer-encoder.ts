@@ -3,8 +3,8 @@ import { typeError } from "../../check.js";
 import type { Tensor } from "../../tensor.js";
 import { checkBoolean, checkNumber, checkOptions, checkSize, type FactoryOptions } from "../arguments.js";
 import { ModuleList } from "../containers/module-list.js";
+import { deepCopy } from "../deep-copy.js";
 import { gelu, relu } from "../functional/activation.js";
-import { skipInit } from "../init.js";
 import { type AnyModule, Module } from "../module.js";
 import { isModule } from "../module-state.js";
 import { Dropout } from "./dropout.js";
@@ -36,7 +36,8 @@ export interface EncoderMasks {
   srcKeyPaddingMask?: Tensor | null;
 }
 
-const optionNames = [
+/** internal: names of the options. */
+export const transformerOptionNames = [
   "dimFeedforward",
   "dropout",
   "activation",
@@ -61,12 +62,10 @@ export class TransformerEncoderLayer extends Module<[src: Tensor, masks?: Encode
   dropout1: Dropout;
   dropout2: Dropout;
   readonly activation: (x: Tensor) => Tensor;
-  readonly #arguments: [number, number, TransformerEncoderLayerOptions];
 
   constructor(dModel: number, nhead: number, options: TransformerEncoderLayerOptions = {}) {
     super();
-    checkOptions(options, optionNames, example);
-    this.#arguments = [dModel, nhead, { ...options }];
+    checkOptions(options, transformerOptionNames, example);
     const { dimFeedforward = 2048, dropout = 0.1, batchFirst = false, dtype, device } = options;
     const made = { dtype, device };
     checkSize("dModel", dModel, 1, example);
@@ -85,26 +84,18 @@ export class TransformerEncoderLayer extends Module<[src: Tensor, masks?: Encode
     this.activation = activationOf(options.activation ?? "relu");
   }
 
-  /** A layer made with the same arguments, with copies of the parameters. `TransformerEncoder` makes its layers so. */
-  clone(): this {
-    const make = this.constructor as new (...args: [number, number, TransformerEncoderLayerOptions]) => this;
-    const copy = skipInit(() => new make(...this.#arguments));
-    copy.to({ device: this.linear1.weight.device, dtype: this.linear1.weight.dtype });
-    copy.loadStateDict(this.stateDict());
-    return copy.train(this.training);
-  }
-
   forward(src: Tensor, masks: EncoderMasks = {}): Tensor {
     checkOptions(masks, ["srcMask", "srcKeyPaddingMask"], "layer(x, { srcMask: mask })");
     if (this.normFirst) {
-      const x = src.add(this.#attend(this.norm1(src), masks));
-      return x.add(this.#feedForward(this.norm2(x)));
+      const x = src.add(this.attend(this.norm1(src), masks));
+      return x.add(this.feedForward(this.norm2(x)));
     }
-    const x = this.norm1(src.add(this.#attend(src, masks)));
-    return this.norm2(x.add(this.#feedForward(x)));
+    const x = this.norm1(src.add(this.attend(src, masks)));
+    return this.norm2(x.add(this.feedForward(x)));
   }
 
-  #attend(x: Tensor, { srcMask = null, srcKeyPaddingMask = null }: EncoderMasks): Tensor {
+  /** internal: the part with the attention. */
+  protected attend(x: Tensor, { srcMask = null, srcKeyPaddingMask = null }: EncoderMasks): Tensor {
     const [output] = this.self_attn(x, x, x, {
       attnMask: srcMask,
       keyPaddingMask: srcKeyPaddingMask,
@@ -112,12 +103,14 @@ export class TransformerEncoderLayer extends Module<[src: Tensor, masks?: Encode
     });
     return this.dropout1(output);
   }
-  #feedForward(x: Tensor): Tensor {
+  /** internal: the part with the network. */
+  protected feedForward(x: Tensor): Tensor {
     return this.dropout2(this.linear2(this.dropout(this.activation(this.linear1(x)))));
   }
 }
 
-function activationOf(activation: unknown): (x: Tensor) => Tensor {
+/** internal: an activation by name or as a function. */
+export function activationOf(activation: unknown): (x: Tensor) => Tensor {
   if (activation === "relu") return (x) => relu(x);
   if (activation === "gelu") return (x) => gelu(x);
   // A module stays one: as a property it is found as a child.
@@ -143,7 +136,7 @@ export class TransformerEncoder extends Module<[src: Tensor, masks?: EncoderMask
     if (!(encoderLayer instanceof TransformerEncoderLayer))
       throw typeError("encoderLayer", "a TransformerEncoderLayer", encoderLayer, `Type \`${usage}\`.`);
     this.numLayers = checkSize("numLayers", numLayers, 1, usage);
-    this.layers = new ModuleList(Array.from({ length: numLayers }, () => encoderLayer.clone()));
+    this.layers = new ModuleList(Array.from({ length: numLayers }, () => deepCopy(encoderLayer)));
     const { norm = null } = options;
     if (norm !== null && !isModule(norm)) throw typeError("norm", "a module", norm, `Type \`${usage}\`.`);
     this.norm = norm;

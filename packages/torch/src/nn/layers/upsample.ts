@@ -17,7 +17,7 @@ export class Upsample extends Module<[Tensor], Tensor> {
   readonly size: number | readonly number[] | undefined;
   readonly scaleFactor: number | readonly number[] | undefined;
   readonly mode: string;
-  readonly #options: UpsampleOptions;
+  protected readonly options: UpsampleOptions;
 
   constructor(options: UpsampleOptions) {
     super();
@@ -29,11 +29,11 @@ export class Upsample extends Module<[Tensor], Tensor> {
     this.size = options.size;
     this.scaleFactor = options.scaleFactor;
     this.mode = options.mode ?? "nearest";
-    this.#options = { ...options };
+    this.options = { ...options };
   }
 
   forward(input: Tensor): Tensor {
-    return interpolate(input, this.#options);
+    return interpolate(input, this.options);
   }
 
   override extraRepr(): string {
