@@ -50,6 +50,7 @@ export { GRU, LSTM, type RecurrentOptions, RNN } from "./layers/recurrent.js";
 export { GRUCell, LSTMCell, type RecurrentCellOptions, RNNCell } from "./layers/recurrent-cells.js";
 export { RMSNorm, type RMSNormOptions } from "./layers/rms-norm.js";
 export { Flatten, Identity, Unflatten } from "./layers/shape.js";
+export { SyncBatchNorm, type SyncBatchNormOptions } from "./layers/sync-batch-norm.js";
 export { Transformer, type TransformerMasks, type TransformerOptions } from "./layers/transformer.js";
 export {
   type DecoderMasks,
