@@ -37,7 +37,11 @@ const flat = (x: Tensor): number[] => x.flatten().tolist() as number[];
 const variants: Record<string, { rows: number[]; shape: number[]; options: nn.SyncBatchNormOptions }> = {
   "batches of other sizes": { rows: [2, 5], shape: [3, 2, 2], options: {} },
   "no further dimensions, no momentum": { rows: [4, 3], shape: [2], options: { momentum: null, eps: 1e-3 } },
-  "no parameters, no running statistics": { rows: [1, 1], shape: [2, 3], options: { affine: false, trackRunningStats: false } },
+  "no parameters, no running statistics": {
+    rows: [1, 1],
+    shape: [2, 3],
+    options: { affine: false, trackRunningStats: false },
+  },
   "nothing on one process": { rows: [0, 4], shape: [2, 3], options: {} },
 };
 
@@ -56,7 +60,9 @@ for (const [title, { rows, shape, options }] of Object.entries(variants)) {
     for (const step of [0, 1]) {
       const x = draw(step, [total, ...shape]).requiresGrad_();
       const y = norm(x);
-      y.mul(draw(10 + step, [total, ...shape])).sum().backward();
+      y.mul(draw(10 + step, [total, ...shape]))
+        .sum()
+        .backward();
       assertClose([...(a.outputs[step] ?? []), ...(b.outputs[step] ?? [])], flat(y), "output");
       assertClose([...(a.gradients[step] ?? []), ...(b.gradients[step] ?? [])], flat(x.grad as Tensor), "gradient");
     }
@@ -89,11 +95,17 @@ test("a converted model trains under DDP like the original in one process on all
   const optimizer = new optim.SGD(net.parameters(), { lr: 0.1 });
   for (let step = 0; step < 4; step++) {
     optimizer.zeroGrad();
-    net(draw(step, [6, 1, 4, 4])).square().mean().backward();
+    net(draw(step, [6, 1, 4, 4]))
+      .square()
+      .mean()
+      .backward();
     optimizer.step();
   }
   const state = Object.entries(net.stateDict());
-  assert.deepEqual(a?.map(([name]) => name), state.map(([name]) => name));
+  assert.deepEqual(
+    a?.map(([name]) => name),
+    state.map(([name]) => name),
+  );
   state.forEach(([name, value], i) => {
     const [found, expected] = [a?.[i]?.[1] ?? [], flat(value as Tensor)];
     found.forEach((x, j) => {
@@ -104,11 +116,16 @@ test("a converted model trains under DDP like the original in one process on all
 
 test("too few values are an error on every process", async () => {
   const facts = await run<{ message: string } | null>("tooFew");
-  for (const fact of facts) assert.match(fact?.message ?? "", /needs more than one value per channel to train, but got 0/);
+  for (const fact of facts)
+    assert.match(fact?.message ?? "", /needs more than one value per channel to train, but got 0/);
 });
 
 test("with one process it is a batch normalization, and conversion keeps everything", () => {
-  const model = new nn.Sequential(new nn.Conv1d(1, 2, 2), new nn.BatchNorm1d(2, { momentum: 0.3 }), new nn.BatchNorm1d(2).eval());
+  const model = new nn.Sequential(
+    new nn.Conv1d(1, 2, 2),
+    new nn.BatchNorm1d(2, { momentum: 0.3 }),
+    new nn.BatchNorm1d(2).eval(),
+  );
   const [, first] = [...model] as nn.BatchNorm1d[];
   const x = torch.randn([3, 1, 5]);
   torch.noGrad(() => model(x));

@@ -113,6 +113,14 @@ factors = torch.tensor([0.5, 1.0, 2.0, 3.0]).double()
 
 
 DECODER = nn.TransformerDecoderLayer
+pack, unpack = nn.utils.rnn.pack_padded_sequence, nn.utils.rnn.pad_packed_sequence
+
+
+def packed(m, x, *states, **options):
+    batch_first = options.pop("batch_first", False)
+    state = states if len(states) == 2 else states[0] if states else None
+    output, last = m(pack(x, options.pop("lengths"), batch_first=batch_first, **options), state)
+    return unpack(output, batch_first=batch_first, padding_value=0.5)[0], last
 
 
 def pooled(m, x):
@@ -131,6 +139,18 @@ def seeded(m, x):
 
 
 CASES |= {
+    "RNN packed": case(lambda: nn.RNN(3, 2), [(4, 3, 3)], lambda m, x: packed(m, x, lengths=[4, 2, 1])),
+    "GRU packed": case(
+        lambda: nn.GRU(3, 2, 2, bidirectional=True),
+        [(3, 4, 3), (4, 3, 2)],
+        lambda m, x, h: packed(m, x, h, lengths=torch.tensor([2, 4, 3]), batch_first=True, enforce_sorted=False),
+    ),
+    "LSTM packed": case(
+        lambda: nn.LSTM(3, 3, proj_size=2),
+        [(4, 3, 3), (1, 3, 2), (1, 3, 3)],
+        lambda m, x, h, c: packed(m, x, h, c, lengths=[1, 4, 2], enforce_sorted=False),
+    ),
+    "LSTM packed, no state": case(lambda: nn.LSTM(2, 2, 2), [(3, 2, 2)], lambda m, x: packed(m, x, lengths=[3, 1])),
     "decoder layer": case(lambda: DECODER(4, 2, 6, dropout=0.0), [(3, 2, 4), (5, 2, 4)]),
     "decoder layer, norm first": case(
         lambda: DECODER(4, 2, 6, dropout=0.0, activation="gelu", norm_first=True, batch_first=True),

@@ -16,6 +16,7 @@ import { aten, atenAny } from "../aten.js";
 import { uniform_ } from "../init.js";
 import { guardMembers } from "../members.js";
 import { type AnyModule, Module } from "../module.js";
+import { PackedSequence } from "../packed-sequence.js";
 import { Parameter } from "../parameter.js";
 import { pyFloat } from "../python-text.js";
 
@@ -138,6 +139,46 @@ abstract class Recurrent<A extends unknown[], R> extends Module<A, R> {
     });
   }
 
+  /** internal: the same for a packed batch, whose sequences are sorted. */
+  protected packedStateOf(
+    given: Tensor | null | undefined,
+    size: number,
+    { data, batchSizes, sortedIndices }: PackedSequence,
+  ): Tensor {
+    if (data.ndim !== 2 || data.size(-1) !== this.inputSize) {
+      throw new ConfigurationError(
+        `${this.constructor.name} got a packed sequence with data of shape [${data.shape.join(", ")}].`,
+        { hint: `Its elements have to have ${this.inputSize} features.` },
+      );
+    }
+    const state = this.stateOf(given, size, batchSizes.select(0, 0).item(), data, true);
+    return given && sortedIndices !== null ? state.indexSelect(1, sortedIndices) : state;
+  }
+
+  /** internal: calls the engine's operator on a packed batch; states come back in the order of the batch. */
+  protected runPacked(
+    operator: string,
+    sequence: PackedSequence,
+    state: Tensor | Tensor[],
+  ): [PackedSequence, Tensor[]] {
+    const { bias, numLayers, dropout, training, bidirectional } = this;
+    const { data, batchSizes, unsortedIndices: back } = sequence;
+    const call = atenAny(`${operator}.data`);
+    const [output, ...states] = call(
+      data,
+      batchSizes,
+      state,
+      this.weights,
+      bias,
+      numLayers,
+      dropout,
+      training,
+      bidirectional,
+    ) as [Tensor, ...Tensor[]];
+    const ordered = back === null ? states : states.map((last) => last.indexSelect(1, back));
+    return [sequence.withData(output), ordered];
+  }
+
   /** internal: calls the engine's operator; the sequence comes first in what it returns. */
   protected run(operator: string, sequence: Tensor, state: Tensor | Tensor[]): Tensor[] {
     const { bias, numLayers, dropout, training, bidirectional, batchFirst } = this;
@@ -171,7 +212,14 @@ abstract class Recurrent<A extends unknown[], R> extends Module<A, R> {
 abstract class SingleStateRecurrent extends Recurrent<[input: Tensor, state?: Tensor | null], [Tensor, Tensor]> {
   protected abstract get operatorName(): string;
 
-  forward(input: Tensor, state?: Tensor | null): [Tensor, Tensor] {
+  forward(input: Tensor, state?: Tensor | null): [Tensor, Tensor];
+  forward(input: PackedSequence, state?: Tensor | null): [PackedSequence, Tensor];
+  forward(input: Tensor | PackedSequence, state?: Tensor | null): [Tensor | PackedSequence, Tensor] {
+    if (input instanceof PackedSequence) {
+      const start = this.packedStateOf(state, this.hiddenSize, input);
+      const [output, [last]] = this.runPacked(this.operatorName, input, start);
+      return [output, last as Tensor];
+    }
     const { sequence, isBatched, batch } = this.batched(input);
     const start = this.stateOf(state, this.hiddenSize, batch, sequence, isBatched);
     const [output, last] = this.run(this.operatorName, sequence, start) as [Tensor, Tensor];
@@ -179,10 +227,20 @@ abstract class SingleStateRecurrent extends Recurrent<[input: Tensor, state?: Te
   }
 }
 
+// What the three take beside tensors: packed sequences, from `nn.utils.rnn.packPaddedSequence`, give packed outputs.
+type PackedCall<S> = (
+  input: PackedSequence,
+  state?: S | null,
+) => [PackedSequence, S extends Tensor ? Tensor : [Tensor, Tensor]];
+export interface RNN extends PackedCall<Tensor> {}
+export interface GRU extends PackedCall<Tensor> {}
+export interface LSTM extends PackedCall<readonly [Tensor, Tensor]> {}
+
 /**
  * An Elman network: `[L, N, inputSize]` -> the outputs `[L, N, hiddenSize]` and the last state `[numLayers, N, hiddenSize]`.
  * A state at the start may follow the input; it is zero otherwise.
  */
+// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: the call signature of packed sequences
 export class RNN extends SingleStateRecurrent {
   readonly nonlinearity: "tanh" | "relu";
 
@@ -201,6 +259,7 @@ export class RNN extends SingleStateRecurrent {
 }
 
 /** Gated recurrent units (https://arxiv.org/abs/1406.1078); input, outputs and state as of `RNN`. */
+// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: the call signature of packed sequences
 export class GRU extends SingleStateRecurrent {
   constructor(inputSize: number, hiddenSize: number, options: RecurrentOptions = {}) {
     checkOptions(options, optionNames, "new nn.GRU(10, 20, { numLayers: 2, batchFirst: true })");
@@ -217,6 +276,7 @@ export class GRU extends SingleStateRecurrent {
  *
  *     const [outputs, [h, c]] = new nn.LSTM(10, 20, { batchFirst: true })(x);
  */
+// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: the call signature of packed sequences
 export class LSTM extends Recurrent<
   [input: Tensor, state?: readonly [Tensor, Tensor] | null],
   [Tensor, [Tensor, Tensor]]
@@ -231,11 +291,24 @@ export class LSTM extends Recurrent<
     super(inputSize, hiddenSize, 4, options, projSize);
   }
 
-  forward(input: Tensor, state?: readonly [Tensor, Tensor] | null): [Tensor, [Tensor, Tensor]] {
+  forward(input: Tensor, state?: readonly [Tensor, Tensor] | null): [Tensor, [Tensor, Tensor]];
+  forward(input: PackedSequence, state?: readonly [Tensor, Tensor] | null): [PackedSequence, [Tensor, Tensor]];
+  forward(
+    input: Tensor | PackedSequence,
+    state?: readonly [Tensor, Tensor] | null,
+  ): [Tensor | PackedSequence, [Tensor, Tensor]] {
     if (state !== undefined && state !== null && !(Array.isArray(state) && state.length === 2))
       throw typeError("the state", "a pair of hidden and cell state", state, "Type `lstm(x, [h, c])`.");
-    const { sequence, isBatched, batch } = this.batched(input);
     const size = this.projSize > 0 ? this.projSize : this.hiddenSize;
+    if (input instanceof PackedSequence) {
+      const start = [
+        this.packedStateOf(state?.[0], size, input),
+        this.packedStateOf(state?.[1], this.hiddenSize, input),
+      ];
+      const [output, [h, c]] = this.runPacked("lstm", input, start);
+      return [output, [h as Tensor, c as Tensor]];
+    }
+    const { sequence, isBatched, batch } = this.batched(input);
     const start = [
       this.stateOf(state?.[0], size, batch, sequence, isBatched),
       this.stateOf(state?.[1], this.hiddenSize, batch, sequence, isBatched),

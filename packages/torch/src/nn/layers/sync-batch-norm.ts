@@ -89,7 +89,10 @@ interface Settings {
   group: ProcessGroup | undefined;
   running: { mean: Tensor | null; variance: Tensor | null; momentum: number } | null;
 }
-type Context = FunctionContext<{ group: ProcessGroup | undefined; count: number }, [Tensor, Tensor | null, Tensor, Tensor]>;
+type Context = FunctionContext<
+  { group: ProcessGroup | undefined; count: number },
+  [Tensor, Tensor | null, Tensor, Tensor]
+>;
 
 // Statistics of half precision are computed in float32.
 const wide = (x: Tensor): Tensor => (x.dtype === "float16" || x.dtype === "bfloat16" ? x.float() : x);
@@ -152,7 +155,10 @@ function statistics(x: Tensor, group: ProcessGroup | undefined): { mean: Tensor;
   const shares = counts.div(total);
   const means = all.narrow(1, 0, channels);
   const common = means.mul(shares).sum(0);
-  const spread = means.sub(common).square().add(all.narrow(1, channels, channels));
+  const spread = means
+    .sub(common)
+    .square()
+    .add(all.narrow(1, channels, channels));
   return { mean: common, variance: spread.mul(shares).sum(0), count: total };
 }
 

@@ -41,7 +41,9 @@ await runCase({
       const x = part(step, layer, rank).requiresGrad_();
       const y = norm(x);
       outputs.push(y.flatten().tolist());
-      y.mul(part(10 + step, layer, rank)).sum().backward();
+      y.mul(part(10 + step, layer, rank))
+        .sum()
+        .backward();
       gradients.push(x.grad?.flatten().tolist() ?? []);
     }
     return {
@@ -52,7 +54,10 @@ await runCase({
       mean: norm.runningMean?.tolist() ?? null,
       variance: norm.runningVar?.tolist() ?? null,
       batches: norm.numBatchesTracked?.item() ?? null,
-      evaluated: norm.eval()(part(0, layer, rank)).flatten().tolist(),
+      evaluated: norm
+        .eval()(part(0, layer, rank))
+        .flatten()
+        .tolist(),
     };
   },
 
@@ -63,7 +68,10 @@ await runCase({
     const optimizer = new optim.SGD(model.parameters(), { lr: 0.1 });
     for (let step = 0; step < 4; step++) {
       optimizer.zeroGrad();
-      model(part(step, { rows: [3, 3], shape: [1, 4, 4], options: {} }, rank)).square().mean().backward();
+      model(part(step, { rows: [3, 3], shape: [1, 4, 4], options: {} }, rank))
+        .square()
+        .mean()
+        .backward();
       optimizer.step();
     }
     return Object.entries(net.stateDict()).map(([name, value]) => [name, (value as Tensor).flatten().tolist()]);
