@@ -21,6 +21,9 @@ export function deepCopy<M extends AnyModule>(module: M): M {
   }
 }
 
+/** internal: a module's method under this key is called with its copy. */
+export const afterDeepCopy: unique symbol = Symbol("afterDeepCopy");
+
 class Copying {
   readonly #made = new Map<unknown, unknown>();
 
@@ -44,6 +47,7 @@ class Copying {
       const value = this.value((source as unknown as Record<string, unknown>)[name]);
       Object.defineProperty(copy, name, { value, writable: true, enumerable: true, configurable: true });
     }
+    (source as { [afterDeepCopy]?: (copy: AnyModule) => void })[afterDeepCopy]?.(copy);
     return copy;
   }
 

@@ -59,6 +59,8 @@ export function clipGradValue_(parameters: Tensor | Iterable<Tensor>, clipValue:
 
 export { deepCopy } from "./deep-copy.js";
 export * as rnn from "./packed-sequence.js";
+export * as parametrize from "./parametrize/index.js";
+export * as parametrizations from "./parametrize/norms.js";
 
 /** All elements of the parameters, one after the other, with gradient history. */
 export function parametersToVector(parameters: Iterable<Tensor>): Tensor {

@@ -138,7 +138,13 @@ def seeded(m, x):
     return m(x)
 
 
+P = nn.utils.parametrizations
+
 CASES |= {
+    "spectral norm": case(lambda: P.spectral_norm(nn.Linear(3, 4)), [(2, 3)]),
+    "spectral norm of a convolution": case(
+        lambda: P.spectral_norm(nn.ConvTranspose2d(2, 3, 2, bias=False), n_power_iterations=2), [(1, 2, 3, 3)]
+    ),
     "RNN packed": case(lambda: nn.RNN(3, 2), [(4, 3, 3)], lambda m, x: packed(m, x, lengths=[4, 2, 1])),
     "GRU packed": case(
         lambda: nn.GRU(3, 2, 2, bidirectional=True),
