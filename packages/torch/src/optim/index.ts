@@ -16,3 +16,4 @@ export { RMSprop, type RMSpropOptions } from "./rmsprop.js";
 export { Rprop, type RpropOptions } from "./rprop.js";
 export { SGD, type SGDGroup, type SGDOptions } from "./sgd.js";
 export { SparseAdam, type SparseAdamOptions } from "./sparse-adam.js";
+export * as swaUtils from "./swa-utils/index.js";

@@ -102,7 +102,7 @@ test("buffers, conversions, state dicts and copies", () => {
   assert.equal(layer.weight.dtype, "float64");
   const copy = nn.utils.deepCopy(layer);
   assert.ok(copy.weight.equal(layer.weight));
-  torch.noGrad(() => copy.parameters().forEach((p) => p.zero_()));
+  for (const parameter of copy.parameters()) torch.noGrad(() => parameter.zero_());
   assert.notEqual(layer.weight.abs().sum().item(), 0);
   copy.loadStateDict(layer.stateDict());
   assert.ok(copy.weight.equal(layer.weight));

@@ -98,7 +98,7 @@ export function cached<T>(body?: () => T): T | Context {
   );
 }
 
-function valueOf(list: ParametrizationList): Tensor {
+function computed(list: ParametrizationList): Tensor {
   if (cache === null) return list();
   let value = cache.get(list);
   if (value === undefined) {
@@ -204,7 +204,7 @@ function install(module: Parametrized, name: string): void {
   state.slots.delete(name);
   state.buffers.delete(name);
   Object.defineProperty(module, name, {
-    get: () => valueOf(listOf(module, name)),
+    get: () => computed(listOf(module, name)),
     set(value: unknown) {
       if (!(value instanceof Tensor)) throw typeError(name, "a Tensor", value);
       listOf(module, name).assign(value);
