@@ -1,4 +1,5 @@
 // Everything that `import * as torch from "@fabric-ts/torch"` offers.
+import "./attributes.js";
 import "./autograd/backward.js";
 import "./autograd/hooks.js";
 import "./conversion.js";
@@ -16,15 +17,19 @@ export {
 } from "./autograd/grad-mode.js";
 export * as autograd from "./autograd/index.js";
 export { builtins } from "./builtins.js";
+export { e, inf, nan, pi } from "./constants.js";
 export type { Context } from "./context.js";
 export * from "./creation.js";
 export * as cuda from "./cuda.js";
 export * as data from "./data/index.js";
+export { device } from "./device.js";
 export * as distributed from "./distributed/index.js";
 export * from "./dtype.js";
 export * from "./errors.js";
+export * as fft from "./fft.js";
 export { FlopCounter } from "./flop-counter.js";
 export type { Index } from "./indexing.js";
+export * as linalg from "./linalg.js";
 export * as memory from "./memory.js";
 export { scope } from "./memory.js";
 export * as messages from "./messages.js";
@@ -55,5 +60,8 @@ export {
   withDevice,
   withDtype,
 } from "./settings.js";
+export * as special from "./special.js";
 export { type NestedArray, Tensor, type TypedArray } from "./tensor.js";
+export { type Unique, type UniqueOptions, unique } from "./unique.js";
 export * as utils from "./utils/index.js";
+export { blockDiag, broadcastTensors, cartesianProd, einsum, meshgrid } from "./variadic.js";

@@ -42,7 +42,8 @@ export function noDtype(name: string, value: unknown): TypeError {
   return typeError(name, "a dtype", value, `${meant(value, isDtype)}Dtypes: ${dtypeNames()}.`);
 }
 
-function noDevice(value: unknown): TypeError {
+/** internal: the argument is no device. */
+export function noDevice(value: unknown): TypeError {
   return typeError("device", "a device", value, `${meant(value, isDevice)}Devices: ${deviceNames}.`);
 }
 

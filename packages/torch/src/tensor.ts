@@ -168,7 +168,7 @@ export class Tensor {
   /** `Number(x)` is the value of a tensor with one element; `x + y` is an error that names the method to use. */
   [Symbol.toPrimitive](hint: string): number | string {
     if (hint === "string") return this.toString();
-    if (hint === "number") return this.item();
+    if (hint === "number" && this.numel() === 1) return this.item();
     throw new TypeError(
       "JavaScript's operators do not work on tensors.\nUse the methods: `x.add(y)`, `x.sub(y)`, `x.mul(y)`, `x.div(y)`, `x.eq(y)`; to print one, a template literal or `x.item()`.",
     );
