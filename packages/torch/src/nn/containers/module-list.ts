@@ -3,7 +3,13 @@ import { typeError } from "../../check.js";
 import { NotSupportedError } from "../../errors.js";
 import { type AnyModule, Module } from "../module.js";
 import { moduleState } from "../module-state.js";
+import { indexable } from "./by-index.js";
 import { checkModule } from "./sequential.js";
+
+/** Brackets read and replace the modules of the first 512 positions; `at` and `set` those of all. */
+export interface ModuleList<T extends AnyModule = AnyModule> {
+  [index: number]: T;
+}
 
 /**
  * Modules by position. A plain array would hide its modules from `parameters()`, `stateDict()` and `to()`.
@@ -11,6 +17,7 @@ import { checkModule } from "./sequential.js";
  *     blocks = new nn.ModuleList([new Block(), new Block()]);
  *     forward(x: Tensor) { for (const block of this.blocks) x = block(x); return x; }
  */
+// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: brackets, see by-index.ts
 export class ModuleList<T extends AnyModule = AnyModule> extends Module<unknown[], unknown> implements Iterable<T> {
   constructor(modules: Iterable<T> = []) {
     super();
@@ -70,3 +77,5 @@ export class ModuleList<T extends AnyModule = AnyModule> extends Module<unknown[
     });
   }
 }
+
+indexable(ModuleList.prototype as never);

@@ -3,6 +3,13 @@ import { typeError } from "../../check.js";
 import type { Tensor } from "../../tensor.js";
 import { type AnyModule, Module } from "../module.js";
 import { isModule, moduleState } from "../module-state.js";
+import { indexable } from "./by-index.js";
+
+/** Brackets read and replace the modules of the first 512 positions. */
+// biome-ignore lint/correctness/noUnusedVariables: they have to be those of the class
+export interface Sequential<A extends unknown[] = [Tensor], R = Tensor> {
+  [index: number]: AnyModule;
+}
 
 /**
  * Passes its input through modules, one after the other. Takes the arguments of the first, gives the result of the last.
@@ -10,6 +17,7 @@ import { isModule, moduleState } from "../module-state.js";
  *
  *     const net = new nn.Sequential(new nn.Linear(784, 128), new nn.ReLU(), new nn.Linear(128, 10));
  */
+// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: brackets, see by-index.ts
 export class Sequential<A extends unknown[] = [Tensor], R = Tensor>
   extends Module<A, R>
   implements Iterable<AnyModule>
@@ -48,6 +56,15 @@ export class Sequential<A extends unknown[] = [Tensor], R = Tensor>
     return this;
   }
 
+  /** Puts a module in the place of another. */
+  set(index: number, module: AnyModule): this {
+    const { children } = this[moduleState];
+    const name = [...children.keys()].at(index);
+    if (name === undefined) throw new RangeError(`There are ${children.size} modules, none at ${index}.`);
+    children.set(name, checkModule(name, module));
+    return this;
+  }
+
   [Symbol.iterator](): Iterator<AnyModule> {
     return this[moduleState].children.values();
   }
@@ -62,6 +79,8 @@ export class Sequential<A extends unknown[] = [Tensor], R = Tensor>
     return result as R;
   }
 }
+
+indexable(Sequential.prototype as never);
 
 /** internal: refuses what is no module. */
 export function checkModule(name: string, module: unknown): AnyModule {

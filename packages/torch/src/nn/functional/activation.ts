@@ -4,6 +4,7 @@ import type { Dtype } from "../../dtype.js";
 import type { Tensor } from "../../tensor.js";
 import { checkWord } from "../arguments.js";
 import { aten } from "../aten.js";
+import { known } from "./known-options.js";
 
 /** `inplace` writes the result over the input. */
 export interface InplaceOptions {
@@ -15,6 +16,12 @@ export interface InplaceOptions {
 export interface SoftmaxOptions {
   /** Convert the input to this dtype first. */
   dtype?: Dtype;
+}
+
+/** A dimension by name, and what else there is. */
+export interface NamedDim extends SoftmaxOptions {
+  /** The dimension along which the values sum to one. */
+  dim: number;
 }
 
 const relu_ = aten("relu");
@@ -67,6 +74,7 @@ export function relu6(input: Tensor, options?: InplaceOptions): Tensor {
 
 /** `x` where positive, otherwise `negativeSlope * x` (0.01). */
 export function leakyRelu(input: Tensor, options: { negativeSlope?: number } & InplaceOptions = {}): Tensor {
+  known("leakyRelu", options, ["negativeSlope", "inplace"]);
   const { negativeSlope = 0.01, inplace = false } = options;
   return inplace ? leakyReluInplace(input, negativeSlope) : leakyRelu_(input, negativeSlope);
 }
@@ -81,12 +89,14 @@ export function rrelu(
   input: Tensor,
   options: { lower?: number; upper?: number; training?: boolean } & InplaceOptions = {},
 ): Tensor {
+  known("rrelu", options, ["lower", "upper", "training", "inplace"]);
   const { lower = 1 / 8, upper = 1 / 3, training = false, inplace = false } = options;
   return (inplace ? rreluInplace : rrelu_)(input, lower, upper, training);
 }
 
 /** `x` where positive, otherwise `alpha * (exp(x) - 1)` (alpha 1). */
 export function elu(input: Tensor, options: { alpha?: number } & InplaceOptions = {}): Tensor {
+  known("elu", options, ["alpha", "inplace"]);
   const { alpha = 1, inplace = false } = options;
   return inplace ? eluInplace(input, alpha) : elu_(input, alpha);
 }
@@ -98,12 +108,14 @@ export function selu(input: Tensor, options?: InplaceOptions): Tensor {
 
 /** `max(0, x) + min(0, alpha * (exp(x / alpha) - 1))` (alpha 1). */
 export function celu(input: Tensor, options: { alpha?: number } & InplaceOptions = {}): Tensor {
+  known("celu", options, ["alpha", "inplace"]);
   const { alpha = 1, inplace = false } = options;
   return inplace ? celuInplace(input, alpha) : celu_(input, alpha);
 }
 
 /** `x * P(X <= x)` for a standard normal `X`, exactly (`"none"`, the default) or by `"tanh"`. */
 export function gelu(input: Tensor, options: { approximate?: "none" | "tanh" } = {}): Tensor {
+  known("gelu", options, ["approximate"]);
   const { approximate = "none" } = options;
   if (approximate === "none") return gelu_(input);
   return gelu_(input, { approximate: checkWord("approximate", approximate, ["none", "tanh"]) });
@@ -121,6 +133,7 @@ export function mish(input: Tensor, options?: InplaceOptions): Tensor {
 
 /** `x` cut off at `minVal` (-1) and `maxVal` (1). */
 export function hardtanh(input: Tensor, options: { minVal?: number; maxVal?: number } & InplaceOptions = {}): Tensor {
+  known("hardtanh", options, ["minVal", "maxVal", "inplace"]);
   const { minVal = -1, maxVal = 1, inplace = false } = options;
   return inplace ? hardtanhInplace(input, minVal, maxVal) : hardtanh_(input, minVal, maxVal);
 }
@@ -142,17 +155,20 @@ export function threshold(input: Tensor, threshold: number, value: number, optio
 
 /** `log(1 + exp(beta * x)) / beta` (beta 1), and `x` itself where `beta * x` is above `threshold` (20). */
 export function softplus(input: Tensor, options: { beta?: number; threshold?: number } = {}): Tensor {
+  known("softplus", options, ["beta", "threshold"]);
   const { beta = 1, threshold = 20 } = options;
   return softplus_(input, beta, threshold);
 }
 
 /** `x` moved towards zero by `lambd` (0.5). */
 export function softshrink(input: Tensor, options: { lambd?: number } = {}): Tensor {
+  known("softshrink", options, ["lambd"]);
   return softshrink_(input, options.lambd ?? 0.5);
 }
 
 /** `x` where its size is above `lambd` (0.5), otherwise 0. */
 export function hardshrink(input: Tensor, options: { lambd?: number } = {}): Tensor {
+  known("hardshrink", options, ["lambd"]);
   return hardshrink_(input, options.lambd ?? 0.5);
 }
 
@@ -182,28 +198,43 @@ export function sigmoid(input: Tensor): Tensor {
 }
 
 /** The first half of dimension `dim` (the last) times the sigmoid of the second. */
-export function glu(input: Tensor, dim = -1): Tensor {
-  return glu_(input, dim);
+export function glu(input: Tensor, dim: number | { dim?: number } = -1): Tensor {
+  if (typeof dim === "number") return glu_(input, dim);
+  known("glu", dim, ["dim"]);
+  return glu_(input, dim.dim ?? -1);
 }
 
-/** Positive values that sum to one along `dim`. */
-export function softmax(input: Tensor, dim: number, options: SoftmaxOptions = {}): Tensor {
-  checkDim("softmax", dim);
-  return options.dtype === undefined ? softmax_(input, dim) : softmax_(input, dim, options.dtype);
+/** Positive values that sum to one along `dim`, given by position or by name. */
+export function softmax(input: Tensor, dim: number | NamedDim, options?: SoftmaxOptions): Tensor {
+  const [along, dtype] = dimAndDtype("softmax", dim, options);
+  return dtype === undefined ? softmax_(input, along) : softmax_(input, along, dtype);
 }
 
 /** `softmax(-x)`. */
-export function softmin(input: Tensor, dim: number, options: SoftmaxOptions = {}): Tensor {
+export function softmin(input: Tensor, dim: number | NamedDim, options?: SoftmaxOptions): Tensor {
   return softmax(input.neg(), dim, options);
 }
 
 /** The logarithm of `softmax`, computed stably. */
-export function logSoftmax(input: Tensor, dim: number, options: SoftmaxOptions = {}): Tensor {
-  checkDim("logSoftmax", dim);
-  return options.dtype === undefined ? logSoftmax_(input, dim) : logSoftmax_(input, dim, options.dtype);
+export function logSoftmax(input: Tensor, dim: number | NamedDim, options?: SoftmaxOptions): Tensor {
+  const [along, dtype] = dimAndDtype("logSoftmax", dim, options);
+  return dtype === undefined ? logSoftmax_(input, along) : logSoftmax_(input, along, dtype);
 }
 
-function checkDim(name: string, dim: unknown): void {
+function dimAndDtype(
+  name: string,
+  given: number | NamedDim,
+  more: SoftmaxOptions = {},
+): [dim: number, dtype: Dtype | undefined] {
+  const isNamed = typeof given === "object" && given !== null;
+  const options: SoftmaxOptions & { dim?: number } = isNamed ? given : more;
+  known(name, options, ["dim", "dtype"]);
+  const dim = isNamed ? given.dim : given;
+  checkDim(name, dim);
+  return [dim, options.dtype];
+}
+
+function checkDim(name: string, dim: unknown): asserts dim is number {
   if (typeof dim !== "number") {
     throw typeError(
       "dim",

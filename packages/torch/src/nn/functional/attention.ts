@@ -5,6 +5,7 @@ import { native } from "../../native.js";
 import type { Tensor } from "../../tensor.js";
 import { aten } from "../aten.js";
 import { dropout } from "./dropout.js";
+import { known } from "./known-options.js";
 
 /** Options of `scaledDotProductAttention`. */
 export interface AttentionOptions {
@@ -29,6 +30,7 @@ export function scaledDotProductAttention(
   value: Tensor,
   options: AttentionOptions = {},
 ): Tensor {
+  known("scaledDotProductAttention", options, ["attnMask", "dropoutP", "isCausal", "scale"]);
   const { attnMask = null, dropoutP = 0, isCausal = false, scale = null } = options;
   if (attnMask !== null && isCausal) {
     throw new ConfigurationError("`attnMask` and `isCausal: true` exclude each other.", {

@@ -1,6 +1,7 @@
 // Convolutions over one, two and three dimensions, and their transposes.
 import type { Tensor } from "../../tensor.js";
 import { aten } from "../aten.js";
+import { known } from "./known-options.js";
 
 /** One number for all dimensions, or one for each. */
 export type Sizes = number | readonly number[];
@@ -42,6 +43,7 @@ type ConvTranspose = (
 function convolution(name: string): Conv {
   const operator = aten(name);
   return (input, weight, bias = null, options = {}) => {
+    known(name, options, ["stride", "padding", "dilation", "groups"]);
     const { stride, padding, dilation, groups } = options;
     return operator(input, weight, bias, stride, padding, dilation, groups);
   };
@@ -50,6 +52,7 @@ function convolution(name: string): Conv {
 function transposedConvolution(name: string): ConvTranspose {
   const operator = aten(name);
   return (input, weight, bias = null, options = {}) => {
+    known(name.replace("_t", "T"), options, ["stride", "padding", "outputPadding", "groups", "dilation"]);
     const { stride, padding, outputPadding, groups, dilation } = options;
     return operator(input, weight, bias, stride, padding, outputPadding, groups, dilation);
   };

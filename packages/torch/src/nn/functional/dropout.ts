@@ -2,6 +2,7 @@
 import type { Tensor } from "../../tensor.js";
 import { checkNumber } from "../arguments.js";
 import { aten } from "../aten.js";
+import { known } from "./known-options.js";
 
 /** Options of the dropout functions. */
 export interface DropoutOptions {
@@ -67,6 +68,7 @@ function run(
   more: DropoutOptions,
 ): Tensor {
   const options = typeof p === "object" ? p : more;
+  known("dropout", options, ["p", "training", "inplace"]);
   const probability = checkNumber("p", typeof p === "object" ? (p.p ?? 0.5) : p, 0, 1);
   return (options.inplace ? inplace : plain)(input, probability, options.training ?? true);
 }

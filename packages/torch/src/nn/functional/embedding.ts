@@ -6,6 +6,7 @@ import type { Tensor } from "../../tensor.js";
 import { checkWord } from "../arguments.js";
 import { aten, atenAny } from "../aten.js";
 import { paddingRow } from "../padding-row.js";
+import { known } from "./known-options.js";
 
 /** Options of `embedding`. */
 export interface EmbeddingLookup {
@@ -29,6 +30,7 @@ const arange = aten("arange");
 
 /** Rows of `weight` (`[num, dim]`) by integer index: shape `[...]` -> `[..., dim]`. */
 export function embedding(input: Tensor, weight: Tensor, options: EmbeddingLookup = {}): Tensor {
+  known("embedding", options, ["paddingIdx", "maxNorm", "normType", "scaleGradByFreq", "sparse"]);
   const { paddingIdx = null, maxNorm = null, normType = 2, scaleGradByFreq = false, sparse = false } = options;
   const padding = paddingIdx === null ? -1 : paddingRow(paddingIdx, weight.size(0));
   let indices = input;
@@ -58,6 +60,17 @@ const modes = { sum: 0, mean: 1, max: 2 } as const;
  * Rows of `paddingIdx` count nothing.
  */
 export function embeddingBag(input: Tensor, weight: Tensor, options: EmbeddingBagLookup = {}): Tensor {
+  known("embeddingBag", options, [
+    "offsets",
+    "mode",
+    "perSampleWeights",
+    "includeLastOffset",
+    "paddingIdx",
+    "maxNorm",
+    "normType",
+    "scaleGradByFreq",
+    "sparse",
+  ]);
   const { maxNorm = null, normType = 2, scaleGradByFreq = false, mode = "mean", sparse = false } = options;
   const { includeLastOffset = false, paddingIdx = null } = options;
   let { perSampleWeights = null } = options;

@@ -3,6 +3,7 @@ import { ConfigurationError } from "../../errors.js";
 import type { Tensor } from "../../tensor.js";
 import { aten } from "../aten.js";
 import type { Sizes } from "./convolution.js";
+import { known } from "./known-options.js";
 
 /** How windows lie on an image; a number holds for both dimensions. */
 export interface WindowOptions {
@@ -19,12 +20,14 @@ const col2im = aten("col2im");
 
 /** The windows of an image as columns: `[N, C, H, W]` -> `[N, C * kernel height * kernel width, windows]`. */
 export function unfold(input: Tensor, kernelSize: Sizes, options: WindowOptions = {}): Tensor {
+  known("unfold", options, ["dilation", "padding", "stride"]);
   const { dilation = 1, padding = 0, stride = 1 } = options;
   return im2col(input, pair(kernelSize), pair(dilation), pair(padding), pair(stride));
 }
 
 /** The sum of windows, given as columns, at their places in an image: the reverse of `unfold`, but for what overlaps. */
 export function fold(input: Tensor, outputSize: Sizes, kernelSize: Sizes, options: WindowOptions = {}): Tensor {
+  known("fold", options, ["dilation", "padding", "stride"]);
   const { dilation = 1, padding = 0, stride = 1 } = options;
   if (input.ndim !== 2 && input.ndim !== 3) {
     throw new ConfigurationError(`\`fold\` got an input of shape [${input.shape.join(", ")}].`, {

@@ -3,6 +3,7 @@ import { ConfigurationError } from "../../errors.js";
 import type { Tensor } from "../../tensor.js";
 import { checkWord } from "../arguments.js";
 import { aten } from "../aten.js";
+import { known } from "./known-options.js";
 import { adaptiveAvgPool1d, adaptiveAvgPool2d, adaptiveAvgPool3d } from "./pooling.js";
 
 const modes = ["nearest", "nearest-exact", "linear", "bilinear", "bicubic", "trilinear", "area"] as const;
@@ -39,6 +40,7 @@ const operators: Record<string, string> = {
 
 /** Resizes the dimensions after batch and channels: shape `[N, C, ...]` -> `[N, C, ...size]`. */
 export function interpolate(input: Tensor, options: InterpolateOptions): Tensor {
+  known("interpolate", options, ["size", "scaleFactor", "mode", "alignCorners", "recomputeScaleFactor", "antialias"]);
   const {
     size,
     scaleFactor,

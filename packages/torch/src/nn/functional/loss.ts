@@ -1,11 +1,13 @@
 // Losses: how far a prediction is from its target.
 import { noGrad } from "../../autograd/grad-mode.js";
+import { typeError } from "../../check.js";
 import { ConfigurationError } from "../../errors.js";
-import type { Tensor } from "../../tensor.js";
+import { Tensor } from "../../tensor.js";
 import { checkWord } from "../arguments.js";
 import { aten, atenAny } from "../aten.js";
 import { warnOnce } from "../warn.js";
 import { pairwiseDistance } from "./distance.js";
+import { known } from "./known-options.js";
 
 /** What becomes of the losses of the elements: their mean, their sum, or nothing. */
 export type Reduction = "mean" | "sum" | "none";
@@ -73,42 +75,49 @@ const broadcastTensors = atenAny("broadcast_tensors");
  *     const loss = nn.functional.crossEntropy(model(x), y, { labelSmoothing: 0.1 });
  */
 export function crossEntropy(input: Tensor, target: Tensor, options: CrossEntropyOptions = {}): Tensor {
+  known("crossEntropy", options, ["weight", "ignoreIndex", "reduction", "labelSmoothing"]);
   const { weight = null, ignoreIndex = -100, labelSmoothing = 0 } = options;
   return crossEntropyLoss(input, target, weight, reductionCode(options), ignoreIndex, labelSmoothing);
 }
 
 /** Negative log likelihood of log-probabilities `[N, C, ...]` for class numbers `[N, ...]`. */
 export function nllLoss(input: Tensor, target: Tensor, options: NllLossOptions = {}): Tensor {
+  known("nllLoss", options, ["weight", "ignoreIndex", "reduction"]);
   const { weight = null, ignoreIndex = -100 } = options;
   return nllLossNd(input, target, weight, reductionCode(options), ignoreIndex);
 }
 
 /** Squared differences. */
 export function mseLoss(input: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
+  known("mseLoss", options, ["reduction"]);
   const [a, b] = broadcast("mseLoss", input, target);
   return mseLoss_(a, b, reductionCode(options));
 }
 
 /** Absolute differences. */
 export function l1Loss(input: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
+  known("l1Loss", options, ["reduction"]);
   const [a, b] = broadcast("l1Loss", input, target);
   return l1Loss_(a, b, reductionCode(options));
 }
 
 /** Squared differences below `beta` (1), absolute ones above. */
 export function smoothL1Loss(input: Tensor, target: Tensor, options: LossOptions & { beta?: number } = {}): Tensor {
+  known("smoothL1Loss", options, ["reduction", "beta"]);
   const [a, b] = broadcast("smoothL1Loss", input, target);
   return smoothL1Loss_(a, b, reductionCode(options), options.beta ?? 1);
 }
 
 /** Squared differences below `delta` (1), `delta` times absolute ones above. */
 export function huberLoss(input: Tensor, target: Tensor, options: LossOptions & { delta?: number } = {}): Tensor {
+  known("huberLoss", options, ["reduction", "delta"]);
   const [a, b] = broadcast("huberLoss", input, target);
   return huberLoss_(a, b, reductionCode(options), options.delta ?? 1);
 }
 
 /** Cross entropy of probabilities against targets between 0 and 1 of the same shape. Prefer `binaryCrossEntropyWithLogits`. */
 export function binaryCrossEntropy(input: Tensor, target: Tensor, options: BinaryCrossEntropyOptions = {}): Tensor {
+  known("binaryCrossEntropy", options, ["weight", "reduction"]);
   checkSameShape("binaryCrossEntropy", input, target);
   const { weight = null } = options;
   const full = weight === null ? null : ((broadcastTensors([target, weight]) as Tensor[])[1] as Tensor);
@@ -121,6 +130,7 @@ export function binaryCrossEntropyWithLogits(
   target: Tensor,
   options: BinaryCrossEntropyWithLogitsOptions = {},
 ): Tensor {
+  known("binaryCrossEntropyWithLogits", options, ["weight", "reduction", "posWeight"]);
   checkSameShape("binaryCrossEntropyWithLogits", input, target);
   const { weight = null, posWeight = null } = options;
   return binaryCrossEntropyWithLogits_(input, target, weight, posWeight, reductionCode(options));
@@ -128,6 +138,7 @@ export function binaryCrossEntropyWithLogits(
 
 /** Kullback-Leibler divergence of log-probabilities `input` from probabilities `target`. */
 export function klDiv(input: Tensor, target: Tensor, options: KlDivOptions = {}): Tensor {
+  known("klDiv", options, ["reduction", "logTarget"]);
   const { reduction = "mean", logTarget = false } = options;
   checkWord("reduction", reduction, ["mean", "sum", "none", "batchmean"]);
   if (reduction === "mean") {
@@ -148,6 +159,7 @@ export function marginRankingLoss(
   target: Tensor,
   options: LossOptions & { margin?: number } = {},
 ): Tensor {
+  known("marginRankingLoss", options, ["margin", "reduction"]);
   return marginRankingLoss_(input1, input2, target, options.margin ?? 0, reductionCode(options));
 }
 
@@ -158,6 +170,7 @@ export function cosineEmbeddingLoss(
   target: Tensor,
   options: LossOptions & { margin?: number } = {},
 ): Tensor {
+  known("cosineEmbeddingLoss", options, ["margin", "reduction"]);
   return cosineEmbeddingLoss_(input1, input2, target, options.margin ?? 0, reductionCode(options));
 }
 
@@ -168,6 +181,7 @@ export function tripletMarginLoss(
   negative: Tensor,
   options: LossOptions & { margin?: number; p?: number; eps?: number; swap?: boolean } = {},
 ): Tensor {
+  known("tripletMarginLoss", options, ["margin", "p", "eps", "swap", "reduction"]);
   const { margin = 1, p = 2, eps = 1e-6, swap = false } = options;
   return tripletMarginLoss_(anchor, positive, negative, margin, p, eps, swap, reductionCode(options));
 }
@@ -178,11 +192,13 @@ export function hingeEmbeddingLoss(
   target: Tensor,
   options: LossOptions & { margin?: number } = {},
 ): Tensor {
+  known("hingeEmbeddingLoss", options, ["margin", "reduction"]);
   return hingeEmbeddingLoss_(input, target, options.margin ?? 1, reductionCode(options));
 }
 
 /** `log(1 + exp(-target * x))`: targets are 1 and -1. */
 export function softMarginLoss(input: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
+  known("softMarginLoss", options, ["reduction"]);
   return softMarginLoss_(input, target, reductionCode(options));
 }
 
@@ -198,12 +214,14 @@ export interface MultiMarginOptions extends LossOptions {
 
 /** By how much other classes come closer to the target's value than `margin`: shapes `[N, C]` and `[N]`. */
 export function multiMarginLoss(input: Tensor, target: Tensor, options: MultiMarginOptions = {}): Tensor {
+  known("multiMarginLoss", options, ["p", "margin", "weight", "reduction"]);
   const { p = 1, margin = 1, weight = null } = options;
   return multiMarginLoss_(input, target, p, margin, weight, reductionCode(options));
 }
 
 /** The same for several target classes, in a row that ends with -1: shapes `[N, C]` and `[N, C]`. */
 export function multilabelMarginLoss(input: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
+  known("multilabelMarginLoss", options, ["reduction"]);
   return multilabelMarginLoss_(input, target, reductionCode(options));
 }
 
@@ -213,6 +231,7 @@ export function multilabelSoftMarginLoss(
   target: Tensor,
   options: BinaryCrossEntropyOptions = {},
 ): Tensor {
+  known("multilabelSoftMarginLoss", options, ["weight", "reduction"]);
   const { weight = null } = options;
   const off = rsub(target, 1).mul(logSigmoid(input.neg()));
   const losses = target.mul(logSigmoid(input)).add(off).neg();
@@ -232,6 +251,7 @@ export interface PoissonNllOptions extends LossOptions {
 
 /** Negative log likelihood of counts under Poisson distributions. */
 export function poissonNllLoss(input: Tensor, target: Tensor, options: PoissonNllOptions = {}): Tensor {
+  known("poissonNllLoss", options, ["logInput", "full", "eps", "reduction"]);
   const { logInput = true, full = false, eps = 1e-8 } = options;
   return poissonNllLoss_(input, target, logInput, full, eps, reductionCode(options));
 }
@@ -251,12 +271,13 @@ export function gaussianNllLoss(
   variance: Tensor,
   options: GaussianNllOptions = {},
 ): Tensor {
+  known("gaussianNllLoss", options, ["full", "eps", "reduction"]);
   const { full = false, eps = 1e-6 } = options;
   const wide = variancesFor(input, variance);
   if (wide.lt(0).any().item()) throw new ConfigurationError("gaussianNllLoss got a negative variance.");
-  const known = wide.clone();
-  noGrad(() => known.clampMin_(eps));
-  let losses = known.log().add(input.sub(target).square().div(known)).mul(0.5);
+  const floored = wide.clone();
+  noGrad(() => floored.clampMin_(eps));
+  let losses = floored.log().add(input.sub(target).square().div(floored)).mul(0.5);
   if (full) losses = losses.add(0.5 * Math.log(2 * Math.PI));
   return reduced(losses, options);
 }
@@ -294,6 +315,7 @@ export function ctcLoss(
   targetLengths: Tensor | readonly number[],
   options: CtcOptions = {},
 ): Tensor {
+  known("ctcLoss", options, ["blank", "reduction", "zeroInfinity"]);
   const { blank = 0, zeroInfinity = false } = options;
   return ctcLoss_(logProbs, targets, inputLengths, targetLengths, blank, reductionCode(options), zeroInfinity);
 }
@@ -315,6 +337,7 @@ export function tripletMarginWithDistanceLoss(
   negative: Tensor,
   options: TripletDistanceOptions = {},
 ): Tensor {
+  known("tripletMarginWithDistanceLoss", options, ["distanceFunction", "margin", "swap", "reduction"]);
   const { margin = 1, swap = false } = options;
   const distance = options.distanceFunction ?? ((a, b) => pairwiseDistance(a, b));
   const near = distance(anchor, positive);
@@ -341,6 +364,7 @@ function sameShape(a: number[], b: number[]): boolean {
 
 /** Broadcasts against each other, with a warning: different shapes are a mistake nearly always. */
 function broadcast(name: string, input: Tensor, target: Tensor): [Tensor, Tensor] {
+  checkTensors({ input, target });
   const a = input.shape;
   const b = target.shape;
   if (sameShape(a, b)) return [input, target];
@@ -352,7 +376,14 @@ function broadcast(name: string, input: Tensor, target: Tensor): [Tensor, Tensor
   return broadcastTensors([input, target]) as [Tensor, Tensor];
 }
 
+function checkTensors(tensors: Record<string, unknown>): void {
+  for (const [name, value] of Object.entries(tensors)) {
+    if (!(value instanceof Tensor)) throw typeError(name, "a Tensor", value, "Type `torch.tensor(...)`.");
+  }
+}
+
 function checkSameShape(name: string, input: Tensor, target: Tensor): void {
+  checkTensors({ input, target });
   const a = input.shape;
   const b = target.shape;
   if (sameShape(a, b)) return;

@@ -2,6 +2,7 @@
 import { ConfigurationError } from "../../errors.js";
 import type { Tensor } from "../../tensor.js";
 import { aten } from "../aten.js";
+import { known } from "./known-options.js";
 import { pad } from "./padding.js";
 import { avgPool2d, avgPool3d } from "./pooling.js";
 
@@ -30,6 +31,7 @@ const instanceNorm_ = aten("instance_norm");
 
 /** Normalizes the last dimensions, of the sizes `normalizedShape`. */
 export function layerNorm(input: Tensor, normalizedShape: readonly number[], options: AffineOptions = {}): Tensor {
+  known("layerNorm", options, ["weight", "bias", "eps"]);
   const { weight = null, bias = null, eps = 1e-5 } = options;
   return layerNorm_(input, normalizedShape, weight, bias, eps, true);
 }
@@ -41,6 +43,7 @@ export function batchNorm(
   runningVar: Tensor | null,
   options: BatchNormOptions = {},
 ): Tensor {
+  known("batchNorm", options, ["weight", "bias", "training", "momentum", "eps"]);
   const { weight = null, bias = null, training = false, momentum = 0.1, eps = 1e-5 } = options;
   if (training) checkBatch(input.shape);
   return batchNorm_(input, weight, bias, runningMean, runningVar, training, momentum, eps, true);
@@ -48,6 +51,7 @@ export function batchNorm(
 
 /** Normalizes `numGroups` groups of channels (dimension 1), each sample by itself. */
 export function groupNorm(input: Tensor, numGroups: number, options: AffineOptions = {}): Tensor {
+  known("groupNorm", options, ["weight", "bias", "eps"]);
   const { weight = null, bias = null, eps = 1e-5 } = options;
   const [n = 1, channels = 1, ...rest] = input.shape;
   checkBatch([Math.floor((n * channels) / numGroups), numGroups, ...rest]);
@@ -104,6 +108,7 @@ export interface LocalResponseNormOptions {
 
 /** Divides by a power of the mean square over `size` neighbouring channels (dimension 1). */
 export function localResponseNorm(input: Tensor, size: number, options: LocalResponseNormOptions = {}): Tensor {
+  known("localResponseNorm", options, ["alpha", "beta", "k"]);
   const { alpha = 1e-4, beta = 0.75, k = 1 } = options;
   if (input.ndim < 3) {
     throw new ConfigurationError(`localResponseNorm got an input of shape [${input.shape.join(", ")}].`, {
@@ -132,6 +137,7 @@ export function rmsNorm(
   normalizedShape: readonly number[],
   options: { weight?: Tensor | null; eps?: number | null } = {},
 ): Tensor {
+  known("rmsNorm", options, ["weight", "eps"]);
   const last = input.shape.slice(-normalizedShape.length);
   if (last.join() !== normalizedShape.join()) {
     throw new ConfigurationError(`rmsNorm got an input of shape [${input.shape.join(", ")}].`, {

@@ -2,6 +2,7 @@
 import type { Tensor } from "../../tensor.js";
 import { checkWord } from "../arguments.js";
 import { aten } from "../aten.js";
+import { known } from "./known-options.js";
 
 /** How `pad` fills: with a value, mirrored, with the edge, or going around. */
 export type PaddingMode = "constant" | "reflect" | "replicate" | "circular";
@@ -17,6 +18,7 @@ export function pad(
   sizes: readonly number[],
   options: { mode?: PaddingMode; value?: number } = {},
 ): Tensor {
+  known("pad", options, ["mode", "value"]);
   const { mode = "constant", value = null } = options;
   checkWord("mode", mode, ["constant", "reflect", "replicate", "circular"]);
   return pad_(input, sizes, mode, value);

@@ -4,6 +4,7 @@ import { ConfigurationError } from "../../errors.js";
 import type { Tensor } from "../../tensor.js";
 import { aten, atenAny } from "../aten.js";
 import type { Sizes } from "./convolution.js";
+import { known } from "./known-options.js";
 
 /** Options of the max-pooling functions. */
 export interface MaxPoolOptions {
@@ -49,18 +50,21 @@ const adaptiveAvgPool3d_ = aten("adaptive_avg_pool3d");
 
 /** Greatest values of windows over the last dimension. */
 export function maxPool1d(input: Tensor, kernelSize: Sizes, options: MaxPoolOptions = {}): Tensor {
+  known("maxPool1d", options, ["stride", "padding", "dilation", "ceilMode"]);
   const { stride, padding = 0, dilation = 1, ceilMode = false } = options;
   return maxPool1d_(input, kernelSize, stride ?? [], padding, dilation, ceilMode);
 }
 
 /** Greatest values of windows over the last two dimensions. */
 export function maxPool2d(input: Tensor, kernelSize: Sizes, options: MaxPoolOptions = {}): Tensor {
+  known("maxPool2d", options, ["stride", "padding", "dilation", "ceilMode"]);
   const { stride, padding = 0, dilation = 1, ceilMode = false } = options;
   return maxPool2d_(input, kernelSize, stride ?? [], padding, dilation, ceilMode);
 }
 
 /** Greatest values of windows over the last three dimensions. */
 export function maxPool3d(input: Tensor, kernelSize: Sizes, options: MaxPoolOptions = {}): Tensor {
+  known("maxPool3d", options, ["stride", "padding", "dilation", "ceilMode"]);
   const { stride, padding = 0, dilation = 1, ceilMode = false } = options;
   return maxPool3d_(input, kernelSize, stride ?? [], padding, dilation, ceilMode);
 }
@@ -139,6 +143,7 @@ function unpooled(
 
 /** Means of windows over the last dimension. */
 export function avgPool1d(input: Tensor, kernelSize: Sizes, options: AvgPoolOptions = {}): Tensor {
+  known("avgPool1d", options, ["stride", "padding", "ceilMode", "countIncludePad"]);
   const { stride, padding = 0, ceilMode = false, countIncludePad = true } = options;
   return avgPool1d_(input, kernelSize, stride ?? [], padding, ceilMode, countIncludePad);
 }
@@ -149,6 +154,7 @@ export function avgPool2d(
   kernelSize: Sizes,
   options: AvgPoolOptions & { divisorOverride?: number | null } = {},
 ): Tensor {
+  known("avgPool2d", options, ["stride", "padding", "ceilMode", "countIncludePad", "divisorOverride"]);
   const { stride, padding = 0, ceilMode = false, countIncludePad = true, divisorOverride = null } = options;
   return avgPool2d_(input, kernelSize, stride ?? [], padding, ceilMode, countIncludePad, divisorOverride);
 }
@@ -159,6 +165,7 @@ export function avgPool3d(
   kernelSize: Sizes,
   options: AvgPoolOptions & { divisorOverride?: number | null } = {},
 ): Tensor {
+  known("avgPool3d", options, ["stride", "padding", "ceilMode", "countIncludePad", "divisorOverride"]);
   const { stride, padding = 0, ceilMode = false, countIncludePad = true, divisorOverride = null } = options;
   return avgPool3d_(input, kernelSize, stride ?? [], padding, ceilMode, countIncludePad, divisorOverride);
 }

@@ -320,7 +320,8 @@ export class GLU extends Module<[Tensor], Tensor> {
 export class Softmax extends Module<[Tensor], Tensor> {
   readonly dim: number;
 
-  constructor(dim: number) {
+  /** @param dim the dimension, alone or as `{ dim }` */
+  constructor(dim: number | { dim: number }) {
     super();
     this.dim = checkDim("Softmax", dim);
   }
@@ -348,7 +349,8 @@ export class Softmax2d extends Module<[Tensor], Tensor> {
 export class Softmin extends Module<[Tensor], Tensor> {
   readonly dim: number;
 
-  constructor(dim: number) {
+  /** @param dim the dimension, alone or as `{ dim }` */
+  constructor(dim: number | { dim: number }) {
     super();
     this.dim = checkDim("Softmin", dim);
   }
@@ -364,7 +366,8 @@ export class Softmin extends Module<[Tensor], Tensor> {
 export class LogSoftmax extends Module<[Tensor], Tensor> {
   readonly dim: number;
 
-  constructor(dim: number) {
+  /** @param dim the dimension, alone or as `{ dim }` */
+  constructor(dim: number | { dim: number }) {
     super();
     this.dim = checkDim("LogSoftmax", dim);
   }
@@ -399,7 +402,10 @@ export class PReLU extends Module<[Tensor], Tensor> {
   }
 }
 
-function checkDim(layer: string, dim: unknown): number {
+function checkDim(layer: string, given: unknown): number {
+  const isNamed = typeof given === "object" && given !== null && !Array.isArray(given);
+  if (isNamed) checkOptions(given, ["dim"], `new nn.${layer}({ dim: 1 })`);
+  const dim = isNamed ? (given as { dim?: unknown }).dim : given;
   if (dim === undefined)
     throw new TypeError(
       `nn.${layer} needs the dimension along which the values sum to one.\nType \`new nn.${layer}(-1)\` for the last one.`,

@@ -13,9 +13,13 @@ export class Dropout extends Module<[Tensor], Tensor> {
   /** Whether the input is overwritten. */
   inplace: boolean;
 
-  constructor(p = 0.5, options: { inplace?: boolean } = {}) {
+  /** @param given the probability (default 0.5), alone or as `{ p, inplace }` */
+  constructor(given: number | { p?: number; inplace?: boolean } = 0.5, more: { inplace?: boolean } = {}) {
     super();
-    checkOptions(options, ["inplace"], "new nn.Dropout(0.5, { inplace: true })");
+    const isNamed = typeof given === "object" && given !== null;
+    const options: { p?: number; inplace?: boolean } = isNamed ? given : more;
+    checkOptions(options, isNamed ? ["p", "inplace"] : ["inplace"], "new nn.Dropout(0.5, { inplace: true })");
+    const p = isNamed ? (given.p ?? 0.5) : given;
     if (typeof p !== "number") throw typeError("p", "a number", p, "Type `new nn.Dropout(0.5)`.");
     this.p = checkNumber("p", p, 0, 1);
     this.inplace = checkBoolean("inplace", options.inplace ?? false);

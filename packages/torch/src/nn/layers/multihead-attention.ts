@@ -1,6 +1,7 @@
 // Attention with several heads (https://arxiv.org/abs/1706.03762).
+import { typeError } from "../../check.js";
 import { ConfigurationError } from "../../errors.js";
-import type { Tensor } from "../../tensor.js";
+import { Tensor } from "../../tensor.js";
 import { checkBoolean, checkNumber, checkOptions, checkSize, type FactoryOptions, factory } from "../arguments.js";
 import { aten } from "../aten.js";
 import { multiHeadAttention } from "../functional/multi-head-attention.js";
@@ -123,6 +124,10 @@ export class MultiheadAttention extends Module<
   }
 
   forward(query: Tensor, key: Tensor, value: Tensor, options: AttentionCallOptions = {}): [Tensor, Tensor | null] {
+    for (const [name, tensor] of Object.entries({ query, key, value })) {
+      if (!(tensor instanceof Tensor))
+        throw typeError(name, "a Tensor", tensor, "Type `attention(x, x, x)` to attend to oneself.");
+    }
     checkOptions(options, callNames, "attention(query, key, value, { attnMask, needWeights: false })");
     const dims = query.ndim;
     if ((dims !== 2 && dims !== 3) || key.ndim !== dims || value.ndim !== dims || query.size(-1) !== this.embedDim) {
