@@ -19,8 +19,6 @@ namespace {
 
 // ---- references ---------------------------------------------------------------------------------------------
 
-std::mutex deadMutex;
-std::vector<std::pair<napi_env, napi_ref>> deadReferences;
 std::atomic<int64_t> liveFunctions{0};
 
 struct HandleScope {
@@ -88,22 +86,35 @@ class Inbox {
   std::deque<std::pair<Task*, Inbox*>> tasks_;
 };
 
-// The JavaScript thread of an environment, as seen by the others.
+}  // namespace
+
+// The JavaScript thread of an environment, as seen by the others. It outlives the environment where references do.
 struct JsThread {
   const std::thread::id id = std::this_thread::get_id();
   Inbox inbox;
   std::atomic<int> listening{0};  // passes during which it serves its inbox
   Inbox* caller = nullptr;        // of the thread whose task it runs; the JavaScript thread's own
+
+  std::mutex mutex;
+  bool alive = true;           // false once the environment is gone, and its references with it
+  std::vector<napi_ref> dead;  // what died where JavaScript could not be entered
 };
 
-// Made at the first call, which is on that thread. The environment itself must not be asked on another.
-JsThread& jsThreadOf(napi_env env) {
-  static std::mutex mutex;
-  static std::unordered_map<napi_env, std::unique_ptr<JsThread>> threads;
-  const std::lock_guard<std::mutex> lock(mutex);
-  auto& known = threads[env];
-  if (!known) known = std::make_unique<JsThread>();
-  return *known;
+namespace {
+
+std::mutex threadsMutex;
+
+std::unordered_map<napi_env, std::shared_ptr<JsThread>>& threads() {
+  static auto* table = new std::unordered_map<napi_env, std::shared_ptr<JsThread>>;
+  return *table;
+}
+
+// On any thread, where the environment itself must not be asked.
+std::shared_ptr<JsThread> jsThreadOf(napi_env env) {
+  const std::lock_guard<std::mutex> lock(threadsMutex);
+  const auto found = threads().find(env);
+  if (found != threads().end()) return found->second;
+  throw JsError("UsageError", "The engine reached a JavaScript function whose thread has ended.");
 }
 
 #ifdef FABRIC_WITH_CUDA
@@ -144,13 +155,13 @@ void runElsewhere(JsThread& js, const std::function<void()>& run) {
 
 }  // namespace
 
-JsReference::JsReference(napi_env env, napi_value value) : env_(env) {
+JsReference::JsReference(napi_env env, napi_value value) : env_(env), thread_(jsThreadOf(env)) {
   check(napi_create_reference(env, value, 1, &reference_));
 }
 
 JsReference::~JsReference() {
-  const std::lock_guard<std::mutex> lock(deadMutex);
-  deadReferences.emplace_back(env_, reference_);
+  const std::lock_guard<std::mutex> lock(thread_->mutex);
+  if (thread_->alive) thread_->dead.push_back(reference_);
 }
 
 napi_value JsReference::value() const {
@@ -160,19 +171,29 @@ napi_value JsReference::value() const {
 }
 
 void deleteDeadReferences(napi_env env) {
-  const std::lock_guard<std::mutex> lock(deadMutex);
-  for (size_t i = deadReferences.size(); i-- > 0;) {
-    if (deadReferences[i].first != env) continue;
-    napi_delete_reference(env, deadReferences[i].second);
-    deadReferences[i] = deadReferences.back();
-    deadReferences.pop_back();
-  }
+  const auto thread = jsThreadOf(env);
+  const std::lock_guard<std::mutex> lock(thread->mutex);
+  for (const napi_ref reference : thread->dead) napi_delete_reference(env, reference);
+  thread->dead.clear();
 }
 
-JsFunction::JsFunction(napi_env env, napi_value function) : reference_(env, function) {
-  jsThreadOf(env);
-  liveFunctions++;
+void rememberEnvironment(napi_env env) {
+  const std::lock_guard<std::mutex> lock(threadsMutex);
+  threads()[env] = std::make_shared<JsThread>();
 }
+
+void forgetEnvironment(napi_env env) {
+  const auto thread = jsThreadOf(env);
+  {
+    const std::lock_guard<std::mutex> lock(thread->mutex);
+    thread->alive = false;
+    thread->dead.clear();
+  }
+  const std::lock_guard<std::mutex> lock(threadsMutex);
+  threads().erase(env);
+}
+
+JsFunction::JsFunction(napi_env env, napi_value function) : reference_(env, function) { liveFunctions++; }
 JsFunction::~JsFunction() { liveFunctions--; }
 
 napi_value JsFunction::call(std::initializer_list<napi_value> args) const {
@@ -191,7 +212,8 @@ JsThrew::JsThrew(napi_env env, napi_value error)
       error(std::make_shared<JsReference>(env, error)) {}
 
 void onJsThread(napi_env env, const std::function<void()>& body) {
-  JsThread& js = jsThreadOf(env);
+  const auto thread = jsThreadOf(env);
+  JsThread& js = *thread;
   if (std::this_thread::get_id() == js.id) {
     const HandleScope scope(env);
     return body();
@@ -215,7 +237,7 @@ void runEngine(napi_env env, const std::function<void()>& run) {
   deleteDeadReferences(env);
   forgetAnomaly();
   try {
-    if (passesElsewhere && liveFunctions > 0) return runElsewhere(jsThreadOf(env), run);
+    if (passesElsewhere && liveFunctions > 0) return runElsewhere(*jsThreadOf(env), run);
     run();
   } catch (...) {
     explainAnomaly(env);

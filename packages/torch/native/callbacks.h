@@ -10,6 +10,8 @@
 
 namespace fabric {
 
+struct JsThread;  // callbacks.cc
+
 // Keeps a JavaScript value alive. It may die anywhere, also in a collection or on another thread: the reference is then
 // given back at the next call of `deleteDeadReferences`.
 class JsReference {
@@ -25,6 +27,7 @@ class JsReference {
 
  private:
   napi_env env_;
+  std::shared_ptr<JsThread> thread_;
   napi_ref reference_ = nullptr;
 };
 
@@ -52,6 +55,10 @@ class JsThrew final : public JsError {
 
 // Gives back the references that died where JavaScript could not be entered. On the JavaScript thread.
 void deleteDeadReferences(napi_env env);
+
+// An environment begins, on its JavaScript thread, and ends: its references end with it, whatever still holds them.
+void rememberEnvironment(napi_env env);
+void forgetEnvironment(napi_env env);
 
 // Runs `body` on the JavaScript thread in a handle scope and waits for it. Grad mode and the like are the caller's.
 void onJsThread(napi_env env, const std::function<void()>& body);

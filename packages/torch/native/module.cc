@@ -1,10 +1,14 @@
 // The export table of the addon, and nothing else.
+#include "callbacks.h"
 #include "engine.h"
 #include "handle.h"
 
 namespace fabric {
 
-static void freeEnvData(napi_env, void* data, void*) { delete static_cast<EnvData*>(data); }
+static void freeEnvData(napi_env env, void* data, void*) {
+  forgetEnvironment(env);
+  delete static_cast<EnvData*>(data);
+}
 
 EnvData& envData(napi_env env) {
   void* data = nullptr;
@@ -27,6 +31,7 @@ static napi_value initialise(napi_env env, napi_value exports) {
   installAllocator();
   installEngine(env);
   setUpMemory(*data);
+  rememberEnvironment(env);
   check(napi_set_instance_data(env, data, freeEnvData, nullptr));
   for (const auto* table :
        {&errorExports(), &dispatchExports(), &tensorExports(), &memoryExports(), &autogradExports(), &callbackExports(),

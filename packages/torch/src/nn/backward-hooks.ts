@@ -98,22 +98,33 @@ export class BackwardHooks {
     }
     if (places.length === 0) return values;
     const { joined, parts, take, give } = join(places.map((i) => values[i] as Tensor));
-    joined.registerHook((gradient) => {
-      const gradients: Gradients = new Array<null>(values.length).fill(null);
-      const pieces = take(gradient);
-      places.forEach((place, i) => {
-        gradients[place] = pieces[i] as Tensor;
-      });
-      const changed = onGradients(gradients);
-      if (changed === gradients) return undefined;
-      return give(places.map((place, i) => changed[place] ?? zerosLike(pieces[i] as Tensor)));
-    });
+    joined.registerHook(hookOf(places, values.length, onGradients, take, give));
     const watched = [...values];
     places.forEach((place, i) => {
       watched[place] = parts[i];
     });
     return watched;
   }
+}
+
+// Outside of `#watch`, whose scope has tensors of the graph: a hook that refers to them would keep its own graph alive.
+function hookOf(
+  places: readonly number[],
+  count: number,
+  onGradients: (gradients: Gradients) => Gradients,
+  take: Joined["take"],
+  give: Joined["give"],
+): (gradient: Tensor) => Tensor | undefined {
+  return (gradient) => {
+    const gradients: Gradients = new Array<null>(count).fill(null);
+    const pieces = take(gradient);
+    places.forEach((place, i) => {
+      gradients[place] = pieces[i] as Tensor;
+    });
+    const changed = onGradients(gradients);
+    if (changed === gradients) return undefined;
+    return give(places.map((place, i) => changed[place] ?? zerosLike(pieces[i] as Tensor)));
+  };
 }
 
 interface Joined {

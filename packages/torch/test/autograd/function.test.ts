@@ -493,6 +493,18 @@ for (const where of ["this", "another"]) {
   });
 }
 
+for (const where of ["this", "another"]) {
+  test(`worker threads may end with functions and hooks in live graphs (backward on ${where} thread)`, () => {
+    const path = fileURLToPath(new URL("./programs/ending-workers.js", import.meta.url));
+    const output = execFileSync(process.execPath, [path, where], { encoding: "utf8", timeout: 120_000 });
+    assert.deepEqual(JSON.parse(output), {
+      codes: { return: 0, exit: 0, terminate: 1 },
+      alive: 0,
+      gradient: [10, 10],
+    });
+  });
+}
+
 test("hooks, too, may run backward passes while the engine is on another thread", () => {
   onAnotherThread(() => {
     const x = leaf(1);

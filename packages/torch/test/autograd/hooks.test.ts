@@ -2,6 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as torch from "@fabric-ts/torch";
+import { nn } from "@fabric-ts/torch";
+import { collectAll, liveCallbacks } from "../support/engine.js";
 
 const leaf = (...values: number[]): torch.Tensor => torch.tensor(values, { dtype: "float32", requiresGrad: true });
 
@@ -109,4 +111,20 @@ test("retainGrad keeps the gradient of a result", () => {
   kept.add(dropped).sum().backward();
   assert.deepEqual(kept.grad?.tolist(), [1, 1]);
   assert.equal(dropped.grad, null);
+});
+
+test("hooks go with the graph they are in, called or not", () => {
+  const x = leaf(1);
+  const layer = new nn.Linear(1, 1);
+  layer.registerFullBackwardHook(() => {});
+  const step = (backward: boolean): void => {
+    const y = layer(x.mul(3));
+    y.registerHook((grad) => grad.mul(2));
+    if (backward) y.sum().backward();
+  };
+  collectAll();
+  const before = liveCallbacks();
+  for (let i = 0; i < 50; i++) step(i % 2 === 0);
+  collectAll();
+  assert.ok(liveCallbacks() - before < 10, `${liveCallbacks() - before} hooks are alive`);
 });
