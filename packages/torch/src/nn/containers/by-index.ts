@@ -9,8 +9,15 @@ interface Positioned {
   set(index: number, module: AnyModule): unknown;
 }
 
-/** internal: lets brackets read and replace the modules of a class of containers. */
+const prepared = new Set<Positioned>();
+
+/**
+ * internal: lets brackets read and replace the modules of a class of containers. Constructors call it: a program without containers
+ * starts without the thousand properties.
+ */
 export function indexable(prototype: Positioned): void {
+  if (prepared.has(prototype)) return;
+  prepared.add(prototype);
   for (let index = 0; index < HIGHEST; index++) {
     Object.defineProperty(prototype, index, {
       get(this: Positioned) {

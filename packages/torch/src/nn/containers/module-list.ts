@@ -21,6 +21,7 @@ export interface ModuleList<T extends AnyModule = AnyModule> {
 export class ModuleList<T extends AnyModule = AnyModule> extends Module<unknown[], unknown> implements Iterable<T> {
   constructor(modules: Iterable<T> = []) {
     super();
+    indexable(ModuleList.prototype as never);
     if (typeof (modules as Partial<Iterable<T>>)?.[Symbol.iterator] !== "function") {
       throw typeError("modules", "an array of modules", modules, "Type `new nn.ModuleList([a, b])`.");
     }
@@ -77,5 +78,3 @@ export class ModuleList<T extends AnyModule = AnyModule> extends Module<unknown[
     });
   }
 }
-
-indexable(ModuleList.prototype as never);

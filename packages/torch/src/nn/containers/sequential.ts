@@ -28,6 +28,7 @@ export class Sequential<A extends unknown[] = [Tensor], R = Tensor>
   constructor(named: Readonly<Record<string, AnyModule>> | ReadonlyMap<string, AnyModule>);
   constructor(...given: unknown[]) {
     super();
+    indexable(Sequential.prototype as never);
     const children = this[moduleState].children;
     const [first] = given;
     if (given.length === 1 && typeof first === "object" && first !== null && !Array.isArray(first)) {
@@ -79,8 +80,6 @@ export class Sequential<A extends unknown[] = [Tensor], R = Tensor>
     return result as R;
   }
 }
-
-indexable(Sequential.prototype as never);
 
 /** internal: refuses what is no module. */
 export function checkModule(name: string, module: unknown): AnyModule {
