@@ -19,19 +19,19 @@ function gathered(args: readonly unknown[]): unknown[] {
   return tensors.length === 0 ? [...args] : [tensors, ...args.slice(tensors.length)];
 }
 
-function variadic(name: string): (...args: unknown[]) => unknown {
+function variadic(name: string, before = 0): (...args: unknown[]) => unknown {
   const call = operator("aten", name);
-  return (...args) => call(...gathered(args));
+  return (...args) => call(...args.slice(0, before), ...gathered(args.slice(before)));
 }
 
 /**
  * Sums of products by the names of the dimensions: `einsum("ij,jk->ik", a, b)` is a matrix product. Tensors one after the
  * other, or in a list.
  */
-export const einsum: typeof einsumOfList & ((equation: string, ...tensors: Tensor[]) => Tensor) = ((
-  equation: unknown,
-  ...rest: unknown[]
-) => operator("aten", "einsum")(equation, ...gathered(rest))) as never;
+export const einsum: typeof einsumOfList & ((equation: string, ...tensors: Tensor[]) => Tensor) = variadic(
+  "einsum",
+  1,
+) as never;
 
 /** Coordinates of a grid, one tensor for each axis. Tensors one after the other, or in a list; `{ indexing: "xy" }` swaps the first two. */
 export const meshgrid: typeof meshgridOfList &
