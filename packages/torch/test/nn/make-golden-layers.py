@@ -247,6 +247,43 @@ CASES |= {
     ),
 }
 
+probabilities = torch.tensor([[0.1, 0.2, 0.3, 0.4], [0.4, 0.3, 0.2, 0.1], [0.25, 0.25, 0.25, 0.25]]).double()
+
+CASES |= {
+    "Bilinear": case(lambda: nn.Bilinear(2, 3, 2), [(4, 2), (4, 3)]),
+    "Conv3d": case(lambda: nn.Conv3d(2, 2, (1, 2, 2), stride=(1, 2, 1), padding=(1, 0, 1), groups=2), [(1, 2, 2, 3, 2)]),
+    "Conv3d circular": case(lambda: nn.Conv3d(1, 2, 2, padding=1, padding_mode="circular", bias=False), [(1, 1, 2, 2, 2)]),
+    "BatchNorm3d": case(lambda: nn.BatchNorm3d(2, momentum=0.3), [(2, 2, 1, 2, 2)]),
+    "AvgPool1d": case(lambda: nn.AvgPool1d(3, 2, 1, ceil_mode=True, count_include_pad=False), [(1, 2, 6)]),
+    "AdaptiveAvgPool1d": case(lambda: nn.AdaptiveAvgPool1d(3), [(1, 2, 5)]),
+    "MaxPool1d": case(lambda: nn.MaxPool1d(3, 2, padding=1), [(1, 2, 6)]),
+    "Dropout2d": case(lambda: nn.Dropout2d(0.4), [(2, 4, 1, 2)], seeded),
+    "Hardshrink": case(lambda: nn.Hardshrink(0.3), [(3, 4)]),
+    "Softshrink": case(lambda: nn.Softshrink(0.3), [(3, 4)]),
+    "Tanhshrink": case(lambda: nn.Tanhshrink(), [(3, 4)]),
+    "Hardsigmoid": case(lambda: nn.Hardsigmoid(), [(3, 4)], lambda m, x: m(x * 3)),
+    "Threshold": case(lambda: nn.Threshold(0.1, 20), [(3, 4)]),
+    "Softmin": case(lambda: nn.Softmin(dim=1), [(3, 4)]),
+    "CrossEntropyLoss": case(
+        lambda: nn.CrossEntropyLoss(weight=factors.float(), ignore_index=0, label_smoothing=0.1), [(3, 4)], lambda m, a: m(a, classes)
+    ),
+    "NLLLoss": case(
+        lambda: nn.NLLLoss(weight=factors.float(), reduction="sum"), [(3, 4)], lambda m, a: m(a.log_softmax(1), classes)
+    ),
+    "MSELoss": case(lambda: nn.MSELoss(), [(3, 4), (3, 4)]),
+    "L1Loss": case(lambda: nn.L1Loss(reduction="sum"), [(3, 4), (3, 4)]),
+    "SmoothL1Loss": case(lambda: nn.SmoothL1Loss(beta=0.5), [(3, 4), (3, 4)]),
+    "HuberLoss": case(lambda: nn.HuberLoss(delta=0.7, reduction="none"), [(3, 4), (3, 4)]),
+    "BCELoss": case(lambda: nn.BCELoss(weight=factors.float()), [(3, 4)], lambda m, a: m(a.sigmoid(), zeroone)),
+    "BCEWithLogitsLoss": case(
+        lambda: nn.BCEWithLogitsLoss(weight=factors.float(), pos_weight=torch.tensor([3.0])), [(3, 4)], lambda m, a: m(a, zeroone)
+    ),
+    "KLDivLoss": case(lambda: nn.KLDivLoss(reduction="batchmean"), [(3, 4)], lambda m, a: m(a.log_softmax(1), probabilities)),
+    "KLDivLoss of logarithms": case(
+        lambda: nn.KLDivLoss(reduction="sum", log_target=True), [(3, 4)], lambda m, a: m(a.log_softmax(1), probabilities.log())
+    ),
+}
+
 path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "golden", "nn-layers.json")
 with open(path, "w") as file:
     json.dump({"torch": torch.__version__, "cases": CASES}, file)

@@ -16,6 +16,17 @@ const numbers = torch.arange(12).view(3, 4);
 const zeroOne = numbers.remainder(3).eq(0).double();
 const counts = numbers.remainder(4).double();
 const factors = torch.tensor([0.5, 1, 2, 3], { dtype: "float64" });
+const probabilities = torch
+  .tensor(
+    [
+      [0.1, 0.2, 0.3, 0.4],
+      [0.4, 0.3, 0.2, 0.1],
+      [0.25, 0.25, 0.25, 0.25],
+    ],
+    // As in Python, where they are made in float32.
+    { dtype: "float32" },
+  )
+  .double();
 const { TripletMarginWithDistanceLoss } = nn;
 
 type Call = (module: never, inputs: Tensor[]) => unknown;
@@ -207,6 +218,67 @@ const cases: Record<string, Case> = {
     () => new nn.CTCLoss({ reduction: "sum", zeroInfinity: true }),
     [[3, 2, 3]],
     (m, x) => m((x as Tensor).logSoftmax(2), torch.tensor([1, 1, 2]), [3, 3], [2, 1]),
+  ),
+  Bilinear: layer(() => new nn.Bilinear(2, 3, 2), [4, 2], [4, 3]),
+  Conv3d: layer(
+    () => new nn.Conv3d(2, 2, [1, 2, 2], { stride: [1, 2, 1], padding: [1, 0, 1], groups: 2 }),
+    [1, 2, 2, 3, 2],
+  ),
+  "Conv3d circular": layer(
+    () => new nn.Conv3d(1, 2, 2, { padding: 1, paddingMode: "circular", bias: false }),
+    [1, 1, 2, 2, 2],
+  ),
+  BatchNorm3d: layer(() => new nn.BatchNorm3d(2, { momentum: 0.3 }), [2, 2, 1, 2, 2]),
+  AvgPool1d: layer(
+    () => new nn.AvgPool1d(3, { stride: 2, padding: 1, ceilMode: true, countIncludePad: false }),
+    [1, 2, 6],
+  ),
+  AdaptiveAvgPool1d: layer(() => new nn.AdaptiveAvgPool1d(3), [1, 2, 5]),
+  MaxPool1d: layer(() => new nn.MaxPool1d(3, { stride: 2, padding: 1 }), [1, 2, 6]),
+  Dropout2d: calling(() => new nn.Dropout2d(0.4), [[2, 4, 1, 2]], seeded as never),
+  Hardshrink: layer(() => new nn.Hardshrink(0.3), [3, 4]),
+  Softshrink: layer(() => new nn.Softshrink(0.3), [3, 4]),
+  Tanhshrink: layer(() => new nn.Tanhshrink(), [3, 4]),
+  Hardsigmoid: calling(
+    () => new nn.Hardsigmoid(),
+    [[3, 4]],
+    (m, x) => m((x as Tensor).mul(3)),
+  ),
+  Threshold: layer(() => new nn.Threshold(0.1, 20), [3, 4]),
+  Softmin: layer(() => new nn.Softmin(1), [3, 4]),
+  CrossEntropyLoss: calling(
+    () => new nn.CrossEntropyLoss({ weight: factors.float(), ignoreIndex: 0, labelSmoothing: 0.1 }),
+    [[3, 4]],
+    (m, a) => m(a as Tensor, classes),
+  ),
+  NLLLoss: calling(
+    () => new nn.NLLLoss({ weight: factors.float(), reduction: "sum" }),
+    [[3, 4]],
+    (m, a) => m((a as Tensor).logSoftmax(1), classes),
+  ),
+  MSELoss: layer(() => new nn.MSELoss(), [3, 4], [3, 4]),
+  L1Loss: layer(() => new nn.L1Loss({ reduction: "sum" }), [3, 4], [3, 4]),
+  SmoothL1Loss: layer(() => new nn.SmoothL1Loss({ beta: 0.5 }), [3, 4], [3, 4]),
+  HuberLoss: layer(() => new nn.HuberLoss({ delta: 0.7, reduction: "none" }), [3, 4], [3, 4]),
+  BCELoss: calling(
+    () => new nn.BCELoss({ weight: factors.float() }),
+    [[3, 4]],
+    (m, a) => m((a as Tensor).sigmoid(), zeroOne),
+  ),
+  BCEWithLogitsLoss: calling(
+    () => new nn.BCEWithLogitsLoss({ weight: factors.float(), posWeight: torch.tensor([3], { dtype: "float32" }) }),
+    [[3, 4]],
+    (m, a) => m(a as Tensor, zeroOne),
+  ),
+  KLDivLoss: calling(
+    () => new nn.KLDivLoss({ reduction: "batchmean" }),
+    [[3, 4]],
+    (m, a) => m((a as Tensor).logSoftmax(1), probabilities),
+  ),
+  "KLDivLoss of logarithms": calling(
+    () => new nn.KLDivLoss({ reduction: "sum", logTarget: true }),
+    [[3, 4]],
+    (m, a) => m((a as Tensor).logSoftmax(1), probabilities.log()),
   ),
 };
 

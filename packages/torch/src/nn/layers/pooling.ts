@@ -157,10 +157,10 @@ abstract class AvgPool extends Module<[Tensor], Tensor> {
   readonly countIncludePad: boolean;
 
   /** `stride` is the window's size unless given. */
-  constructor(kernelSize: Sizes, options: AvgPoolOptions = {}) {
+  constructor(kernelSize: Sizes, options: AvgPoolOptions, more: readonly string[] = []) {
     super();
     const example = `new nn.${new.target.name}(2, { stride: 2, padding: 0 })`;
-    checkOptions(options, ["stride", "padding", "ceilMode", "countIncludePad", "divisorOverride"], example);
+    checkOptions(options, ["stride", "padding", "ceilMode", "countIncludePad", ...more], example);
     this.kernelSize = checkWindow("kernelSize", kernelSize, 1, example);
     this.stride = checkWindow("stride", options.stride ?? kernelSize, 1, example);
     this.padding = checkWindow("padding", options.padding ?? 0, 0, example);
@@ -176,8 +176,19 @@ abstract class AvgPool extends Module<[Tensor], Tensor> {
 
 /** Means of windows: shape `[N, C, L]` -> `[N, C, L']`. */
 export class AvgPool1d extends AvgPool {
+  constructor(kernelSize: Sizes, options: AvgPoolOptions = {}) {
+    super(kernelSize, options);
+  }
+
   forward(input: Tensor): Tensor {
     return avgPool1d(input, this.kernelSize, this);
+  }
+
+  override extraRepr(): string {
+    const [kernel, stride, padding] = [this.kernelSize, this.stride, this.padding].map((size) =>
+      pyTuple([size].flat()),
+    );
+    return `kernel_size=${kernel}, stride=${stride}, padding=${padding}`;
   }
 }
 
@@ -186,7 +197,7 @@ export class AvgPool2d extends AvgPool {
   readonly divisorOverride: number | null;
 
   constructor(kernelSize: Sizes, options: AvgPoolOptions & { divisorOverride?: number | null } = {}) {
-    super(kernelSize, options);
+    super(kernelSize, options, ["divisorOverride"]);
     this.divisorOverride = options.divisorOverride ?? null;
   }
 
@@ -200,7 +211,7 @@ export class AvgPool3d extends AvgPool {
   readonly divisorOverride: number | null;
 
   constructor(kernelSize: Sizes, options: AvgPoolOptions & { divisorOverride?: number | null } = {}) {
-    super(kernelSize, options);
+    super(kernelSize, options, ["divisorOverride"]);
     this.divisorOverride = options.divisorOverride ?? null;
   }
 
