@@ -83,10 +83,11 @@ function lift(result: unknown, args: readonly unknown[], lowered: readonly unkno
 interface Packet {
   id: number;
   /** For each list of argument names that it was called with, the number of where they go. */
-  sites: Map<string, number>;
+  sites: Map<string, number> | undefined;
 }
 
 function siteOf(packet: Packet, key: string, names: readonly string[]): number {
+  packet.sites ??= new Map();
   let site = packet.sites.get(key);
   if (site === undefined) {
     site = native().callSite(packet.id, names);
@@ -180,7 +181,7 @@ export function operator(namespace: string, name: string): Operator {
   const key = `${namespace}::${name}`;
   const known = packets.get(key);
   if (known) return known;
-  const packet: Packet = { id: -1, sites: new Map() };
+  const packet: Packet = { id: -1, sites: undefined };
   // Written out for up to two arguments and for one name, most of all calls: no arrays are made there.
   function made(a?: unknown, b?: unknown, c?: unknown): unknown {
     if (packet.id < 0) packet.id = resolve(namespace, name);
