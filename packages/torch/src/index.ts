@@ -43,7 +43,7 @@ export { setPrintOptions } from "./printing.js";
 export * as processControl from "./process.js";
 export { Generator, getRngState, initialSeed, manualSeed, seed, setRngState } from "./random.js";
 export * as serialization from "./serialization/index.js";
-export { load, loadSync, save, saveSync } from "./serialization/index.js";
+export { load, loadSync, safetensors, save, saveSync } from "./serialization/index.js";
 export {
   getDefaultDevice,
   getDefaultDtype,

@@ -1,11 +1,11 @@
 // The checkpoint format: a zip archive with the records `data.pkl` (the value as a pickle), `byteorder`, `data/0`, `data/1`...
 // (bytes of the storages) and `version`. This file joins the pickle, the zip and the tensors; files.ts adds files.
-import type { ByteSource } from "./byte-source.js";
 import { damaged, foreign, refused } from "./damaged.js";
 import { finishGraph, readPickle } from "./pickle-reader.js";
 import { writePickle } from "./pickle-writer.js";
+import type { Reading } from "./reading.js";
 import { type MapLocation, makeViews, planStorages, StorageTable, type StorageUse } from "./tensor-records.js";
-import { ZipReader } from "./zip-reader.js";
+import { ZipReader, type ZipSource } from "./zip-reader.js";
 import { archiveBound, type Sink, ZipWriter } from "./zip-writer.js";
 
 // The same for every file, so that equal values give equal bytes.
@@ -62,8 +62,8 @@ export interface OpenArchive {
 }
 
 /** internal: reads everything but the elements: structure and sizes are checked before memory is taken for any of them. */
-export function openArchive(source: ByteSource): OpenArchive {
-  const zip = new ZipReader(source);
+export function* openArchive(source: ZipSource): Reading<OpenArchive> {
+  const zip = yield* ZipReader.open(source);
   const file = source.name;
   if (!zip.has("data.pkl"))
     throw foreign(
@@ -73,7 +73,7 @@ export function openArchive(source: ByteSource): OpenArchive {
     );
   if (zip.has("constants.pkl"))
     throw foreign(file, "it is a TorchScript model.", "Save its `state_dict()` with torch.save in Python.");
-  const version = small(zip, "version", file);
+  const version = yield* small(zip, "version", file);
   const number = /^(\d{1,4})\n?$/.exec(version ?? "")?.[1];
   if (number === undefined) throw damaged(file, 'its record "version" is missing or not a number.');
   if (Number(number) < 1 || Number(number) > newestVersion) {
@@ -83,7 +83,7 @@ export function openArchive(source: ByteSource): OpenArchive {
       "Update this package.",
     );
   }
-  const order = small(zip, "byteorder", file);
+  const order = yield* small(zip, "byteorder", file);
   if (order !== null && order !== "little") {
     throw refused(
       file,
@@ -92,32 +92,21 @@ export function openArchive(source: ByteSource): OpenArchive {
     );
   }
   const where = `${file}: the record "${zip.prefix}/data.pkl"`;
-  const { root, tensors } = readPickle(zip.readSync("data.pkl"), where);
+  const { root, tensors } = readPickle(yield* zip.read("data.pkl"), where);
   return { zip, root, where, uses: planStorages(tensors, (key) => zip.size(`data/${key}`), where) };
 }
 
 // Short records of text.
-function small(zip: ZipReader, name: string, file: string): string | null {
+function* small(zip: ZipReader, name: string, file: string): Reading<string | null> {
   const size = zip.size(name);
   if (size === null) return null;
   if (size > 64) throw damaged(file, `its record "${name}" has ${size} bytes.`);
-  return Buffer.from(zip.readSync(name)).toString("latin1");
-}
-
-function finish({ root, where }: OpenArchive): unknown {
-  return finishGraph(root, where, (tensor) => tensor.made);
+  return Buffer.from(yield* zip.read(name)).toString("latin1");
 }
 
 /** internal: the value in an archive. */
-export function readArchiveSync(source: ByteSource, mapLocation: MapLocation): unknown {
-  const opened = openArchive(source);
-  for (const [key, use] of opened.uses) makeViews(use, opened.zip.readSync(`data/${key}`), mapLocation, opened.where);
-  return finish(opened);
-}
-
-/** internal: the same; reading elements does not block the thread. */
-export async function readArchive(source: ByteSource, mapLocation: MapLocation): Promise<unknown> {
-  const opened = openArchive(source);
-  for (const [key, use] of opened.uses) makeViews(use, await opened.zip.read(`data/${key}`), mapLocation, opened.where);
-  return finish(opened);
+export function* readArchive(source: ZipSource, mapLocation: MapLocation): Reading<unknown> {
+  const { zip, root, where, uses } = yield* openArchive(source);
+  for (const [key, use] of uses) makeViews(use, yield* zip.read(`data/${key}`), mapLocation, where);
+  return finishGraph(root, where, (tensor) => tensor.made);
 }

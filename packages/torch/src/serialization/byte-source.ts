@@ -1,17 +1,39 @@
-// Where an archive is read from: a file or memory. Reads are by position and never short.
-import { close, closeSync, fstatSync, openSync, read, readSync } from "node:fs";
+// Where files are read from: the disk, memory, or an object of the user's. Reads are by position and never short.
+import { closeSync, fstatSync, openSync, read, readSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { typeError } from "../check.js";
 import { damaged, fileError, foreign } from "./damaged.js";
 
-/** internal: bytes that can be read by position. */
+/** Bytes that can be read by position. `load` takes one in the place of a path. */
 export interface ByteSource {
   /** What error texts call it: a path, or "The data". */
   readonly name: string;
   /** All bytes there are. */
   readonly size: number;
-  /** The bytes [offset, offset + length), which the caller has checked to exist. */
-  readSync(offset: number, length: number): Uint8Array;
-  /** The same without blocking the thread. */
+  /** The bytes [offset, offset + length), which do exist; valid until the next read. */
   read(offset: number, length: number): Promise<Uint8Array>;
+  /** The same while the thread waits; absent where that is not possible. */
+  readSync?(offset: number, length: number): Uint8Array;
+  /** Called when nothing will be read any more. */
+  close?(): void | Promise<void>;
+}
+
+/** internal: checks what stands in the place of a path. `hint` shows how the call looks. */
+export function checkPath(path: unknown, hint: string): string {
+  if (path instanceof URL && path.protocol === "file:") return fileURLToPath(path);
+  if (typeof path === "string" && path !== "" && !path.includes("\0")) return path;
+  throw typeError("path", "the path of a file", path, hint);
+}
+
+/** internal: opens a path or checks a source. */
+export function openSource(from: unknown, hint: string): ByteSource {
+  return isByteSource(from) ? from : new FileSource(checkPath(from, hint));
+}
+
+function isByteSource(value: unknown): value is ByteSource {
+  if (typeof value !== "object" || value === null) return false;
+  const { name, size, read } = value as Partial<ByteSource>;
+  return typeof name === "string" && Number.isSafeInteger(size) && typeof read === "function";
 }
 
 /** internal: bytes in memory; reads are views. */
@@ -42,9 +64,10 @@ const mostPerCall = 1 << 30;
 export class FileSource implements ByteSource {
   readonly name: string;
   readonly size: number;
-  readonly #fd: number;
-  // Kept between reads: fresh memory for each record costs more than reading it.
-  #scratch: Buffer = Buffer.alloc(0);
+  #fd: number;
+  // Kept between reads: fresh memory for each record costs more than reading it. One for each kind of read, as they may overlap.
+  #blocking: Buffer = Buffer.alloc(0);
+  #waiting: Buffer = Buffer.alloc(0);
 
   constructor(path: string) {
     this.name = path;
@@ -64,9 +87,10 @@ export class FileSource implements ByteSource {
     }
   }
 
-  /** The result is overwritten by the next read. */
+  /** The result is overwritten by the next `readSync`. */
   readSync(offset: number, length: number): Uint8Array {
-    const bytes = this.#room(length);
+    if (this.#blocking.length < length) this.#blocking = Buffer.allocUnsafeSlow(length);
+    const bytes = this.#blocking.subarray(0, length);
     for (let done = 0; done < length; ) {
       let count: number;
       try {
@@ -80,9 +104,10 @@ export class FileSource implements ByteSource {
     return bytes;
   }
 
-  /** The result is overwritten by the next read. */
+  /** The result is overwritten by the next `read`, which has to wait for this one. */
   async read(offset: number, length: number): Promise<Uint8Array> {
-    const bytes = this.#room(length);
+    if (this.#waiting.length < length) this.#waiting = Buffer.allocUnsafeSlow(length);
+    const bytes = this.#waiting.subarray(0, length);
     for (let done = 0; done < length; ) {
       const count = await new Promise<number>((resolve, reject) => {
         read(this.#fd, bytes, done, Math.min(length - done, mostPerCall), offset + done, (error, n) => {
@@ -96,15 +121,10 @@ export class FileSource implements ByteSource {
     return bytes;
   }
 
-  closeSync(): void {
-    closeSync(this.#fd);
-  }
-  close(): Promise<void> {
-    return new Promise((resolve) => close(this.#fd, () => resolve()));
-  }
-
-  #room(length: number): Buffer {
-    if (this.#scratch.length < length) this.#scratch = Buffer.allocUnsafeSlow(length);
-    return this.#scratch.subarray(0, length);
+  /** Closing twice is harmless. */
+  close(): void {
+    const fd = this.#fd;
+    this.#fd = -1;
+    if (fd >= 0) closeSync(fd);
   }
 }

@@ -1,10 +1,10 @@
 // `save` and `load`: values with tensors in files that PyTorch reads and writes too, or in memory.
-import { fileURLToPath } from "node:url";
 import { typeError } from "../check.js";
 import type { Device } from "../dtype.js";
-import { ArchiveWriter, readArchive, readArchiveSync } from "./archive.js";
+import { ArchiveWriter, readArchive } from "./archive.js";
 import { AtomicFile } from "./atomic-file.js";
-import { FileSource, MemorySource } from "./byte-source.js";
+import { type ByteSource, checkPath, MemorySource, openSource } from "./byte-source.js";
+import { readBlocking, readWaiting } from "./reading.js";
 import { checkMapLocation } from "./tensor-records.js";
 
 /** How a checkpoint is loaded. */
@@ -42,7 +42,7 @@ export async function save(value: unknown, path: string | URL): Promise<void> {
  *     const saving = serialization.saveInBackground(serialization.copyOf(state), "last.pt");
  */
 export async function saveInBackground(value: unknown, path: string | URL): Promise<void> {
-  const name = checkPath(path);
+  const name = checkPath(path, hint);
   const archive = new ArchiveWriter(value);
   const file = new AtomicFile(name);
   try {
@@ -54,6 +54,8 @@ export async function saveInBackground(value: unknown, path: string | URL): Prom
   await file.commit();
 }
 
+const hint = "The value comes first: save(value, path).";
+const loadHint = 'For example `await torch.load("last.pt")`.';
 const pieceBytes = 4 << 20;
 
 /** internal: the bytes of an archive in pieces of some megabytes. Each is memory of its own; other work runs between them. */
@@ -80,7 +82,7 @@ export function saveSync(value: unknown, path: string | URL): void {
 }
 
 function writeFile(value: unknown, path: string | URL): AtomicFile {
-  const name = checkPath(path);
+  const name = checkPath(path, hint);
   const archive = new ArchiveWriter(value);
   const file = new AtomicFile(name);
   try {
@@ -103,24 +105,24 @@ function writeFile(value: unknown, path: string | URL): AtomicFile {
  *
  *     const state = await torch.load("last.pt");
  */
-export async function load(path: string | URL, options: LoadOptions = {}): Promise<unknown> {
+export async function load(path: string | URL | ByteSource, options: LoadOptions = {}): Promise<unknown> {
   const mapLocation = checkOptions(options);
-  const source = new FileSource(checkPath(path));
+  const source = openSource(path, loadHint);
   try {
-    return await readArchive(source, mapLocation);
+    return await readWaiting(source, readArchive(source, mapLocation));
   } finally {
-    await source.close();
+    await source.close?.();
   }
 }
 
 /** `load` that blocks the thread. */
-export function loadSync(path: string | URL, options: LoadOptions = {}): unknown {
+export function loadSync(path: string | URL | ByteSource, options: LoadOptions = {}): unknown {
   const mapLocation = checkOptions(options);
-  const source = new FileSource(checkPath(path));
+  const source = openSource(path, loadHint);
   try {
-    return readArchiveSync(source, mapLocation);
+    return readBlocking(source, readArchive(source, mapLocation));
   } finally {
-    source.closeSync();
+    void source.close?.();
   }
 }
 
@@ -139,15 +141,10 @@ export function serialize(value: unknown): Uint8Array {
 /** The value in bytes that `serialize` made or that were read from a checkpoint; checked like `load`. */
 export function deserialize(bytes: Uint8Array | ArrayBuffer, options: LoadOptions = {}): unknown {
   const mapLocation = checkOptions(options);
-  if (bytes instanceof ArrayBuffer) return readArchiveSync(new MemorySource(new Uint8Array(bytes)), mapLocation);
-  if (!(bytes instanceof Uint8Array)) throw typeError("bytes", "a Uint8Array or an ArrayBuffer", bytes);
-  return readArchiveSync(new MemorySource(bytes), mapLocation);
-}
-
-function checkPath(path: unknown): string {
-  if (path instanceof URL) return fileURLToPath(path);
-  if (typeof path === "string" && path !== "" && !path.includes("\0")) return path;
-  throw typeError("path", "the path of a file", path, "The value comes first: save(value, path).");
+  const view = bytes instanceof ArrayBuffer ? new Uint8Array(bytes) : bytes;
+  if (!(view instanceof Uint8Array)) throw typeError("bytes", "a Uint8Array or an ArrayBuffer", bytes);
+  const source = new MemorySource(view);
+  return readBlocking(source, readArchive(source, mapLocation));
 }
 
 function checkOptions(options: LoadOptions): ReturnType<typeof checkMapLocation> {

@@ -1,4 +1,5 @@
-// Saving and loading of values with tensors, in PyTorch's file format.
+// Saving and loading of values with tensors, in PyTorch's file format and as safetensors.
+export type { ByteSource } from "./byte-source.js";
 export { copyOf } from "./copy.js";
 export {
   deserialize,
@@ -11,12 +12,4 @@ export {
   serialize,
 } from "./files.js";
 export { PyFloat, Tuple } from "./python-types.js";
-export {
-  fromSafetensors,
-  type LoadFileOptions,
-  loadFile,
-  SafeTensorsFile,
-  saveFile,
-  toSafetensors,
-} from "./safetensors-file.js";
-export type { SafeTensors } from "./safetensors-writer.js";
+export * as safetensors from "./safetensors/index.js";

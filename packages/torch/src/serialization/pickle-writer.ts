@@ -3,6 +3,17 @@
 import type { Dtype } from "../dtype.js";
 import { storageClass } from "./pickle-globals.js";
 import { Counter, markedFloats, PyFloat, Tuple } from "./python-types.js";
+import {
+  cannotSave,
+  checkKey,
+  checkPlain,
+  containsItself,
+  Key,
+  mostNesting,
+  type Path,
+  pathText,
+  tooDeep,
+} from "./unsavable.js";
 import { encodeUtf8 } from "./utf8.js";
 
 /** internal: how a tensor is written: a view of the storage in the record `data/<key>`. */
@@ -23,7 +34,6 @@ export interface TensorRecord {
 /** internal: describes a tensor; null when the value is none. `path` is where it stands, for errors. */
 export type DescribeTensor = (value: object, path: () => string) => TensorRecord | null;
 
-const mostNesting = 1000;
 const batch = 1000;
 
 /** internal: the pickle of `value`. Throws a `TypeError` that names the place of anything that cannot be saved. */
@@ -41,7 +51,7 @@ class Writer {
   readonly #globals = new Map<string, number>();
   readonly #objects = new Map<object, number>();
   readonly #open = new Set<object>();
-  readonly #path: (string | number | Key)[] = [];
+  readonly #path: Path = [];
 
   constructor(describe: DescribeTensor) {
     this.#describe = describe;
@@ -110,7 +120,7 @@ class Writer {
         else this.#object(value);
         return;
       default:
-        throw this.#cannot(value);
+        throw cannotSave(value, this.#where());
     }
   }
 
@@ -171,9 +181,7 @@ class Writer {
   }
 
   #object(value: object): void {
-    if (this.#open.has(value)) {
-      throw new TypeError(`${this.#where()} contains itself, which cannot be saved.\nSave data without cycles.`);
-    }
+    if (this.#open.has(value)) throw containsItself(this.#where());
     const known = this.#objects.get(value);
     if (known !== undefined) {
       this.#refer(known);
@@ -189,11 +197,7 @@ class Writer {
       this.#objects.set(value, this.#note());
       return;
     }
-    if (this.#open.size >= mostNesting) {
-      throw new TypeError(
-        `${this.#where()} is nested more than ${mostNesting} deep, which cannot be saved.\nSave a flatter structure.`,
-      );
-    }
+    if (this.#open.size >= mostNesting) throw tooDeep(this.#where());
     this.#open.add(value);
     this.#container(value);
     this.#open.delete(value);
@@ -220,10 +224,7 @@ class Writer {
       this.#set(value);
       return;
     }
-    const prototype = Object.getPrototypeOf(value) as object | null;
-    if (prototype !== null && prototype !== Object.prototype) throw this.#cannot(value);
-    if (typeof (value as { stateDict?: unknown }).stateDict === "function") throw this.#cannot(value);
-    this.#plain(value as Record<string, unknown>);
+    this.#plain(checkPlain(value, () => this.#where()));
   }
 
   #tuple(items: Tuple): void {
@@ -259,9 +260,6 @@ class Writer {
   }
 
   #plain(value: Record<string, unknown>): void {
-    if (Object.getOwnPropertySymbols(value).length > 0) {
-      throw new TypeError(`${this.#where()} has a symbol as a key, which cannot be saved.\nUse strings as keys.`);
-    }
     const keys = Object.keys(value);
     const floats = markedFloats(value);
     const isFloat = (key: string): boolean => floats instanceof Set && floats.has(key);
@@ -277,7 +275,7 @@ class Writer {
     );
   }
   #map(value: Map<unknown, unknown>): void {
-    for (const key of value.keys()) this.#checkKey(key);
+    for (const key of value.keys()) checkKey(key, () => this.#where());
     this.#dict(
       value,
       value.size,
@@ -320,30 +318,12 @@ class Writer {
   }
   #set(value: Set<unknown>): void {
     const items = [...value];
-    for (const item of items) this.#checkKey(item);
+    for (const item of items) checkKey(item, () => this.#where());
     this.#global("__builtin__", "set");
     this.#list(items);
     this.#op(0x85);
     this.#op(0x52);
     this.#objects.set(value, this.#note());
-  }
-
-  /** Python needs keys of dicts and items of sets that never change. */
-  #checkKey(key: unknown): void {
-    const fits =
-      key === null ||
-      typeof key === "string" ||
-      typeof key === "number" ||
-      typeof key === "bigint" ||
-      typeof key === "boolean";
-    if (fits || key instanceof PyFloat) return;
-    if (key instanceof Tuple) for (const item of key) this.#checkKey(item);
-    else {
-      throw new TypeError(
-        `${this.#where()} has a key or item that is ${kindOf(key)}; Python has no such keys.\n` +
-          "Use strings, numbers, booleans, null or tuples of them.",
-      );
-    }
   }
 
   #global(module: string, name: string): void {
@@ -408,48 +388,4 @@ class Writer {
   #where(): string {
     return pathText(this.#path);
   }
-
-  #cannot(value: unknown): TypeError {
-    const where = this.#where();
-    if ((typeof value === "object" || typeof value === "function") && value !== null && "stateDict" in value) {
-      return new TypeError(
-        `${where} is ${kindOf(value)}, which cannot be saved itself.\nSave its values: ${where}.stateDict().`,
-      );
-    }
-    if (value === undefined)
-      return new TypeError(`${where} is undefined, which cannot be saved.\nUse null, or leave it out.`);
-    if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) {
-      return new TypeError(
-        `${where} is ${kindOf(value)}, which cannot be saved.\nMake it a tensor with torch.fromTypedArray(array).`,
-      );
-    }
-    return new TypeError(
-      `${where} is ${kindOf(value)}, which cannot be saved.\n` +
-        "Save tensors, numbers, strings, booleans, null, arrays, tuples, maps, sets and plain objects.",
-    );
-  }
-}
-
-class Key {
-  constructor(readonly key: unknown) {}
-}
-
-function pathText(path: readonly (string | number | Key)[]): string {
-  let text = "value";
-  for (const step of path) {
-    if (typeof step === "number") text += `[${step}]`;
-    else if (step instanceof Key)
-      text += `.get(${typeof step.key === "string" ? JSON.stringify(step.key) : String(step.key)})`;
-    else text += /^[A-Za-z_$][\w$]*$/.test(step) ? `.${step}` : `[${JSON.stringify(step)}]`;
-  }
-  return text;
-}
-
-function kindOf(value: unknown): string {
-  if (typeof value === "symbol") return "a symbol";
-  if (typeof value === "function" && !("stateDict" in value)) return "a function";
-  const name = (Object.getPrototypeOf(value) as { constructor?: { name?: string } } | null)?.constructor?.name;
-  if (typeof value !== "object" && typeof value !== "function") return `a ${typeof value}`;
-  // "an Adam", "an SGD".
-  return name ? `${/^([AEIO]|[FLMNRSX][A-Z])/.test(name) ? "an" : "a"} ${name}` : "an object";
 }

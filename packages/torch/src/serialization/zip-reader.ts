@@ -4,7 +4,11 @@
 import type { ByteSource } from "./byte-source.js";
 import { crc32 } from "./crc32.js";
 import { damaged, foreign, refused } from "./damaged.js";
+import { bytesAt, type Reading } from "./reading.js";
 import { decodeUtf8 } from "./utf8.js";
+
+/** internal: the file, which the reader asks for bytes. */
+export type ZipSource = Pick<ByteSource, "name" | "size">;
 
 interface Entry {
   readonly name: string;
@@ -25,15 +29,18 @@ const resave = 'Load it with Python\'s torch.load and save it again with torch.s
 
 /** internal: the records of an archive, by name within their common folder. */
 export class ZipReader {
-  readonly #source: ByteSource;
+  readonly #where: string;
   readonly #entries: Map<string, Entry>;
   /** The folder that all records lie in. */
   readonly prefix: string;
 
   /** Reads and checks the directory; records are checked when they are read. */
-  constructor(source: ByteSource) {
-    this.#source = source;
-    const { where, entries } = { where: source.name, entries: readDirectory(source) };
+  static *open(source: ZipSource): Reading<ZipReader> {
+    return new ZipReader(source.name, yield* readDirectory(source));
+  }
+
+  private constructor(where: string, entries: readonly Entry[]) {
+    this.#where = where;
     const slash = entries[0]?.name.indexOf("/") ?? -1;
     const hasValue = entries.some(({ name }) => /(^|\/)data\.pkl$/.test(name));
     const somethingElse = () => foreign(where, "it is a zip archive of something else.", nameAnother);
@@ -66,41 +73,26 @@ export class ZipReader {
   }
 
   /** The verified bytes of a record, valid until the next read. */
-  readSync(name: string): Uint8Array {
-    const entry = this.#entry(name);
-    const start = this.#start(entry);
-    return this.#verified(entry, this.#source.readSync(start, entry.size));
-  }
-
-  /** The same without blocking the thread. */
-  async read(name: string): Promise<Uint8Array> {
-    const entry = this.#entry(name);
-    const start = this.#start(entry);
-    return this.#verified(entry, await this.#source.read(start, entry.size));
-  }
-
-  #entry(name: string): Entry {
+  *read(name: string): Reading<Uint8Array> {
     const entry = this.#entries.get(name);
-    if (!entry) throw damaged(this.#source.name, `the record "${name}" is missing.`);
-    return entry;
+    if (!entry) throw damaged(this.#where, `the record "${name}" is missing.`);
+    const start = yield* this.#start(entry);
+    return this.#verified(entry, yield* bytesAt(start, entry.size));
   }
 
   #verified(entry: Entry, bytes: Uint8Array): Uint8Array {
     if (crc32(bytes) === entry.crc) return bytes;
-    throw damaged(
-      this.#source.name,
-      `the checksum of the record "${entry.name}" is wrong; some of its bytes have changed.`,
-    );
+    throw damaged(this.#where, `the checksum of the record "${entry.name}" is wrong; some of its bytes have changed.`);
   }
 
   // Where the record's data starts. Its own header must agree with the directory.
-  #start(entry: Entry): number {
-    const fault = (what: string): Error => damaged(this.#source.name, `the record "${entry.name}" ${what}.`);
-    if (entry.method !== 0) throw refused(this.#source.name, `the record "${entry.name}" is compressed.`, resave);
+  *#start(entry: Entry): Reading<number> {
+    const fault = (what: string): Error => damaged(this.#where, `the record "${entry.name}" ${what}.`);
+    if (entry.method !== 0) throw refused(this.#where, `the record "${entry.name}" is compressed.`, resave);
     const room = entry.limit - entry.offset;
     const fixed = 30 + entry.rawName.length;
     if (room < fixed) throw fault("overlaps the next one");
-    const header = asBuffer(this.#source.readSync(entry.offset, fixed));
+    const header = asBuffer(yield* bytesAt(entry.offset, fixed));
     if (header.readUInt32LE(0) !== 0x04034b50) throw fault("has no header where the directory says");
     const flags = header.readUInt16LE(6);
     const later = (flags & 8) !== 0;
@@ -123,12 +115,12 @@ function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-function readDirectory(source: ByteSource): Entry[] {
+function* readDirectory(source: ZipSource): Reading<Entry[]> {
   const where = source.name;
   const { size } = source;
-  recognise(source);
+  yield* recognise(source);
   const tailLength = Math.min(size, 22 + 20);
-  const tail = Buffer.from(source.readSync(size - tailLength, tailLength));
+  const tail = Buffer.from(yield* bytesAt(size - tailLength, tailLength));
   const end = tailLength - 22;
   if (end < 0 || tail.readUInt32LE(end) !== 0x06054b50 || tail.readUInt16LE(end + 20) !== 0) {
     throw damaged(where, "its end is missing, so it was cut off or not written completely.");
@@ -143,12 +135,12 @@ function readDirectory(source: ByteSource): Entry[] {
   };
   if (directory.disk !== 0 || directory.count !== directory.total)
     throw refused(where, "it is a part of a split archive.", resave);
-  if (end === 20 && tail.readUInt32LE(0) === 0x07064b50) directory = readZip64End(source, tail, directory);
+  if (end === 20 && tail.readUInt32LE(0) === 0x07064b50) directory = yield* readZip64End(source, tail, directory);
   if (directory.start + directory.size !== directory.end)
     throw damaged(where, "its directory is not where its end says.");
   if (directory.count * 46 > directory.size)
     throw damaged(where, `its directory cannot hold ${directory.count} records.`);
-  const bytes = Buffer.from(source.readSync(directory.start, directory.size));
+  const bytes = Buffer.from(yield* bytesAt(directory.start, directory.size));
   return parseDirectory(where, bytes, directory.count, directory.start);
 }
 
@@ -161,11 +153,11 @@ interface Directory {
   end: number;
 }
 
-function readZip64End(source: ByteSource, locator: Buffer, plain: Directory): Directory {
+function* readZip64End(source: ZipSource, locator: Buffer, plain: Directory): Reading<Directory> {
   const where = source.name;
   const at = toNumber(locator.readBigUInt64LE(8));
   if (at !== source.size - 22 - 20 - 56) throw damaged(where, "its end does not point at its zip64 record.");
-  const bytes = asBuffer(source.readSync(at, 56));
+  const bytes = asBuffer(yield* bytesAt(at, 56));
   const count = toNumber(bytes.readBigUInt64LE(24));
   const found: Directory = {
     disk: 0,
@@ -283,10 +275,10 @@ function checkName(where: string, raw: Buffer): string {
 }
 
 // Says what a file is that is no zip archive.
-function recognise(source: ByteSource): void {
+function* recognise(source: ZipSource): Reading<void> {
   const where = source.name;
   if (source.size === 0) throw damaged(where, "it is empty.");
-  const head = Buffer.from(source.readSync(0, Math.min(source.size, 512)));
+  const head = Buffer.from(yield* bytesAt(0, Math.min(source.size, 512)));
   if (head.length >= 4 && head.readUInt32LE(0) === 0x04034b50) return;
   const text = head.toString("latin1");
   // The magic number of PyTorch's format before 1.6, pickled.
@@ -296,7 +288,7 @@ function recognise(source: ByteSource): void {
   if (text.slice(257, 262) === "ustar") throw foreign(where, "it has the tar format of PyTorch before 0.1.10.", resave);
   if (head[0] === 0x80 && (head[1] ?? 0) <= 5) throw foreign(where, "it is a bare Python pickle.", resave);
   if (/^.{8}\{"/s.test(text))
-    throw foreign(where, "it looks like a safetensors file.", "Convert it with Python's safetensors and torch.save.");
+    throw foreign(where, "it is a safetensors file.", "Load it with `safetensors.loadFile(path)`.");
   if (text.startsWith("\x89HDF"))
     throw foreign(where, "it is an HDF5 file.", "Convert its weights with Python and torch.save.");
   if (text.startsWith("\x1f\x8b"))

@@ -1,7 +1,6 @@
 // Mutated files and pickles with fixed seeds: the result is a value or a CheckpointError, at once, never anything else.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { CheckpointError } from "../../dist/errors.js";
 import { finishGraph, readPickle } from "../../dist/serialization/pickle-reader.js";
 import { writePickle } from "../../dist/serialization/pickle-writer.js";
 import { Tuple } from "../../dist/serialization/python-types.js";
@@ -18,18 +17,8 @@ import {
   tuple,
   yes,
 } from "./support/assemble.js";
+import { randomFrom, survives } from "./support/fuzz.js";
 import { readWithoutEngine } from "./support/read.js";
-
-// Mulberry32.
-function randomFrom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-}
 
 const seeds = [
   writePickle(
@@ -95,23 +84,6 @@ function mutate(seed: Uint8Array, random: () => number): Buffer {
     if (bytes.length === 0) bytes = Buffer.from(".");
   }
   return bytes;
-}
-
-function survives(read: () => unknown, what: () => string): boolean {
-  let fastest = Number.POSITIVE_INFINITY;
-  let ok = false;
-  for (let run = 0; run < 3 && fastest > 100; run++) {
-    const start = process.cpuUsage();
-    try {
-      read();
-      ok = true;
-    } catch (error) {
-      if (!(error instanceof CheckpointError)) throw new Error(`${String(error)} for ${what()}`, { cause: error });
-    }
-    fastest = Math.min(fastest, process.cpuUsage(start).user / 1000);
-  }
-  assert.ok(fastest <= 100, `${fastest} ms for ${what()}`);
-  return ok;
 }
 
 test("20,000 mutated pickles give data or a CheckpointError", () => {

@@ -3,6 +3,7 @@ import { openArchive } from "../../../dist/serialization/archive.js";
 import { MemorySource } from "../../../dist/serialization/byte-source.js";
 import type { PyTensor } from "../../../dist/serialization/pickle-graph.js";
 import { finishGraph } from "../../../dist/serialization/pickle-reader.js";
+import { readBlocking } from "../../../dist/serialization/reading.js";
 
 export interface ReadTensor {
   dtype: string;
@@ -14,9 +15,10 @@ export interface ReadTensor {
 }
 
 export function readWithoutEngine(file: Uint8Array): unknown {
-  const { zip, root, where, uses } = openArchive(new MemorySource(file));
+  const source = new MemorySource(file);
+  const { zip, root, where, uses } = readBlocking(source, openArchive(source));
   for (const [key, use] of uses) {
-    const bytes = Buffer.from(zip.readSync(`data/${key}`)).toString("hex");
+    const bytes = Buffer.from(readBlocking(source, zip.read(`data/${key}`))).toString("hex");
     for (const view of use.views) view.made = { ...described(view), bytes };
   }
   return finishGraph(root, where, (tensor) => tensor.made);
