@@ -13,6 +13,13 @@ export type NestedArray<T> = T | NestedArray<T>[];
 export type TypedArray = Float32Array | Float64Array | BigInt64Array | Int32Array | Int16Array | Int8Array | Uint8Array;
 
 let handle: (tensor: Tensor) => Handle;
+let setHandle: (tensor: Tensor, native: Handle) => void;
+let loadHandle: (tensor: Tensor) => Handle;
+
+/** internal: `load` makes the handle of a tensor that has none yet, when it is used for the first time. */
+export function onFirstUse(load: (tensor: Tensor) => Handle): void {
+  loadHandle = load;
+}
 
 // Tensors made while a scope is open are recorded here; null outside of scopes.
 let recorder: Tensor[] | null = null;
@@ -30,76 +37,80 @@ export function recordTensors(list: Tensor[] | null): Tensor[] | null {
  */
 // biome-ignore lint/suspicious/noUnsafeDeclarationMerging: the operators are mixed into the prototype by ops.generated.ts
 export class Tensor {
-  readonly #handle: Handle;
+  // None yet for tensors that are read from a file when they are used.
+  #handle: Handle | null;
 
   static {
-    handle = (tensor) => tensor.#handle;
+    handle = (tensor) => tensor.#handle ?? loadHandle(tensor);
+    setHandle = (tensor, native) => {
+      tensor.#handle = native;
+    };
   }
 
   /** internal: use `tensor()` or an operator. */
-  constructor(native: Handle) {
+  constructor(native: Handle | null) {
     this.#handle = native;
     if (recorder !== null) recorder.push(this);
   }
 
   /** Sizes of the dimensions. */
   get shape(): number[] {
-    return native().shape(this.#handle);
+    return native().shape(handle(this));
   }
   /** The element type. */
   get dtype(): Dtype {
-    return native().dtype(this.#handle) as Dtype;
+    return native().dtype(handle(this)) as Dtype;
   }
   /** Where the elements live. */
   get device(): Device {
-    return native().device(this.#handle) as Device;
+    return native().device(handle(this)) as Device;
   }
   /** Number of dimensions. */
   get ndim(): number {
-    return native().shape(this.#handle).length;
+    return native().shape(handle(this)).length;
   }
   /** True when operations on this tensor are recorded for `backward`. Settable on leaves. */
   get requiresGrad(): boolean {
-    return native().requiresGrad(this.#handle);
+    return native().requiresGrad(handle(this));
   }
   set requiresGrad(value: boolean) {
     if (typeof value !== "boolean") throw typeError("requiresGrad", "a boolean", value);
-    native().setRequiresGrad(this.#handle, value);
+    native().setRequiresGrad(handle(this), value);
   }
   /** True for tensors that the user made rather than an operation with history. */
   get isLeaf(): boolean {
-    return native().isLeaf(this.#handle);
+    return native().isLeaf(handle(this));
   }
   /** Name of the function that produced this tensor, such as `"AddmmBackward0"`, or null for leaves. */
   get gradFn(): string | null {
-    return native().gradFnName(this.#handle);
+    return native().gradFnName(handle(this));
   }
   // The gradient's own wrapper, kept so that reading `grad` twice gives the same object.
   #grad: Tensor | null = null;
   /** The accumulated gradient, or null. */
   get grad(): Tensor | null {
-    const found = native().grad(this.#handle);
+    const found = native().grad(handle(this));
     if (found === null) {
       this.#grad = null;
       return null;
     }
     const known = this.#grad;
-    if (known !== null && !native().isReleased(known.#handle) && native().isSame(known.#handle, found)) return known;
+    if (known !== null && !native().isReleased(handle(known)) && native().isSame(handle(known), found)) return known;
     this.#grad = new Tensor(found);
     return this.#grad;
   }
   set grad(value: Tensor | null) {
     if (value !== null && !(value instanceof Tensor)) throw typeError("grad", "a Tensor or null", value);
-    native().setGrad(this.#handle, value === null ? null : value.#handle);
+    native().setGrad(handle(this), value === null ? null : handle(value));
     this.#grad = value;
   }
   /** The same elements without gradient history. Assigning points this tensor at other data and keeps its identity. */
   get data(): Tensor {
-    return new Tensor(native().data(this.#handle));
+    return new Tensor(native().data(handle(this)));
   }
   set data(value: Tensor) {
     if (!(value instanceof Tensor)) throw typeError("data", "a Tensor", value);
-    native().setData(this.#handle, value.#handle);
+    native().setData(handle(this), handle(value));
   }
   /** Transposed view of a tensor with two dimensions. */
   get T(): Tensor {
@@ -107,12 +118,12 @@ export class Tensor {
   }
   /** True when `dispose()` has been called. */
   get isDisposed(): boolean {
-    return native().isReleased(this.#handle);
+    return native().isReleased(handle(this));
   }
 
   /** Number of elements. */
   numel(): number {
-    return native().numel(this.#handle);
+    return native().numel(handle(this));
   }
   /** Number of dimensions. */
   dim(): number {
@@ -131,19 +142,19 @@ export class Tensor {
   }
   /** Steps between neighbours along each dimension, in elements. */
   stride(): number[] {
-    return native().strides(this.#handle);
+    return native().strides(handle(this));
   }
   /** Position of the first element in the storage, in elements. */
   storageOffset(): number {
-    return native().storageOffset(this.#handle);
+    return native().storageOffset(handle(this));
   }
   /** Bytes of one element. */
   elementSize(): number {
-    return native().elementSize(this.#handle);
+    return native().elementSize(handle(this));
   }
   /** True when the elements lie in row-major order without gaps. */
   isContiguous(): boolean {
-    return native().isContiguous(this.#handle);
+    return native().isContiguous(handle(this));
   }
   /** True for the floating-point dtypes. */
   isFloatingPoint(): boolean {
@@ -158,7 +169,7 @@ export class Tensor {
   /** The only element, as a number, boolean, or bigint beyond 2^53. Throws when there is more than one. */
   item(): number {
     try {
-      return native().item(this.#handle) as number;
+      return native().item(handle(this)) as number;
     } catch (error) {
       if (!this.isDisposed && this.device === "meta") throw noValues("The tensor");
       throw error;
@@ -176,10 +187,10 @@ export class Tensor {
 
   /** Frees this handle now. Using the tensor afterwards is an error; disposing twice is harmless. What autograd or views hold stays. */
   dispose(): void {
-    native().release(this.#handle);
+    native().release(handle(this));
   }
   [Symbol.dispose](): void {
-    native().release(this.#handle);
+    native().release(handle(this));
   }
 }
 export interface Tensor extends TensorMethods {}
@@ -187,6 +198,11 @@ export interface Tensor extends TensorMethods {}
 /** internal: the native handle of a tensor. */
 export function handleOf(tensor: Tensor): Handle {
   return handle(tensor);
+}
+
+/** internal: gives a tensor that has none yet its handle. */
+export function giveHandle(tensor: Tensor, native: Handle): void {
+  setHandle(tensor, native);
 }
 
 /** internal: true for what the addon returns as a tensor handle; its other results are primitives and arrays. */

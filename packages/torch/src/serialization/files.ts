@@ -4,8 +4,10 @@ import type { Device } from "../dtype.js";
 import { ArchiveWriter, readArchive } from "./archive.js";
 import { AtomicFile } from "./atomic-file.js";
 import { type ByteSource, checkPath, MemorySource, openSource } from "./byte-source.js";
-import { readBlocking, readWaiting } from "./reading.js";
-import { checkMapLocation } from "./tensor-records.js";
+import { type Reading, readBlocking, readWaiting } from "./reading.js";
+import { isSafetensors } from "./safetensors/contents.js";
+import { readState } from "./safetensors/state-files.js";
+import { checkMapLocation, deviceFor, type MapLocation } from "./tensor-records.js";
 
 /** How a checkpoint is loaded. */
 export interface LoadOptions {
@@ -55,7 +57,8 @@ export async function saveInBackground(value: unknown, path: string | URL): Prom
 }
 
 const hint = "The value comes first: save(value, path).";
-const loadHint = 'For example `await torch.load("last.pt")`.';
+/** internal: how `load` is called. */
+export const loadHint = 'For example `await torch.load("last.pt")`.';
 const pieceBytes = 4 << 20;
 
 /** internal: the bytes of an archive in pieces of some megabytes. Each is memory of its own; other work runs between them. */
@@ -95,7 +98,8 @@ function writeFile(value: unknown, path: string | URL): AtomicFile {
 }
 
 /**
- * Loads what `save`, or `torch.save` in Python (1.6 or newer), has written. Dicts whose keys are all strings become plain
+ * Loads what `save`, `safetensors.saveState`, or `torch.save` in Python (1.6 or newer) has written; of other safetensors files all tensors
+ * by name. `path` may also be an object with `name`, `size` and `read(offset, length)`. Dicts whose keys are all strings become plain
  * objects without a prototype, other dicts Maps; tuples become `Tuple`s; ints beyond 2^53 bigints; bytes Uint8Arrays; dtypes
  * and devices strings. Parameters come back as `nn.Parameter`s. As always in JavaScript, keys that look like array indices
  * (`"0"`) come first in an object.
@@ -109,7 +113,7 @@ export async function load(path: string | URL | ByteSource, options: LoadOptions
   const mapLocation = checkOptions(options);
   const source = openSource(path, loadHint);
   try {
-    return await readWaiting(source, readArchive(source, mapLocation));
+    return await readWaiting(source, readAny(source, mapLocation));
   } finally {
     await source.close?.();
   }
@@ -120,10 +124,15 @@ export function loadSync(path: string | URL | ByteSource, options: LoadOptions =
   const mapLocation = checkOptions(options);
   const source = openSource(path, loadHint);
   try {
-    return readBlocking(source, readArchive(source, mapLocation));
+    return readBlocking(source, readAny(source, mapLocation));
   } finally {
     void source.close?.();
   }
+}
+
+function* readAny(source: ByteSource, mapLocation: MapLocation): Reading<unknown> {
+  if (yield* isSafetensors(source)) return yield* readState(source, deviceFor(mapLocation));
+  return yield* readArchive(source, mapLocation);
 }
 
 /** The bytes of the file that `save` would write. */
@@ -144,10 +153,11 @@ export function deserialize(bytes: Uint8Array | ArrayBuffer, options: LoadOption
   const view = bytes instanceof ArrayBuffer ? new Uint8Array(bytes) : bytes;
   if (!(view instanceof Uint8Array)) throw typeError("bytes", "a Uint8Array or an ArrayBuffer", bytes);
   const source = new MemorySource(view);
-  return readBlocking(source, readArchive(source, mapLocation));
+  return readBlocking(source, readAny(source, mapLocation));
 }
 
-function checkOptions(options: LoadOptions): ReturnType<typeof checkMapLocation> {
+/** internal: checks the options of `load` and gives them their defaults. */
+export function checkOptions(options: LoadOptions): MapLocation {
   if (typeof options !== "object" || options === null) throw typeError("options", "an object", options);
   const { weightsOnly } = options;
   if (weightsOnly !== undefined && weightsOnly !== null && typeof weightsOnly !== "boolean") {

@@ -11,5 +11,6 @@ export {
   saveSync,
   serialize,
 } from "./files.js";
+export { lazyLoad, materializeTensors } from "./lazy-load.js";
 export { PyFloat, Tuple } from "./python-types.js";
 export * as safetensors from "./safetensors/index.js";

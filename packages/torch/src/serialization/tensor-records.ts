@@ -128,6 +128,11 @@ export function checkMapLocation(value: unknown): MapLocation {
   );
 }
 
+/** internal: where tensors go whose file does not tell a device. */
+export function deviceFor(mapLocation: MapLocation): Device {
+  return mapLocation === "saved" ? "cpu" : mapLocation;
+}
+
 /** internal: a storage of a file and the tensors that view it. */
 export interface StorageUse {
   storage: PyStorage;
@@ -180,10 +185,15 @@ export function planStorages(
   return uses;
 }
 
+/** internal: true for devices that a tensor can be put back on. */
+export function isKnownLocation(location: string): location is Device {
+  return /^(cpu|(cuda|mps)(:\d{1,4})?)$/.test(location);
+}
+
 /** internal: makes the tensors of one storage from its bytes and puts them into their descriptions. */
 export function makeViews(use: StorageUse, bytes: Uint8Array, mapLocation: MapLocation, where: string): void {
   const { location } = use.storage;
-  if (mapLocation === "saved" && !/^(cpu|(cuda|mps)(:\d{1,4})?)$/.test(location)) {
+  if (mapLocation === "saved" && !isKnownLocation(location)) {
     throw refused(
       where,
       `a tensor was saved from the device ${describeValue(location)}, which is not known.`,

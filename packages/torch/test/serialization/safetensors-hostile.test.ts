@@ -8,17 +8,13 @@ import { Parameter } from "../../dist/nn/parameter.js";
 import { MemorySource } from "../../dist/serialization/byte-source.js";
 import { Tuple } from "../../dist/serialization/python-types.js";
 import { readBlocking } from "../../dist/serialization/reading.js";
-import { readHeader, SafetensorsFile } from "../../dist/serialization/safetensors/file.js";
-import { statePieces } from "../../dist/serialization/safetensors/files.js";
-import { unflatten } from "../../dist/serialization/safetensors/state.js";
+import { readState, statePieces } from "../../dist/serialization/safetensors/state-files.js";
 import { randomFrom, survives } from "./support/fuzz.js";
 import { assemble, entry } from "./support/safetensors.js";
 
 function read(file: Uint8Array): unknown {
   const source = new MemorySource(file);
-  const opened = new SafetensorsFile(source, readBlocking(source, readHeader(source)), "cpu");
-  const tensors = new Map(opened.keys().map((name) => [name, opened.getTensorSync(name)]));
-  return unflatten(opened.metadata(), tensors, source.name);
+  return readBlocking(source, readState(source, "cpu"));
 }
 
 const f32 = (begin: unknown, end: unknown, shape: unknown = [1]): object => entry("F32", shape, begin, end);
@@ -71,7 +67,7 @@ const hostile: [string, Buffer, RegExp][] = [
   ["a name of eight million quotes", assemble(`{"${'\\"'.repeat(4_000_000)}`), /a text does not end/],
   ["a name of four million letters", assemble(`{"${"a".repeat(4_000_000)}":1}`), /is not described by/],
   ["a million spaces", assemble(`{${" ".repeat(1_000_000)}`), /expected text/],
-  ["a million keys", assemble(many(200_000, (i) => `"${i}":1`)), /more than 100001 keys/],
+  ["too many keys", assemble(many(200_000, (i) => `"${i}":1`)), /more than 100001 keys/],
   ["an entry that is a number", assemble('{"a":1}'), /"a" is not described by dtype, shape and data_offsets/],
   ["an entry without dtype", assemble({ a: { shape: [1], data_offsets: [0, 4] } }, 4), /is not described by/],
   ["an entry with more", assemble({ a: { ...f32(0, 4), evil: 1 } }, 4), /is not described by/],
@@ -154,6 +150,8 @@ for (const [name, file, message] of hostile) {
         }
       },
       () => name,
+      // 100,001 keys are looked at before there are too many.
+      name === "too many keys" ? 1000 : 100,
     );
     assert.ok(!ok, "it was read");
     assert.ok(fault instanceof CheckpointError);

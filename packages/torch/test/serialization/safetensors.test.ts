@@ -5,22 +5,13 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
 import { pathToFileURL } from "node:url";
 import * as torch from "../../dist/index.js";
-import { MemorySource } from "../../dist/serialization/byte-source.js";
 import { type ByteSource, PyFloat, Tuple } from "../../dist/serialization/index.js";
-import { readBlocking } from "../../dist/serialization/reading.js";
-import { readHeader, SafetensorsFile } from "../../dist/serialization/safetensors/file.js";
-import { statePieces } from "../../dist/serialization/safetensors/files.js";
-import { unflatten } from "../../dist/serialization/safetensors/state.js";
+import { statePieces } from "../../dist/serialization/safetensors/state-files.js";
 import { assemble, entry, readPlainly } from "./support/safetensors.js";
 import { TemporaryFolder } from "./support/temporary.js";
 
 const { nn, optim, safetensors } = torch;
 const stateBytes = (value: unknown): Buffer => Buffer.concat(Array.from(statePieces(value), (piece) => piece.slice()));
-
-function loadStateNow(source: ByteSource): unknown {
-  const file = new SafetensorsFile(source, readBlocking(source, readHeader(source)), "cpu");
-  return unflatten(file.metadata(), new Map(file.keys().map((name) => [name, file.getTensorSync(name)])), source.name);
-}
 
 /** A source in memory that counts what is read of it. */
 class Counting implements ByteSource {
@@ -270,7 +261,7 @@ test("any value comes back from its safetensors file, while other readers see th
   );
   assert.ok(tensors["optimizer.state.0.exp_avg"]);
 
-  const back = (await safetensors.loadState(path)) as typeof value;
+  const back = (await torch.load(path)) as typeof value;
   assert.deepEqual(Object.keys(back), Object.keys(value));
   const { model: m, optimizer: o, shared: s, parameter, frozen, wants, float, ...plain } = back;
   const alone: torch.Tensor = wants;
@@ -322,7 +313,7 @@ test("a flat dictionary of tensors is a file without anything of ours but checks
   assert.deepEqual(Object.keys(metadata).sort(), ["fabric_crc32", "fabric_header_crc32", "format"]);
   assert.deepEqual(Object.keys(tensors), ["bias", "weight"]);
   const source = new Counting(assemble({ weight: entry("F32", [1], 0, 4) }, Buffer.from("0000803f", "hex")));
-  const foreign = (await safetensors.loadState(source)) as { weight: torch.Tensor };
+  const foreign = (await torch.load(source)) as { weight: torch.Tensor };
   assert.deepEqual(foreign.weight.tolist(), [1]);
 });
 
@@ -332,11 +323,11 @@ test("names that would meet get numbers, and a lone value has one too", async ()
   const value = { "a.b": torch.tensor([1]), a: { b: torch.tensor([2]) }, __metadata__: torch.tensor([3]) };
   await safetensors.saveState(value, path);
   assert.deepEqual(Object.keys(readPlainly(readFileSync(path)).tensors), ["__metadata__.", "a.b", "a.b#2"]);
-  const back = (await safetensors.loadState(path)) as typeof value;
+  const back = (await torch.load(path)) as typeof value;
   assert.deepEqual([back["a.b"].tolist(), back.a.b.tolist(), back.__metadata__.tolist()], [[1], [2], [3]]);
   for (const lone of [torch.tensor([1, 2]), 3, null, "text", [], new Map()]) {
     await safetensors.saveState(lone, path);
-    const found = await safetensors.loadState(path);
+    const found = await torch.load(path);
     if (lone instanceof torch.Tensor) assert.deepEqual((found as torch.Tensor).tolist(), [1, 2]);
     else assert.deepEqual(found, lone);
   }
@@ -378,7 +369,7 @@ test("with checksums, a flipped bit anywhere is noticed or harmless", () => {
   const value = { weight: torch.tensor([1, 2, 3]), steps: [7, 8], name: "abc" };
   const file = stateBytes(value);
   const show = (bytes: Uint8Array): string => {
-    const { weight, ...rest } = loadStateNow(new MemorySource(bytes)) as typeof value;
+    const { weight, ...rest } = torch.serialization.deserialize(bytes) as typeof value;
     return JSON.stringify([weight.tolist(), rest]);
   };
   const good = show(file);
@@ -408,7 +399,7 @@ test("a checksum that is missing or wrong is an error that names the tensor", as
   file[file.length - 1] = 9;
   writeFileSync(path, file);
   const wrong = /the tensor "weight" does not have its checksum/;
-  await assert.rejects(safetensors.loadState(path), wrong);
+  await assert.rejects(torch.load(path), wrong);
   await assert.rejects(safetensors.loadFile(path), wrong);
   assert.throws(() => safetensors.loadFileSync(path), wrong);
 });

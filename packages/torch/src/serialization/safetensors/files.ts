@@ -1,5 +1,5 @@
 // Reading and writing of safetensors files, with the functions of Python's `safetensors.torch`.
-import { checkOptions } from "../../check.js";
+import { checkOptions, typeError } from "../../check.js";
 import type { Device } from "../../dtype.js";
 import { native } from "../../native.js";
 import type { AnyModule } from "../../nn/module.js";
@@ -8,9 +8,10 @@ import { checkDevice } from "../../target.js";
 import { handleOf, type Tensor } from "../../tensor.js";
 import { AtomicFile } from "../atomic-file.js";
 import { type ByteSource, checkPath, MemorySource, openSource } from "../byte-source.js";
-import { readBlocking, readWaiting } from "../reading.js";
-import { readHeader, SafetensorsFile } from "./file.js";
-import { flatten, unflatten } from "./state.js";
+import { type Reading, readBlocking, readWaiting } from "../reading.js";
+import { SharedSource } from "../shared-source.js";
+import { Contents } from "./contents.js";
+import { SafetensorsFile } from "./file.js";
 import { type Metadata, type SafeTensors, safetensorsPieces } from "./writer.js";
 
 /** Where the tensors of a safetensors file go. */
@@ -36,7 +37,8 @@ export function saveFileSync(tensors: SafeTensors, path: string | URL, metadata:
   write(safetensorsPieces(tensors, metadata), path).commitSync();
 }
 
-function write(pieces: Iterable<Uint8Array>, path: string | URL): AtomicFile {
+/** internal: writes a file, except for putting it in place. */
+export function write(pieces: Iterable<Uint8Array>, path: string | URL): AtomicFile {
   const file = new AtomicFile(checkPath(path, saveHint));
   try {
     for (const piece of pieces) file.write(piece);
@@ -57,13 +59,23 @@ export async function loadFile(
   path: string | URL | ByteSource,
   options: LoadFileOptions = {},
 ): Promise<Record<string, Tensor>> {
-  using file = await safeOpen(path, options);
-  return byName(await allTensors(file));
+  const device = deviceOf(options);
+  const source = openSource(path, loadHint);
+  try {
+    return await readWaiting(source, readByName(source, device));
+  } finally {
+    await source.close?.();
+  }
 }
 /** `loadFile` that blocks the thread. */
 export function loadFileSync(path: string | URL | ByteSource, options: LoadFileOptions = {}): Record<string, Tensor> {
-  using file = openSync(openSource(path, loadHint), options);
-  return byName(allTensorsSync(file));
+  const device = deviceOf(options);
+  const source = openSource(path, loadHint);
+  try {
+    return readBlocking(source, readByName(source, device));
+  } finally {
+    void source.close?.();
+  }
 }
 
 /** The bytes of the file that `saveFile` would write. */
@@ -72,7 +84,9 @@ export function save(tensors: SafeTensors, metadata: Metadata = {}): Uint8Array 
 }
 /** The tensors in the bytes of a safetensors file. */
 export function load(bytes: Uint8Array, options: LoadFileOptions = {}): Record<string, Tensor> {
-  return byName(allTensorsSync(openSync(new MemorySource(bytes), options)));
+  if (!(bytes instanceof Uint8Array)) throw typeError("bytes", "a Uint8Array", bytes);
+  const source = new MemorySource(bytes);
+  return readBlocking(source, readByName(source, deviceOf(options)));
 }
 
 /** Opens a safetensors file: its header is read and checked, tensors when they are asked for. */
@@ -83,7 +97,8 @@ export async function safeOpen(
   const device = deviceOf(options);
   const source = openSource(path, loadHint);
   try {
-    return new SafetensorsFile(source, await readWaiting(source, readHeader(source)), device);
+    const contents = await readWaiting(source, Contents.open(source, device));
+    return new SafetensorsFile(new SharedSource(source), contents);
   } catch (error) {
     await source.close?.();
     throw error;
@@ -120,48 +135,10 @@ function memoryOf(tensor: Tensor): string {
   return [key, tensor.storageOffset(), tensor.shape.join("x"), tensor.stride().join("x")].join(" ");
 }
 
-/** internal: the bytes of a file that holds any value that `torch.save` takes, with checksums; in pieces that are valid until the next one. */
-export function statePieces(value: unknown): Iterable<Uint8Array> {
-  const { tensors, metadata } = flatten(value);
-  return safetensorsPieces(tensors, metadata, { checksums: true });
-}
-
-/**
- * Saves any value that `torch.save` takes: its tensors by their place in it (`"optimizer.state.0.exp_avg"`), all else as JSON in the
- * metadata. Other programs see the tensors, `loadState` gives the value back. Tensors that share memory do not share it then.
- */
-export async function saveState(value: unknown, path: string | URL): Promise<void> {
-  await write(statePieces(value), path).commit();
-}
-/** The value that `saveState` has saved; of other safetensors files all tensors by name. Checksums are verified. */
-export async function loadState(path: string | URL | ByteSource, options: LoadFileOptions = {}): Promise<unknown> {
-  const source = openSource(path, loadHint);
-  using file = await safeOpen(source, options);
-  return unflatten(file.metadata(), await allTensors(file), source.name);
-}
-
-function openSync(source: ByteSource, options: LoadFileOptions): SafetensorsFile {
-  const device = deviceOf(options);
-  try {
-    return new SafetensorsFile(source, readBlocking(source, readHeader(source)), device);
-  } catch (error) {
-    void source.close?.();
-    throw error;
-  }
-}
-
-async function allTensors(file: SafetensorsFile): Promise<Map<string, Tensor>> {
-  const tensors = new Map<string, Tensor>();
-  for (const name of file.keys()) tensors.set(name, await file.getTensor(name));
-  return tensors;
-}
-function allTensorsSync(file: SafetensorsFile): Map<string, Tensor> {
-  return new Map(file.keys().map((name) => [name, file.getTensorSync(name)]));
-}
-
-function byName(tensors: ReadonlyMap<string, Tensor>): Record<string, Tensor> {
+function* readByName(source: ByteSource, device: Device): Reading<Record<string, Tensor>> {
+  const contents = yield* Contents.open(source, device);
   const object = Object.create(null) as Record<string, Tensor>;
-  for (const [name, tensor] of tensors) object[name] = tensor;
+  for (const [name, tensor] of yield* contents.readAll()) object[name] = tensor;
   return object;
 }
 

@@ -6,12 +6,11 @@ export {
   loadFile,
   loadFileSync,
   loadModel,
-  loadState,
   safeOpen,
   save,
   saveFile,
   saveFileSync,
   saveModel,
-  saveState,
 } from "./files.js";
+export { saveState } from "./state-files.js";
 export type { Metadata, SafeTensors } from "./writer.js";

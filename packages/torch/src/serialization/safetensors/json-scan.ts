@@ -79,6 +79,8 @@ class Scanner {
   // By hand: a regular expression runs out of stack on a text of some megabytes.
   #string(): string {
     const start = this.#at;
+    const short = this.#shortString();
+    if (short !== null) return short;
     if (this.text[start] !== '"') throw this.fault(`expected text at character ${start}`);
     let end = start;
     for (let escaped = true; escaped; ) {
@@ -94,6 +96,23 @@ class Scanner {
     } catch {
       throw this.fault(`there is a broken text at character ${start}`);
     }
+  }
+
+  /** Texts of a few plain letters, as most are; null for others. */
+  #shortString(): string | null {
+    const { text } = this;
+    const start = this.#at + 1;
+    if (text[start - 1] !== '"') return null;
+    for (let at = start; at < start + 64; at++) {
+      const code = text.charCodeAt(at);
+      if (code === 0x22) {
+        this.#at = at + 1;
+        return text.slice(start, at);
+      }
+      // Escapes, control characters, and the end of the text.
+      if (code === 0x5c || !(code >= 0x20)) return null;
+    }
+    return null;
   }
 
   #number(): number {

@@ -5,6 +5,7 @@ import { Tensor } from "../../tensor.js";
 import { damaged } from "../damaged.js";
 import { PyFloat, Tuple } from "../python-types.js";
 import { cannotSave, checkKey, checkPlain, containsItself, Key, mostNesting, pathText, tooDeep } from "../unsavable.js";
+import type { Contents } from "./contents.js";
 import type { Metadata } from "./writer.js";
 
 const stateKey = "fabric_state";
@@ -133,32 +134,43 @@ function floatText(value: number): string {
   return Object.is(value, -0) ? "-0" : String(value);
 }
 
+/** internal: what a tensor of the file becomes. */
+export interface Wanted {
+  isParameter: boolean;
+  requiresGrad: boolean;
+}
+
+/** internal: makes a tensor of the file; called once for each way in which it is wanted. */
+export type MakeTensor = (name: string, wanted: Wanted) => Tensor;
+
 /** internal: the value that a file's metadata describe, or all tensors by name where they describe none. */
-export function unflatten(metadata: Metadata, tensors: ReadonlyMap<string, Tensor>, where: string): unknown {
-  const text = metadata[stateKey];
+export function unflatten(file: Contents, make: MakeTensor): unknown {
+  const text = file.header.metadata[stateKey];
   if (text === undefined) {
     const flat = Object.create(null) as Record<string, Tensor>;
-    for (const [name, tensor] of tensors) flat[name] = tensor;
+    for (const name of file.keys) flat[name] = make(name, { isParameter: false, requiresGrad: false });
     return flat;
   }
+  const where = file.name;
   let root: unknown;
   try {
     root = JSON.parse(text);
   } catch {
     throw damaged(where, `its metadata "${stateKey}" is no JSON.`);
   }
-  return new Decoder(tensors, where).decode(root, 0);
+  return new Decoder(file, make).decode(root, 0);
 }
 
-/** internal: how a file's metadata describe its tensors: which are parameters, which want gradients. */
 class Decoder {
-  readonly #tensors: ReadonlyMap<string, Tensor>;
-  readonly #where: string;
-  readonly #parameters = new Map<string, Tensor>();
+  readonly #file: Contents;
+  readonly #make: MakeTensor;
+  readonly #names: ReadonlySet<string>;
+  readonly #made = new Map<string, Tensor>();
 
-  constructor(tensors: ReadonlyMap<string, Tensor>, where: string) {
-    this.#tensors = tensors;
-    this.#where = where;
+  constructor(file: Contents, make: MakeTensor) {
+    this.#file = file;
+    this.#make = make;
+    this.#names = new Set(file.keys);
   }
 
   decode(node: unknown, depth: number): unknown {
@@ -206,22 +218,21 @@ class Decoder {
     return convert(content);
   }
   #tensor({ tensor: name, parameter, grad }: TensorNode): Tensor {
-    const tensor = typeof name === "string" ? this.#tensors.get(name) : undefined;
-    if (!tensor) throw this.#fault(`names the tensor ${JSON.stringify(name)?.slice(0, 100)}, which the file lacks`);
-    if (grad === true && !tensor.isFloatingPoint() && !tensor.isComplex())
-      throw this.#fault(`wants gradients for a tensor of ${tensor.dtype}`);
-    if (parameter !== true) {
-      if (grad === true && !tensor.requiresGrad) tensor.requiresGrad = true;
-      return tensor;
-    }
-    let made = this.#parameters.get(name);
+    if (!this.#names.has(name))
+      throw this.#fault(`names the tensor ${JSON.stringify(name).slice(0, 100)}, which the file lacks`);
+    const wanted = { isParameter: parameter === true, requiresGrad: grad === true };
+    const { dtype } = this.#file.entry(name);
+    if (wanted.requiresGrad && !/^(b?float|complex)/.test(dtype))
+      throw this.#fault(`wants gradients for a tensor of ${dtype}`);
+    const key = `${wanted.isParameter} ${wanted.requiresGrad} ${name}`;
+    let made = this.#made.get(key);
     if (!made) {
-      made = new Parameter(tensor, grad === true);
-      this.#parameters.set(name, made);
+      made = this.#make(name, wanted);
+      this.#made.set(key, made);
     }
     return made;
   }
   #fault(what: string): Error {
-    return damaged(this.#where, `its metadata "${stateKey}" ${what}.`);
+    return damaged(this.#file.name, `its metadata "${stateKey}" ${what}.`);
   }
 }
