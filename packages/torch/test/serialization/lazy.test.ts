@@ -63,6 +63,10 @@ interface Saved {
   parameter: torch.nn.Parameter;
   epoch: number;
 }
+function gradientOf(x: torch.Tensor): unknown {
+  x.sum().backward();
+  return x.grad?.tolist();
+}
 const value = (): Saved => ({
   big: torch.arange(50_000).to("float64"),
   small: torch.tensor([[1, 2, 3]], { dtype: "float32", requiresGrad: true }),
@@ -132,9 +136,9 @@ for (const [format, bytesOf] of formats) {
       ],
       ["torch.equal", (x) => torch.equal(x, x), true],
       ["index", (x) => x.select(1, 2).item(), 3],
-      ["backward", (x) => (x.sum().backward(), x.grad?.tolist()), [[1, 1, 1]]],
-      ["requiresGrad", (x) => ((x.requiresGrad = false), x.requiresGrad), false],
-      ["grad", (x) => ((x.grad = one), x.grad === one), true],
+      ["backward", gradientOf, [[1, 1, 1]]],
+      ["requiresGrad", (x) => Reflect.set(x, "requiresGrad", false) && x.requiresGrad, false],
+      ["grad", (x) => Reflect.set(x, "grad", one) && x.grad === one, true],
       ["copy_", (x) => torch.noGrad(() => torch.zeros([1, 3]).copy_(x).tolist()), [[1, 2, 3]]],
       ["new Parameter", (x) => new nn.Parameter(x).tolist(), [[1, 2, 3]]],
       [
