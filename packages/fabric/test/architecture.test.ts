@@ -18,7 +18,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ["index", "fabric"],
   ["connector", "wrappers", "callbacks"],
   ["strategies"],
-  ["accelerators", "checkpoint", "collectives", "environments", "launchers", "loggers", "precision"],
+  ["accelerators", "checkpoint", "collectives", "environments", "filesystems", "launchers", "loggers", "precision"],
   ["utilities"],
 ];
 

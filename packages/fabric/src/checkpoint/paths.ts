@@ -1,10 +1,14 @@
-// The paths of checkpoints on this machine: which ones there can be, the folders they need, files that have to exist.
-import { mkdir, rm, stat } from "node:fs/promises";
-import { dirname } from "node:path";
+// The paths of checkpoints: which ones there can be, and files that have to exist.
 import { fileURLToPath } from "node:url";
 import { CheckpointError } from "@fabric-ts/torch";
+import { shownAddress } from "../filesystems/address.js";
+import type { FileReader } from "../filesystems/file-system.js";
+import { LocalFileSystem } from "../filesystems/local.js";
+import { fileSystemOf } from "../filesystems/registry.js";
 import { className, describe } from "../utilities/describe.js";
 import type { CheckpointIO, CheckpointPath } from "./checkpoint-io.js";
+
+export { makeParentFolder } from "../filesystems/folders.js";
 
 /** internal: a path of the file system for a path or file URL. */
 export function filePath(path: CheckpointPath): string {
@@ -12,7 +16,7 @@ export function filePath(path: CheckpointPath): string {
   if (typeof path === "string" && path.startsWith("file://")) return fileURLToPath(path);
   if (typeof path === "string" && path !== "" && !path.includes("\0")) return path;
   throw new TypeError(
-    `Expected a checkpoint's path to be a string or a file URL, but got ${path instanceof URL ? path.href : describe(path)}.\nFor example \`"checkpoints/last.ckpt"\`.`,
+    `Expected a checkpoint's path to be a string or a file URL, but got ${path instanceof URL ? shownAddress(path.href) : describe(path)}.\nFor example \`"checkpoints/last.ckpt"\`.`,
   );
 }
 
@@ -24,62 +28,24 @@ export function refuseStorageOptions(io: CheckpointIO, options: unknown): void {
   );
 }
 
-/** internal: makes the folder of a file, and those above it. */
-export async function makeParentFolder(file: string): Promise<void> {
-  try {
-    await makeFolder(dirname(file));
-  } catch (cause) {
-    const { code = "ERR_CHECKPOINT", message } = cause as NodeJS.ErrnoException;
-    throw new CheckpointError(`The folder for the checkpoint cannot be made: ${message}`, {
-      code,
-      hint: "Save to another path.",
-      cause,
-    });
-  }
+/** internal: the path of a file on this machine, null for one that is elsewhere. */
+export function localFile(path: CheckpointPath): string | null {
+  return fileSystemOf(path).fileSystem instanceof LocalFileSystem ? filePath(path) : null;
 }
 
-/** internal: an error that says so when there is no such file. */
-export async function requireFile(file: string): Promise<void> {
+/** internal: opens a checkpoint for reading. */
+export async function openFile(path: CheckpointPath): Promise<FileReader> {
+  const { fileSystem, path: address } = fileSystemOf(path);
+  if (!(fileSystem instanceof LocalFileSystem)) return await fileSystem.openRead(address);
+  const file = filePath(path);
   try {
-    await stat(file);
-  } catch (cause) {
-    const { code } = cause as { code?: string };
-    if (code !== "ENOENT")
-      throw new CheckpointError(`Checkpoint file cannot be read: ${file}`, { code: code ?? "ERR_CHECKPOINT", cause });
-    throw new CheckpointError(`Checkpoint file not found: ${file}`, {
-      code,
-      hint: "Check the path; relative ones start at the working directory.",
-      cause,
-    });
-  }
-}
-
-/** internal: removes a file or a folder with all that is in it; one that does not exist is no error. */
-export async function removeFile(file: string): Promise<void> {
-  try {
-    await rm(file, { recursive: true, force: true });
-  } catch (cause) {
-    const { code = "ERR_CHECKPOINT", message } = cause as NodeJS.ErrnoException;
-    throw new CheckpointError(`The checkpoint cannot be removed: ${message}`, { code, cause });
-  }
-}
-
-// Not `mkdir` with `recursive`: in Node 20 that never returns where the system refuses new folders with ENOENT, as /proc does.
-async function makeFolder(path: string): Promise<void> {
-  try {
-    await mkdir(path);
+    return await fileSystem.openRead(file);
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === "EEXIST" && (await stat(path)).isDirectory()) return;
-    if (code !== "ENOENT" || dirname(path) === path || (await exists(dirname(path)))) throw error;
-    await makeFolder(dirname(path));
-    await makeFolder(path);
+    if ((error as { code?: string }).code !== "ENOENT") throw error;
+    throw new CheckpointError(`Checkpoint file not found: ${file}`, {
+      code: "ENOENT",
+      hint: "Check the path; relative ones start at the working directory.",
+      cause: error,
+    });
   }
-}
-
-async function exists(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    () => false,
-  );
 }

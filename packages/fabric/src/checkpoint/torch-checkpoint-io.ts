@@ -1,40 +1,77 @@
-// One file in the format of Python's torch.save.
+// One file in the format of Python's torch.save, or a safetensors file where the name says so, on any file system.
 import * as torch from "@fabric-ts/torch";
+import { fileSystemOf } from "../filesystems/registry.js";
 import { CheckpointIO, type CheckpointLoadOptions, type CheckpointPath } from "./checkpoint-io.js";
-import { filePath, makeParentFolder, refuseStorageOptions, removeFile, requireFile } from "./paths.js";
+import { localFile, makeParentFolder, openFile, refuseStorageOptions } from "./paths.js";
 
-/** Stores a checkpoint as one file that Python's `torch.load` reads. Parent directories are made; the file appears complete or not at all. */
+type Format = NonNullable<torch.serialization.FormatOptions["format"]>;
+
+/**
+ * Stores a checkpoint as one file that Python's `torch.load` reads, or, when its name ends in `.safetensors`, as a safetensors file. Paths
+ * may have the scheme of any registered file system. Folders are made; the file appears complete or not at all.
+ */
 export class TorchCheckpointIO extends CheckpointIO {
   override async saveCheckpoint(
     checkpoint: Record<string, unknown>,
     path: CheckpointPath,
     storageOptions?: unknown,
   ): Promise<void> {
-    await this.#save(torch.save, checkpoint, path, storageOptions);
+    refuseStorageOptions(this, storageOptions);
+    const file = localFile(path);
+    const format = this.formatOf(path);
+    if (file === null) {
+      await upload(torch.serialization.copyOf(checkpoint), path, format);
+      return;
+    }
+    await makeParentFolder(file);
+    await (format === "torch" ? torch.save : torch.safetensors.saveState)(checkpoint, file);
   }
   override async saveStableCheckpoint(
     checkpoint: Record<string, unknown>,
     path: CheckpointPath,
     storageOptions?: unknown,
   ): Promise<void> {
-    await this.#save(torch.serialization.saveInBackground, checkpoint, path, storageOptions);
-  }
-  async #save(save: Save, checkpoint: unknown, path: CheckpointPath, storageOptions: unknown): Promise<void> {
     refuseStorageOptions(this, storageOptions);
-    const file = filePath(path);
+    const file = localFile(path);
+    const format = this.formatOf(path);
+    if (file === null) {
+      await upload(checkpoint, path, format);
+      return;
+    }
     await makeParentFolder(file);
-    await save(checkpoint, file);
+    await torch.serialization.saveInBackground(checkpoint, file, { format });
   }
 
+  /** Reads either format, whatever the file is called. */
   override async loadCheckpoint(path: CheckpointPath, options: CheckpointLoadOptions = {}): Promise<unknown> {
-    const file = filePath(path);
-    await requireFile(file);
-    return torch.load(file, options as torch.serialization.LoadOptions);
+    const file = await openFile(path);
+    try {
+      return await torch.load(file, options as torch.serialization.LoadOptions);
+    } finally {
+      await file.close();
+    }
   }
 
   override async removeCheckpoint(path: CheckpointPath): Promise<void> {
-    await removeFile(filePath(path));
+    const { fileSystem, path: address } = fileSystemOf(path);
+    await fileSystem.remove(address);
+  }
+
+  /** The format of a new file. */
+  protected formatOf(path: CheckpointPath): Format {
+    return /\.safetensors$/i.test(path instanceof URL ? path.pathname : path) ? "safetensors" : "torch";
   }
 }
 
-type Save = (value: unknown, path: string) => Promise<void>;
+async function upload(checkpoint: Record<string, unknown>, path: CheckpointPath, format: Format): Promise<void> {
+  const pieces = torch.serialization.serializeInPieces(checkpoint, { format });
+  const { fileSystem, path: address } = fileSystemOf(path);
+  const file = await fileSystem.openWrite(address);
+  try {
+    for await (const piece of pieces) await file.write(piece);
+    await file.commit();
+  } catch (error) {
+    await file.abort();
+    throw error;
+  }
+}

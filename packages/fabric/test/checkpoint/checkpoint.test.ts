@@ -156,7 +156,7 @@ describe("save and load", () => {
     await fabric.save(pathToFileURL(path), { a: 1 });
     assert.deepEqual({ ...(await fabric.load(path)) }, { a: 1 });
     assert.deepEqual(readdirSync(join(path, "..")), ["state.ckpt"]);
-    await assert.rejects(() => fabric.save("", { a: 1 }), /to be a string or a file URL/);
+    await assert.rejects(() => fabric.save("", { a: 1 }), /to be a string or a URL/);
   });
 
   it("loadRaw reads the bare state of a model", async () => {

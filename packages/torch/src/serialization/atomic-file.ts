@@ -42,7 +42,13 @@ const bufferBytes = 1 << 16;
 const mostPerCall = 1 << 30;
 let counter = 0;
 
-/** internal: a file being written; it replaces `path` on `commit` and leaves it alone on `abort`. */
+/**
+ * A file being written; it replaces `path` on `commit`, durably, and leaves it alone on `abort`.
+ *
+ *     const file = new serialization.AtomicFile("table.csv");
+ *     file.write(Buffer.from("a,b\n"));
+ *     await file.commit();
+ */
 export class AtomicFile {
   /** The file that will be replaced: `path`, or what it links to. */
   readonly target: string;

@@ -60,7 +60,7 @@ export class MemorySource implements ByteSource {
 // One system call reads at most 2 GiB less a page.
 const mostPerCall = 1 << 30;
 
-/** internal: an open regular file. */
+/** An open regular file. Throws a `CheckpointError` when there is none. */
 export class FileSource implements ByteSource {
   readonly name: string;
   readonly size: number;

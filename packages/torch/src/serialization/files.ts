@@ -6,8 +6,15 @@ import { AtomicFile } from "./atomic-file.js";
 import { type ByteSource, checkPath, MemorySource, openSource } from "./byte-source.js";
 import { type Reading, readBlocking, readWaiting } from "./reading.js";
 import { isSafetensors } from "./safetensors/contents.js";
-import { readState } from "./safetensors/state-files.js";
+import { readState, statePieces } from "./safetensors/state-files.js";
 import { checkMapLocation, deviceFor, type MapLocation } from "./tensor-records.js";
+
+const hint = "The value comes first: save(value, path).";
+/** internal: how `load` is called. */
+export const loadHint = 'For example `await torch.load("last.pt")`.';
+const pieceBytes = 4 << 20;
+// Milliseconds of work between which others have their turn.
+const mostAtOnce = 5;
 
 /** How a checkpoint is loaded. */
 export interface LoadOptions {
@@ -37,18 +44,24 @@ export async function save(value: unknown, path: string | URL): Promise<void> {
   await writeFile(value, path).commit();
 }
 
+/** How a value is written. */
+export interface FormatOptions {
+  /** `"torch"` (default) for what Python's `torch.load` reads, `"safetensors"` for what `safetensors.saveState` writes. */
+  format?: "torch" | "safetensors";
+}
+
 /**
  * `save` that reads the value piece by piece while it writes, so that the thread is never blocked for long. Nobody may change the
  * value before the promise resolves; `copyOf` makes a copy to save.
  *
  *     const saving = serialization.saveInBackground(serialization.copyOf(state), "last.pt");
  */
-export async function saveInBackground(value: unknown, path: string | URL): Promise<void> {
+export async function saveInBackground(value: unknown, path: string | URL, options: FormatOptions = {}): Promise<void> {
   const name = checkPath(path, hint);
-  const archive = new ArchiveWriter(value);
+  const pieces = serializeInPieces(value, options);
   const file = new AtomicFile(name);
   try {
-    for await (const piece of archivePieces(archive)) await file.writeAsync(piece);
+    for await (const piece of pieces) await file.writeAsync(piece);
   } catch (error) {
     file.abort();
     throw error;
@@ -56,25 +69,38 @@ export async function saveInBackground(value: unknown, path: string | URL): Prom
   await file.commit();
 }
 
-const hint = "The value comes first: save(value, path).";
-/** internal: how `load` is called. */
-export const loadHint = 'For example `await torch.load("last.pt")`.';
-const pieceBytes = 4 << 20;
+/**
+ * The bytes of the file that `save` would write, in pieces of some megabytes, for files that are not on this machine. Each piece is memory
+ * of its own; other work runs between them. Nobody may change the value meanwhile.
+ */
+export function serializeInPieces(value: unknown, options: FormatOptions = {}): AsyncGenerator<Uint8Array> {
+  const { format = "torch" } = options;
+  if (format !== "torch" && format !== "safetensors") throw typeError("format", '"torch" or "safetensors"', format);
+  return joined(format === "torch" ? archiveChunks(new ArchiveWriter(value)) : statePieces(value));
+}
 
-/** internal: the bytes of an archive in pieces of some megabytes. Each is memory of its own; other work runs between them. */
-export async function* archivePieces(archive: ArchiveWriter): AsyncGenerator<Uint8Array> {
+/** Chunks that are valid until the next one. */
+function* archiveChunks(archive: ArchiveWriter): Generator<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  for (const _ of archive.writeInSteps((chunk) => void chunks.push(chunk))) yield* chunks.splice(0);
+  yield* chunks;
+}
+
+async function* joined(chunks: Iterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   let parts: Uint8Array[] = [];
   let size = 0;
-  const steps = archive.writeInSteps((chunk) => {
+  let breath = performance.now();
+  for (const chunk of chunks) {
     parts.push(chunk.slice());
     size += chunk.length;
-  });
-  for (const _ of steps) {
-    if (size < pieceBytes) continue;
-    yield Buffer.concat(parts);
+    if (size >= pieceBytes) {
+      yield Buffer.concat(parts);
+      parts = [];
+      size = 0;
+    }
+    if (performance.now() - breath < mostAtOnce) continue;
     await new Promise(setImmediate);
-    parts = [];
-    size = 0;
+    breath = performance.now();
   }
   if (size > 0) yield Buffer.concat(parts);
 }

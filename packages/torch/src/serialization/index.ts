@@ -1,8 +1,10 @@
 // Saving and loading of values with tensors, in PyTorch's file format and as safetensors.
-export type { ByteSource } from "./byte-source.js";
+export { AtomicFile } from "./atomic-file.js";
+export { type ByteSource, FileSource } from "./byte-source.js";
 export { copyOf } from "./copy.js";
 export {
   deserialize,
+  type FormatOptions,
   type LoadOptions,
   load,
   loadSync,
@@ -10,6 +12,7 @@ export {
   saveInBackground,
   saveSync,
   serialize,
+  serializeInPieces,
 } from "./files.js";
 export { lazyLoad, materializeTensors } from "./lazy-load.js";
 export { PyFloat, Tuple } from "./python-types.js";

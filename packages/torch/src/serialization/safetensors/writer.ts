@@ -17,8 +17,12 @@ export type Metadata = Readonly<Record<string, string>>;
 
 const dtypeNames = new Map(Object.entries(safeDtypes).map(([name, dtype]) => [dtype, name]));
 const chunkBytes = 1 << 20;
+const noBytes = new Uint8Array();
 
-/** internal: the bytes of a file, in pieces that are valid until the next one. Throws a `TypeError` for what cannot be saved. */
+/**
+ * internal: the bytes of a file, in pieces that are valid until the next one. Throws a `TypeError` for what cannot be saved. Pieces without
+ * bytes come while checksums are computed, which precede all bytes.
+ */
 export function safetensorsPieces(
   tensors: SafeTensors,
   metadata: Metadata = {},
@@ -37,8 +41,7 @@ export function safetensorsPieces(
     entries.set(name, { dtype: tensor.dtype, shape: tensor.shape, begin: at, end });
     at = end;
   }
-  const all = checksums ? withChecksums(entries, metadata, checksumsOf(sorted)) : metadata;
-  return pieces(headerText(entries, all), sorted);
+  return pieces(entries, metadata, sorted, checksums);
 }
 
 // Written by hand: an object would put names such as "0" first and take "__proto__" for something else.
@@ -53,8 +56,14 @@ function headerText(entries: ReadonlyMap<string, TensorEntry>, metadata: Metadat
   return `{${parts.join(",")}}`;
 }
 
-function* pieces(header: string, tensors: readonly [string, Tensor][]): Generator<Uint8Array> {
-  const text = Buffer.from(header);
+function* pieces(
+  entries: ReadonlyMap<string, TensorEntry>,
+  metadata: Metadata,
+  tensors: readonly [string, Tensor][],
+  checksums: boolean,
+): Generator<Uint8Array> {
+  const all = checksums ? withChecksums(entries, metadata, yield* checksumsOf(tensors)) : metadata;
+  const text = Buffer.from(headerText(entries, all));
   const padded = Math.ceil(text.length / 8) * 8;
   const head = Buffer.alloc(8 + padded, " ");
   head.writeBigUInt64LE(BigInt(padded), 0);
@@ -73,11 +82,14 @@ function* elements(tensor: Tensor): Generator<Uint8Array> {
     yield new Uint8Array(native().readStorage(handleOf(own), start + at, Math.min(step, bytes - at)));
 }
 
-function checksumsOf(tensors: readonly [string, Tensor][]): Checksums {
-  const checksums = new Map<string, number>();
+function* checksumsOf(tensors: readonly [string, Tensor][]): Generator<Uint8Array, Checksums> {
+  const checksums: Checksums = new Map();
   for (const [name, tensor] of tensors) {
     let value = 0;
-    for (const piece of elements(tensor)) value = crc32(piece, value);
+    for (const piece of elements(tensor)) {
+      value = crc32(piece, value);
+      yield noBytes;
+    }
     checksums.set(name, value);
   }
   return checksums;

@@ -1,0 +1,22 @@
+// Addresses of files: their schemes, and how they are shown without passwords and signatures.
+
+const scheme = /^([a-z][a-z0-9+.-]+):\/\//i;
+
+/** internal: the scheme of a path, in lower case; null for paths of this machine. */
+export function schemeOf(path: string): string | null {
+  return scheme.exec(path)?.[1]?.toLowerCase() ?? null;
+}
+
+/** internal: an address as it may be shown: without user, password, query and fragment. */
+export function shownAddress(path: string): string {
+  if (schemeOf(path) === null) return path;
+  const [start = "", rest = ""] = [scheme.exec(path)?.[0], path.replace(scheme, "")];
+  const [host = "", ...parts] = rest.split(/(?=[/?#])/);
+  const visible = [host.replace(/^.*@/, ""), ...parts].join("");
+  return start + visible.replace(/[?#].*$/s, "");
+}
+
+/** internal: the last part of an address. */
+export function lastPart(path: string): string {
+  return path.replace(/\/+$/, "").split("/").at(-1) ?? "";
+}
