@@ -1,4 +1,5 @@
 // Addresses of files: their schemes, and how they are shown without passwords and signatures.
+import { CheckpointError } from "@fabric-ts/torch";
 
 const scheme = /^([a-z][a-z0-9+.-]+):\/\//i;
 
@@ -19,4 +20,12 @@ export function shownAddress(path: string): string {
 /** internal: the last part of an address. */
 export function lastPart(path: string): string {
   return path.replace(/\/+$/, "").split("/").at(-1) ?? "";
+}
+
+/** internal: the error for a file of which a part is of another version. */
+export function changedMeanwhile(name: string): CheckpointError {
+  return new CheckpointError(`${name} changed while it was read.`, {
+    code: "ERR_CHECKPOINT_DAMAGED",
+    hint: "Load it again when nobody writes it.",
+  });
 }

@@ -1,7 +1,7 @@
 // Files on web servers, which can only be read: by ranges where the server knows them, else as a whole.
 import { CheckpointError } from "@fabric-ts/torch";
 import { checkOptions } from "../utilities/describe.js";
-import { lastPart, shownAddress } from "./address.js";
+import { changedMeanwhile, lastPart, shownAddress } from "./address.js";
 import { type FileInfo, type FileReader, FileSystem } from "./file-system.js";
 import { aheadBytes, BrokenOff, bodyBytes, impatiently, persistently, RangeReader } from "./ranges.js";
 
@@ -41,9 +41,9 @@ export class HttpFileSystem extends FileSystem {
     const { bytes, total, version } = await persistently(`Reading ${name}`, () => this.#begin(path, aheadBytes));
     return new RangeReader(name, total, bytes, async (start, end) => {
       const response = await this.#get(path, start, end, version);
-      if (response.status !== 206) throw changed(name);
+      if (response.status !== 206) throw changedMeanwhile(name);
       const range = rangeOf(response);
-      if (range?.start !== start || range.total !== total) throw changed(name);
+      if (range?.start !== start || range.total !== total) throw changedMeanwhile(name);
       return await this.#body(response, end - start);
     });
   }
@@ -75,7 +75,9 @@ export class HttpFileSystem extends FileSystem {
     void response.body?.cancel().catch(() => {});
     if (status === 408 || status === 429 || status >= 500)
       throw new BrokenOff(`the server answered ${status} ${response.statusText}`.trim());
-    throw status === 412 || status === 416 ? changed(shownAddress(path)) : refused(shownAddress(path), response);
+    throw status === 412 || status === 416
+      ? changedMeanwhile(shownAddress(path))
+      : refused(shownAddress(path), response);
   }
 
   async #body(response: Response, length: number | null): Promise<Uint8Array> {
@@ -138,12 +140,5 @@ function refused(name: string, { status, statusText }: Response): CheckpointErro
     hint: forbidden
       ? 'Pass what the server asks for: `registerFileSystem("https", () => new HttpFileSystem({ headers: { Authorization: "Bearer ..." } }), { override: true })`.'
       : "Check the address.",
-  });
-}
-
-function changed(name: string): CheckpointError {
-  return new CheckpointError(`${name} changed while it was read.`, {
-    code: "ERR_CHECKPOINT_DAMAGED",
-    hint: "Load it again when nobody writes it.",
   });
 }

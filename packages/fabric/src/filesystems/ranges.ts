@@ -62,10 +62,12 @@ export class RangeReader implements FileReader {
       const at = offset - start;
       if (at >= 0 && at + length <= bytes.length) return bytes.subarray(at, at + length);
     }
+    // Readers come to the end first, and go on in front of it.
+    const start = Math.min(offset, Math.max(0, this.size - aheadBytes));
     const end = Math.min(this.size, offset + Math.max(length, aheadBytes));
-    const fetched = await this.#fetchAll(offset, end);
-    this.#last = { start: offset, bytes: fetched };
-    return fetched.subarray(0, length);
+    const fetched = await this.#fetchAll(start, end);
+    this.#last = { start, bytes: fetched };
+    return fetched.subarray(offset - start, offset - start + length);
   }
   close(): void {
     this.#last = this.#beginning;
@@ -94,7 +96,11 @@ export class RangeReader implements FileReader {
 }
 
 /** internal: the bytes of a body, of a known length where `length` is not null. Throws `BrokenOff` when it ends early or nothing comes for `patience` milliseconds. */
-export async function bodyBytes(body: AsyncIterable<Uint8Array>, length: number | null, patience: number): Promise<Uint8Array> {
+export async function bodyBytes(
+  body: AsyncIterable<Uint8Array>,
+  length: number | null,
+  patience: number,
+): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   const iterator = body[Symbol.asyncIterator]();

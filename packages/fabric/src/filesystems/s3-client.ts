@@ -1,6 +1,6 @@
 // The AWS SDK, which is loaded when the first s3:// path is used: the package does not need it otherwise.
 import { CheckpointError, FabricError, NotSupportedError } from "@fabric-ts/torch";
-import { shownAddress } from "./address.js";
+import { changedMeanwhile, shownAddress } from "./address.js";
 import { BrokenOff } from "./ranges.js";
 
 /** What is used of an `S3Client`. */
@@ -80,12 +80,7 @@ export function s3Error(what: string, path: string, error: unknown): Error {
   if (isNotFound(error)) {
     return new CheckpointError(`Checkpoint file not found: ${shown}`, { code: "ENOENT", hint: "Check the address." });
   }
-  if (status === 412) {
-    return new CheckpointError(`${shown} changed while it was read.`, {
-      code: "ERR_CHECKPOINT_DAMAGED",
-      hint: "Load it again when nobody writes it.",
-    });
-  }
+  if (status === 412) return changedMeanwhile(shown);
   if (name === "CredentialsProviderError" || /credential/i.test(message)) {
     return new CheckpointError(`${shown} cannot be ${what}: there are no credentials for the store.`, {
       code: "EACCES",

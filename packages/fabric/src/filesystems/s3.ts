@@ -1,7 +1,7 @@
 // Files in object stores that speak S3: Amazon's, MinIO, Ceph and others.
 import { CheckpointError } from "@fabric-ts/torch";
 import { checkOptions } from "../utilities/describe.js";
-import { lastPart, shownAddress } from "./address.js";
+import { changedMeanwhile, lastPart, shownAddress } from "./address.js";
 import { type FileInfo, type FileReader, FileSystem, type FileWriter } from "./file-system.js";
 import { aheadBytes, bodyBytes, persistently, RangeReader } from "./ranges.js";
 import { connect, isNotFound, type S3Answer, type S3ClientLike, type Send, s3Error } from "./s3-client.js";
@@ -61,9 +61,11 @@ export class S3FileSystem extends FileSystem {
     const begin = (): Promise<[S3Answer, Uint8Array]> => this.#get(path, place, 0, aheadBytes);
     const [answer, bytes] = await persistently(`Reading ${name}`, begin);
     const total = totalOf(answer, bytes);
-    const IfMatch = answer.ETag;
+    const { ETag } = answer;
     return new RangeReader(name, total, bytes, async (start, end) => {
-      const [, part] = await this.#get(path, { ...place, IfMatch }, start, end);
+      const [later, part] = await this.#get(path, { ...place, IfMatch: ETag }, start, end);
+      // Not every store knows conditions.
+      if (later.ETag !== ETag) throw changedMeanwhile(name);
       return part;
     });
   }
