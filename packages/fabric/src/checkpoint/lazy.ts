@@ -1,5 +1,7 @@
 // Checkpoints of which only what is used is read.
-import { nn, serialization } from "@fabric-ts/torch";
+import { CheckpointError, nn, serialization } from "@fabric-ts/torch";
+import { shownAddress } from "../filesystems/address.js";
+import type { FileReader } from "../filesystems/file-system.js";
 import { describe } from "../utilities/describe.js";
 import type { CheckpointPath } from "./checkpoint-io.js";
 import { openFile } from "./paths.js";
@@ -16,7 +18,19 @@ export const { materializeTensors } = serialization;
  *     model.loadStateDict(checkpoint.model); // reads one after another
  */
 export async function lazyLoad(path: CheckpointPath): Promise<unknown> {
-  return await serialization.lazyLoad(await openFile(path));
+  let file: FileReader;
+  try {
+    file = await openFile(path);
+  } catch (error) {
+    const { code } = error as { code?: string };
+    if (code !== "ENOENT" && code !== "EISDIR") throw error;
+    throw new CheckpointError(`Path '${shownAddress(String(path))}' does not exist or is not a file.`, {
+      code,
+      hint: "Check the path; relative ones start at the working directory.",
+      cause: error,
+    });
+  }
+  return await serialization.lazyLoad(file);
 }
 
 /**
