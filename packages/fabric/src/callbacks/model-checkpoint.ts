@@ -1,6 +1,5 @@
 // Saves checkpoints while training runs and keeps the best or the newest of them. What goes is removed only when what replaces it has
 // been read back.
-import { access } from "node:fs/promises";
 import { ConfigurationError, Tensor, UsageError } from "@fabric-ts/torch";
 import { AsyncCheckpointIO } from "../checkpoint/async-checkpoint-io.js";
 import type { CheckpointPath } from "../checkpoint/checkpoint-io.js";
@@ -8,6 +7,7 @@ import { filePath } from "../checkpoint/paths.js";
 import { TorchCheckpointIO } from "../checkpoint/torch-checkpoint-io.js";
 import { agree } from "../collectives/agree.js";
 import type { Fabric } from "../fabric.js";
+import { schemeOf } from "../filesystems/address.js";
 import { convertTensorsToScalars } from "../utilities/convert.js";
 import { checkOptions, describe } from "../utilities/describe.js";
 import { rankZeroWarn } from "../utilities/rank-zero.js";
@@ -16,7 +16,7 @@ import { countIn, FabricSlot, factsOf, isCount } from "./facts.js";
 import type { BatchFacts, EpochFacts, HookFacts, RunFacts, SetupFacts } from "./hooks.js";
 import { IntervalClock } from "./interval-clock.js";
 import { KeptCheckpoints } from "./kept-checkpoints.js";
-import { isLocal, latestCheckpoint } from "./latest-checkpoint.js";
+import { fileSystemFor, latestCheckpoint } from "./latest-checkpoint.js";
 import { MonitoredMetric, type MonitorMode } from "./monitored-metric.js";
 
 /** Options of `ModelCheckpoint`. One of `everyNEpochs` (the default, with 1), `everyNTrainSteps` and `everyNMinutes` says when to save. */
@@ -315,9 +315,12 @@ export class ModelCheckpoint {
 
   /** Checkpoints that somebody removed take no place among the best. */
   async #forgetMissing(fabric: Fabric): Promise<void> {
-    if (!this.#isFromFile || !isLocal(this.dirpath)) return;
+    const files = fileSystemFor(this.dirpath, fabric.strategy.checkpointIO);
+    if (!this.#isFromFile || files === null) return;
     const paths = this.#kept.all.map(({ path }) => path);
-    const there = await fabric.broadcast(fabric.isGlobalZero ? await Promise.all(paths.map(exists)) : []);
+    const there = await agree(fabric.strategy, "Looking for kept checkpoints", async () =>
+      fabric.isGlobalZero ? await Promise.all(paths.map(async (path) => (await files.stat(path)) !== null)) : [],
+    ).then((found) => fabric.broadcast(found));
     this.#kept = this.#kept.without(paths.filter((_, i) => !there[i]));
     this.#isFromFile = false;
   }
@@ -328,10 +331,11 @@ export class ModelCheckpoint {
       if (!fabric.isGlobalZero) return "";
       const values = numbersIn({ ...facts.metrics, epoch: facts.epoch, step: facts.step });
       if (this.#metric !== null && score !== null) values[this.#metric.name] = score;
+      const files = fileSystemFor(this.dirpath, fabric.strategy.checkpointIO);
       const start = `${this.dirpath}/${this.#name.of(values)}`;
       for (let version = 0; ; version++) {
         const candidate = `${start}${version === 0 ? "" : `-v${version}`}${checkpointExtension}`;
-        if (this.#kept.has(candidate) || !isLocal(candidate) || !(await exists(candidate))) return candidate;
+        if (this.#kept.has(candidate) || !(await files?.stat(candidate))) return candidate;
       }
     });
     return await fabric.broadcast(path);
@@ -391,6 +395,10 @@ const optionNames = [
   "state",
 ];
 
+function isLocal(dirpath: string | URL): boolean {
+  return ["file", null].includes(schemeOf(String(dirpath)));
+}
+
 function folderOf(dirpath: unknown): string {
   if (dirpath instanceof URL || (typeof dirpath === "string" && dirpath !== "")) {
     const folder = isLocal(dirpath) ? filePath(dirpath) : String(dirpath);
@@ -439,11 +447,4 @@ function numbersIn(values: Record<string, unknown>): Record<string, number> {
     if (typeof number === "number") numbers[name] = number;
   }
   return numbers;
-}
-
-async function exists(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  );
 }

@@ -35,7 +35,7 @@ export class LocalFileSystem extends FileSystem {
     try {
       names = await readdir(folder);
     } catch (error) {
-      if (isMissing(error)) return [];
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
       throw failed("listed", folder, error);
     }
     const found = await Promise.all(names.sort().map((name) => this.stat(join(folder, name))));

@@ -58,6 +58,11 @@ export function fileSystemOf(path: string | URL): { fileSystem: FileSystem; path
   return { fileSystem, path: text };
 }
 
+/** internal: true when a scheme has a file system. */
+export function hasFileSystem(scheme: string): boolean {
+  return makers.has(scheme);
+}
+
 // The keys of object stores have no escapes.
 function textOf({ protocol, href }: URL): string {
   return /^(file|https?):$/.test(protocol) ? href : decodeURI(href);

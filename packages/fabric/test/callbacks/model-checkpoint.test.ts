@@ -412,7 +412,7 @@ describe("ModelCheckpoint.latest", () => {
       });
     });
     await assert.rejects(ModelCheckpoint.latest(join(folder, "a.ckpt")), { name: "CheckpointError", code: "ENOTDIR" });
-    await assert.rejects(ModelCheckpoint.latest("s3://bucket/run"), { name: "NotSupportedError" });
+    await assert.rejects(ModelCheckpoint.latest("gs://bucket/run"), { name: "NotSupportedError" });
   });
 });
 

@@ -7,6 +7,7 @@ import {
   Fabric,
   fileSystemOf,
   lazyLoad,
+  ModelCheckpoint,
   materializeTensors,
   registerFileSystem,
   S3FileSystem,
@@ -153,6 +154,27 @@ describe("a checkpoint in an object store", () => {
     await fabric.save(path, { step: 5 });
     assert.equal(((await fabric.load(path)) as { step: number }).step, 5);
     assert.deepEqual(await names("s3://bucket/\u00e4 b+c&d=e?f#g"), ["%41.ckpt"]);
+  });
+});
+
+describe("ModelCheckpoint", () => {
+  it("keeps its files in an object store, and goes on from the newest", async () => {
+    const keeper = (): ModelCheckpoint =>
+      new ModelCheckpoint({ dirpath: "s3://bucket/keeper", everyNTrainSteps: 1, saveTopK: 2, state });
+    const state = { step: 0 };
+    const mine = new Fabric({ accelerator: "cpu", callbacks: keeper() });
+    for (state.step = 1; state.step <= 3; state.step++)
+      await mine.call("onTrainBatchEnd", { fabric: mine, step: state.step, batchIdx: 0 });
+    assert.deepEqual(await names("s3://bucket/keeper"), ["step=2.ckpt", "step=3.ckpt"]);
+    const latest = await ModelCheckpoint.latest("s3://bucket/keeper", { fabric: mine });
+    assert.equal(latest, "s3://bucket/keeper/step=3.ckpt");
+    await mine.load(latest as string, state);
+    assert.equal(state.step, 3);
+    // Another run with the same folder does not write over what is there.
+    const other = new Fabric({ accelerator: "cpu", callbacks: keeper() });
+    await other.call("onTrainBatchEnd", { fabric: other, step: 3, batchIdx: 0 });
+    assert.deepEqual(await names("s3://bucket/keeper"), ["step=2.ckpt", "step=3-v1.ckpt", "step=3.ckpt"]);
+    assert.equal(await ModelCheckpoint.latest("s3://bucket/nothing", { fabric: mine }), null);
   });
 });
 
