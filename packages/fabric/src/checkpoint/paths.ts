@@ -1,7 +1,7 @@
 // The paths of checkpoints: which ones there can be, and files that have to exist.
 import { fileURLToPath } from "node:url";
 import { CheckpointError } from "@fabric-ts/torch";
-import { shownAddress } from "../filesystems/address.js";
+import { schemeOf, shownAddress } from "../filesystems/address.js";
 import type { FileReader } from "../filesystems/file-system.js";
 import { LocalFileSystem } from "../filesystems/local.js";
 import { fileSystemOf } from "../filesystems/registry.js";
@@ -30,14 +30,16 @@ export function refuseStorageOptions(io: CheckpointIO, options: unknown): void {
 
 /** internal: the path of a file on this machine, null for one that is elsewhere. */
 export function localFile(path: CheckpointPath): string | null {
-  return fileSystemOf(path).fileSystem instanceof LocalFileSystem ? filePath(path) : null;
+  const scheme = schemeOf(String(path)) ?? "file";
+  // One of the user's in its place may want to see what is written.
+  return fileSystemOf(path).fileSystem.constructor === LocalFileSystem && scheme === "file" ? filePath(path) : null;
 }
 
 /** internal: opens a checkpoint for reading. */
 export async function openFile(path: CheckpointPath): Promise<FileReader> {
   const { fileSystem, path: address } = fileSystemOf(path);
-  if (!(fileSystem instanceof LocalFileSystem)) return await fileSystem.openRead(address);
-  const file = filePath(path);
+  const file = localFile(path);
+  if (file === null) return await fileSystem.openRead(address);
   try {
     return await fileSystem.openRead(file);
   } catch (error) {

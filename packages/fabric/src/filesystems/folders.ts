@@ -23,7 +23,10 @@ async function makeFolder(path: string): Promise<void> {
     await mkdir(path);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    if (code === "EEXIST" && (await stat(path)).isDirectory()) return;
+    if (code === "EEXIST") {
+      if ((await stat(path)).isDirectory()) return;
+      throw Object.assign(new Error(`${path} is a file`), { code: "ENOTDIR" });
+    }
     if (code !== "ENOENT" || dirname(path) === path || (await exists(dirname(path)))) throw error;
     await makeFolder(dirname(path));
     await makeFolder(path);

@@ -10,10 +10,15 @@ export interface Run {
   stderr: string;
 }
 
-/** Runs test/ranks/NAME.ts to its end. */
-export async function runProgram(name: string, env: Record<string, string> = {}): Promise<Run> {
+/** Runs test/ranks/NAME.ts to its end; `inside` is a command that runs it, such as `["unshare", "-m"]`. */
+export async function runProgram(
+  name: string,
+  env: Record<string, string> = {},
+  inside: readonly string[] = [],
+): Promise<Run> {
   const script = fileURLToPath(new URL(`../ranks/${name}.js`, import.meta.url));
-  const child = spawn(process.execPath, [script], {
+  const [command = process.execPath, ...args] = [...inside, process.execPath, script];
+  const child = spawn(command, args, {
     env: { ...cleanEnvironment(), ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
@@ -26,8 +31,12 @@ export async function runProgram(name: string, env: Record<string, string> = {})
 }
 
 /** Runs a program that has to succeed; returns what each rank passed to `report`, by rank. */
-export async function runRanks<T>(name: string, env: Record<string, string> = {}): Promise<T[]> {
-  const { code, stdout, stderr } = await runProgram(name, env);
+export async function runRanks<T>(
+  name: string,
+  env: Record<string, string> = {},
+  inside: readonly string[] = [],
+): Promise<T[]> {
+  const { code, stdout, stderr } = await runProgram(name, env, inside);
   assert.equal(code, 0, `ranks/${name} ended with ${code}\n${stdout}\n${stderr}`);
   const reports: T[] = [];
   for (const [, rank, json] of stdout.matchAll(/REPORT (\d+) (.*)$/gm))
