@@ -5,7 +5,7 @@ import { callbacksFromFactories } from "./callbacks/factories.js";
 import { checkCallback, HookCaller } from "./callbacks/hook-caller.js";
 import type { HookArguments, HookName } from "./callbacks/hooks.js";
 import type { CheckpointPath } from "./checkpoint/checkpoint-io.js";
-import { type CheckpointFilter, checkFilter } from "./checkpoint/state.js";
+import { type CheckpointFilter, checkFilter, isStateful } from "./checkpoint/state.js";
 import { type Collected, type CollectedParts, collect } from "./collectives/collect.js";
 import { reduceOp } from "./collectives/reduce-op.js";
 import { Connector, type ConnectorOptions, connectorOptionNames, isCliUsed } from "./connector.js";
@@ -509,6 +509,11 @@ export class Fabric {
    */
   async load(path: CheckpointPath, state?: object, options: LoadOptions = {}): Promise<Record<string, unknown>> {
     checkOptions("load", options, ["strict", "weightsOnly"]);
+    if (state !== undefined && state !== null && typeof state !== "object" && typeof state !== "function") {
+      throw new TypeError(
+        `Expected the state of \`load\` to be an object, but got ${describe(state)}.\nType \`await fabric.load(path, { model, optimizer })\`.`,
+      );
+    }
     this.#validateLaunched();
     const unwrapped = unwrapState(state);
     const remainder = await duringCall(`fabric.load("${String(path)}")`, async () => {
@@ -520,15 +525,24 @@ export class Fabric {
     return remainder;
   }
 
-  /** Reads a file that holds the bare state of one model or optimizer. */
+  /**
+   * Reads a file that holds the bare state of one model or optimizer. Each process reads for itself: it may be called on some of them, and
+   * before `launch`.
+   */
   async loadRaw(
     path: CheckpointPath,
     target: nn.AnyModule | optim.Optimizer,
     options: LoadOptions = {},
   ): Promise<void> {
     checkOptions("loadRaw", options, ["strict", "weightsOnly"]);
+    const object = unwrapObjects(target);
+    if (!(object instanceof nn.Module) && !isStateful(object)) {
+      throw new TypeError(
+        `Expected \`loadRaw\` to be given a model or an optimizer, but got ${describe(target)}.\nType \`await fabric.loadRaw(path, model)\`, or \`await fabric.load(path, { model, optimizer })\` for a file of several.`,
+      );
+    }
     await duringCall(`fabric.loadRaw("${String(path)}")`, () =>
-      this.strategy.loadCheckpoint(path, unwrapObjects(target), options),
+      this.strategy.loadCheckpoint(path, object, { ...options, alone: true }),
     );
   }
 

@@ -60,6 +60,8 @@ export interface LoadOptions {
   strict?: boolean | undefined;
   /** Handed to the `CheckpointIO`. Whatever it is, only data is loaded and no code ever runs. */
   weightsOnly?: boolean | null | undefined;
+  /** This process loads for itself: the others are not waited for, and what goes wrong goes wrong here (default false). */
+  alone?: boolean | undefined;
 }
 
 /** How a model is run on one or several devices. */
@@ -275,26 +277,28 @@ export abstract class Strategy {
     });
   }
   /**
-   * Reads a checkpoint into `state` and returns what was not asked for. All ranks call it. Everything is checked before anything is
-   * changed, and when a rank fails all of them keep what they had.
+   * Reads a checkpoint into `state` and returns what was not asked for. All ranks call it, unless it is `alone`. Everything is checked
+   * before anything is changed, and when a rank fails all of them keep what they had.
    */
   async loadCheckpoint(
     path: CheckpointPath,
     state?: unknown,
     options: LoadOptions = {},
   ): Promise<Record<string, unknown>> {
-    const { strict = true, weightsOnly } = options;
+    const { strict = true, weightsOnly, alone = false } = options;
+    const together = <T>(what: string, task: () => Promise<T>): Promise<T> =>
+      alone ? task() : agree(this, what, task);
     if (this.rootDevice.startsWith("cuda")) cuda.emptyCache();
-    const checkpoint = await agree(this, "Reading the checkpoint", async () =>
+    const checkpoint = await together("Reading the checkpoint", async () =>
       this.checkpointIO.loadCheckpoint(path, weightsOnly === undefined ? undefined : { weightsOnly }),
     );
     const what = "Loading the checkpoint";
-    const restoration = await agree(this, what, async () => {
+    const restoration = await together(what, async () => {
       return new Restoration(this, checkpoint, state, { strict, extras: precisionToRestore(state, this.precision) });
     });
     try {
-      await agree(this, what, async () => restoration.applyObjects());
-      await agree(this, what, async () => restoration.applyModules());
+      await together(what, async () => restoration.applyObjects());
+      await together(what, async () => restoration.applyModules());
     } catch (error) {
       restoration.undo();
       throw error;

@@ -143,7 +143,7 @@ describe("AsyncCheckpointIO", () => {
     assert.deepEqual(readdirSync(join(directory, "deep/er")), ["last.ckpt"]);
     writeFileSync(join(directory, "plain"), "");
     await fabric.save(join(directory, "plain/x.ckpt"), state);
-    await assert.rejects(fabric.save(path, state), { name: "CheckpointError", code: "EEXIST" });
+    await assert.rejects(fabric.save(path, state), { name: "CheckpointError", code: "ENOTDIR" });
     await fabric.strategy.teardown();
   });
 
