@@ -25,7 +25,7 @@ async function makeFolder(path: string): Promise<void> {
     const { code } = error as NodeJS.ErrnoException;
     if (code === "EEXIST") {
       if ((await stat(path)).isDirectory()) return;
-      throw Object.assign(new Error(`${path} is a file`), { code: "ENOTDIR" });
+      throw Object.assign(new Error(`ENOTDIR: ${path} is a file`), { code: "ENOTDIR" });
     }
     if (code !== "ENOENT" || dirname(path) === path || (await exists(dirname(path)))) throw error;
     await makeFolder(dirname(path));
