@@ -9,6 +9,12 @@ export const noTorch: string | false = (() => {
   return run.status === 0 ? false : `${python} cannot import torch`;
 })();
 
+/** Why the tests with Python's safetensors are left out, or false. */
+export const noSafetensors: string | false = (() => {
+  const run = spawnSync(python, ["-c", "import torch, safetensors.torch"], { encoding: "utf8" });
+  return run.status === 0 ? false : `${python} cannot import safetensors and torch`;
+})();
+
 /** Why the tests with Python are left out, or false. */
 export const noPython: string | false = spawnSync(python, ["-c", ""]).status === 0 ? false : `${python} is missing`;
 
