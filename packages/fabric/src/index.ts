@@ -47,6 +47,7 @@ export { CheckpointIO, type CheckpointLoadOptions, type CheckpointPath } from ".
 export { lazyLoad, materializeTensors, moveStateInto } from "./checkpoint/lazy.js";
 export type { PerRankStateful } from "./checkpoint/per-rank.js";
 export { SafetensorsCheckpointIO } from "./checkpoint/safetensors-checkpoint-io.js";
+export { loadShardedCheckpoint } from "./checkpoint/sharded.js";
 export type { CheckpointFilter, Stateful } from "./checkpoint/state.js";
 export { TorchCheckpointIO } from "./checkpoint/torch-checkpoint-io.js";
 export type { Collected, CollectedParts } from "./collectives/collect.js";

@@ -3,6 +3,7 @@ import * as torch from "@fabric-ts/torch";
 import { fileSystemOf } from "../filesystems/registry.js";
 import { CheckpointIO, type CheckpointLoadOptions, type CheckpointPath } from "./checkpoint-io.js";
 import { localFile, makeParentFolder, openFile, refuseStorageOptions } from "./paths.js";
+import { isShardedFolder, loadShardedCheckpoint } from "./sharded.js";
 
 type Format = NonNullable<torch.serialization.FormatOptions["format"]>;
 
@@ -42,9 +43,15 @@ export class TorchCheckpointIO extends CheckpointIO {
     await torch.serialization.saveInBackground(checkpoint, file, { format });
   }
 
-  /** Reads either format, whatever the file is called. */
+  /** Reads either format, whatever the file is called, and folders that sharded strategies have written. */
   override async loadCheckpoint(path: CheckpointPath, options: CheckpointLoadOptions = {}): Promise<unknown> {
-    const file = await openFile(path);
+    const file = await openFile(path).catch(async (error: unknown) => {
+      const { code = "" } = error as { code?: string };
+      // Object stores know no folders: there is no object of that name.
+      if (["EISDIR", "ENOENT"].includes(code) && (await isShardedFolder(path))) return null;
+      throw error;
+    });
+    if (file === null) return await loadShardedCheckpoint(path);
     try {
       return await torch.load(file, options as torch.serialization.LoadOptions);
     } finally {

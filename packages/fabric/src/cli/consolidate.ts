@@ -1,7 +1,7 @@
-// `fabric consolidate`: what has to be true of its paths. Folders that hold a sharded checkpoint are not converted yet.
+// `fabric consolidate`: a folder that a sharded strategy has written, as one file.
 import { existsSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { CheckpointError, NotSupportedError } from "@fabric-ts/torch/base";
+import { CheckpointError } from "@fabric-ts/torch/base";
 import type { Command } from "commander";
 import { usageError } from "./usage.js";
 
@@ -11,12 +11,13 @@ export async function consolidate(command: Command, folder: string, output?: str
     usageError(command, `Invalid value for 'CHECKPOINT_FOLDER': Path '${folder}' does not exist.`);
   }
   const paths = checkPaths(folder, output);
-  throw new NotSupportedError(
-    `The sharded checkpoint in ${paths.folder} cannot be converted: that does not exist here yet.`,
-    {
-      hint: "Convert it with Python: `fabric consolidate` of Lightning Fabric writes a file that `fabric.load` reads.",
-    },
-  );
+  // Loaded now: the engine takes longer to start than a mistake in the paths to be found.
+  const [{ loadShardedCheckpoint }, { TorchCheckpointIO }] = await Promise.all([
+    import("../checkpoint/sharded.js"),
+    import("../checkpoint/torch-checkpoint-io.js"),
+  ]);
+  await new TorchCheckpointIO().saveStableCheckpoint(await loadShardedCheckpoint(paths.folder), paths.output);
+  process.stdout.write(`Wrote ${paths.output}\n`);
 }
 
 /** internal: the absolute paths, when they make sense. */

@@ -1,5 +1,6 @@
 // Checkpoints in an object store: a real S3-compatible server, with faults in between.
 import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
 import { after, before, beforeEach, describe, it } from "node:test";
 import {
   AsyncCheckpointIO,
@@ -147,6 +148,18 @@ describe("a checkpoint in an object store", () => {
     server.fault = ({ what }) => (what === "GET" ? { status: 416, code: "InvalidRange" } : null);
     assert.equal((await fileSystem.openRead("s3://other/empty")).size, 0);
     await assert.rejects(fabric.load("s3://other/empty"), { code: "ERR_CHECKPOINT_DAMAGED" });
+  });
+
+  it("may be a folder of several ranks", async () => {
+    const { fileSystem } = fileSystemOf("s3://bucket/sharded");
+    const fixtures = new URL("../../../torch/test/serialization/fixtures/sharded/two-ranks/", import.meta.url);
+    for (const name of readdirSync(fixtures)) {
+      const file = await fileSystem.openWrite(`s3://bucket/sharded/${name}`);
+      await file.write(readFileSync(new URL(name, fixtures)));
+      await file.commit();
+    }
+    const { epoch, model } = (await fabric.load("s3://bucket/sharded")) as { epoch: number; model: nn.StateDict };
+    assert.deepEqual([epoch, model["0.weight"]?.shape], [5, [3, 4]]);
   });
 
   it("may have any name", async () => {

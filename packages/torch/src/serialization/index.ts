@@ -17,3 +17,4 @@ export {
 export { lazyLoad, materializeTensors } from "./lazy-load.js";
 export { PyFloat, Tuple } from "./python-types.js";
 export * as safetensors from "./safetensors/index.js";
+export { loadSharded } from "./sharded/load.js";

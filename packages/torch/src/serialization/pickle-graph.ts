@@ -27,6 +27,18 @@ export interface Meaning {
   readonly dtype?: Dtype;
   /** It is a class of tensors. */
   readonly tensorClass?: boolean;
+  /** What is made with it is a `PyRecord`. */
+  readonly record?: boolean;
+}
+
+/** internal: an object of a class that a reader knows, or a call that it knows: nothing but its arguments and state. */
+export class PyRecord {
+  state: unknown = null;
+
+  constructor(
+    readonly name: string,
+    readonly args: readonly unknown[],
+  ) {}
 }
 
 /** internal: a name that a pickle may import. A class of its own, so that nothing in a file can pass for one. */

@@ -3,7 +3,7 @@
 import type { CheckpointError } from "../errors.js";
 import { damaged, refused } from "./damaged.js";
 import { findGlobal } from "./pickle-globals.js";
-import { type CallContext, PyDict, PyGlobal, PySet, PyStorage, PyTensor } from "./pickle-graph.js";
+import { type CallContext, PyDict, PyGlobal, PyRecord, PySet, PyStorage, PyTensor } from "./pickle-graph.js";
 import { Tuple } from "./python-types.js";
 import { decodeUtf8 } from "./utf8.js";
 
@@ -17,13 +17,18 @@ const most = { nesting: 1000, memo: 10_000_000, text: 16 * 1024 * 1024, name: 25
 // Values a graph may have when shared parts are counted each time; small pickles can name billions by sharing.
 const mostExpanded = 1e8;
 
-/** internal: reads one pickle. `where` names it in errors. */
-export function readPickle(bytes: Uint8Array, where: string): Unpickled {
-  const machine = new Machine(bytes, where);
+/**
+ * internal: reads one pickle. `where` names it in errors. `records` are further classes and functions that it may name; what it makes with
+ * them are `PyRecord`s, which `finishGraph` does not take.
+ */
+export function readPickle(bytes: Uint8Array, where: string, records: ReadonlySet<string> = noRecords): Unpickled {
+  const machine = new Machine(bytes, where, records);
   const root = machine.run();
   checkGraph(root, where);
   return { root, tensors: machine.tensors };
 }
+
+const noRecords: ReadonlySet<string> = new Set();
 
 class Machine {
   readonly tensors: PyTensor[] = [];
@@ -37,7 +42,10 @@ class Machine {
   readonly #memo: unknown[] = [];
   readonly #strings = new Map<number, string>();
 
-  constructor(bytes: Uint8Array, where: string) {
+  readonly #records: ReadonlySet<string>;
+
+  constructor(bytes: Uint8Array, where: string, records: ReadonlySet<string>) {
+    this.#records = records;
     this.#bytes = bytes;
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.#where = where;
@@ -206,6 +214,9 @@ class Machine {
         case 0x52: // REDUCE
           this.#reduce();
           break;
+        case 0x81: // NEWOBJ
+          this.#newObject();
+          break;
         case 0x62: // BUILD
           this.#build();
           break;
@@ -225,8 +236,8 @@ class Machine {
     return refused(this.#where, `its values are nested more than ${most.nesting} deep.`, "Save a flatter structure.");
   }
   #refuseOpcode(opcode: number): CheckpointError {
-    if (opcode === 0x81 || opcode === 0x92 || opcode === 0x69 || opcode === 0x6f) {
-      return refused(this.#where, `it makes an instance of a class (at byte ${this.#at}).`, onlyData);
+    if (opcode === 0x92 || opcode === 0x69 || opcode === 0x6f) {
+      return this.#refuseInstance();
     }
     const code = opcode.toString(16).padStart(2, "0");
     return refused(
@@ -234,6 +245,10 @@ class Machine {
       `it uses the pickle opcode 0x${code} (at byte ${this.#at}), which torch.save does not write.`,
       onlyData,
     );
+  }
+
+  #refuseInstance(): CheckpointError {
+    return refused(this.#where, `it makes an instance of a class (at byte ${this.#at}).`, onlyData);
   }
 
   /** Moves over `count` bytes and returns where they start. */
@@ -347,6 +362,7 @@ class Machine {
   #global(module: string, name: string): PyGlobal {
     const found = findGlobal(module, name);
     if (found) return found;
+    if (this.#records.has(`${module}.${name}`)) return new PyGlobal(`${module}.${name}`, { record: true });
     throw refused(
       this.#where,
       `it refers to ${shown(`${module}.${name}`)}, which is not on the list of safe names.`,
@@ -359,7 +375,11 @@ class Machine {
     const callee = this.#pop();
     if (!(callee instanceof PyGlobal)) throw this.#fault("it calls something that is not a function");
     if (!(args instanceof Tuple)) throw this.#fault(`it calls ${callee.name} with arguments that are not a tuple`);
-    const { call } = callee.meaning;
+    const { call, record } = callee.meaning;
+    if (record) {
+      this.#stack.push(new PyRecord(callee.name, args));
+      return;
+    }
     if (!call) throw refused(this.#where, `it calls ${callee.name}, which is not allowed.`, onlyData);
     this.#stack.push(call(args, this.#context(callee.name)));
   }
@@ -378,10 +398,23 @@ class Machine {
     };
   }
 
+  #newObject(): void {
+    const args = this.#pop();
+    const callee = this.#pop();
+    if (!(callee instanceof PyGlobal) || callee.meaning.record !== true || !(args instanceof Tuple))
+      throw this.#refuseInstance();
+    this.#stack.push(new PyRecord(callee.name, args));
+  }
+
   // State dicts carry version numbers in an attribute, which have no place in a plain object: they are dropped.
   #build(): void {
     const state = this.#pop();
-    if (!(this.#stack.at(-1) instanceof PyDict) || !(state instanceof PyDict)) {
+    const target = this.#stack.at(-1);
+    if (target instanceof PyRecord) {
+      target.state = state;
+      return;
+    }
+    if (!(target instanceof PyDict) || !(state instanceof PyDict)) {
       throw refused(this.#where, "it sets the state of something that is not a dict.", onlyData);
     }
   }
@@ -448,6 +481,7 @@ function checkGraph(root: unknown, where: string): void {
     let children: readonly unknown[];
     if (Array.isArray(value)) children = value;
     else if (value instanceof PyDict || value instanceof PySet) children = value.items;
+    else if (value instanceof PyRecord) children = [value.args, value.state];
     else return null;
     const before = known.get(value);
     if (before !== undefined) {
