@@ -4,7 +4,7 @@ import type { Device } from "../dtype.js";
 import { ArchiveWriter, readArchive } from "./archive.js";
 import { AtomicFile } from "./atomic-file.js";
 import { type ByteSource, checkPath, MemorySource, openSource } from "./byte-source.js";
-import { type Reading, readBlocking, readWaiting } from "./reading.js";
+import { type Reading, readAndClose, readAndCloseBlocking, readBlocking } from "./reading.js";
 import { isSafetensors } from "./safetensors/contents.js";
 import { readState, statePieces } from "./safetensors/state-files.js";
 import { checkMapLocation, deviceFor, type MapLocation } from "./tensor-records.js";
@@ -138,22 +138,14 @@ function writeFile(value: unknown, path: string | URL): AtomicFile {
 export async function load(path: string | URL | ByteSource, options: LoadOptions = {}): Promise<unknown> {
   const mapLocation = checkOptions(options);
   const source = openSource(path, loadHint);
-  try {
-    return await readWaiting(source, readAny(source, mapLocation));
-  } finally {
-    await source.close?.();
-  }
+  return await readAndClose(source, readAny(source, mapLocation));
 }
 
 /** `load` that blocks the thread. */
 export function loadSync(path: string | URL | ByteSource, options: LoadOptions = {}): unknown {
   const mapLocation = checkOptions(options);
   const source = openSource(path, loadHint);
-  try {
-    return readBlocking(source, readAny(source, mapLocation));
-  } finally {
-    void source.close?.();
-  }
+  return readAndCloseBlocking(source, readAny(source, mapLocation));
 }
 
 function* readAny(source: ByteSource, mapLocation: MapLocation): Reading<unknown> {

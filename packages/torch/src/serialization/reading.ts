@@ -30,3 +30,21 @@ export async function readWaiting<T>(source: ByteSource, reading: Reading<T>): P
     step = reading.next(await source.read(...step.value));
   }
 }
+
+/** internal: runs a reader while the thread waits, and closes the source. */
+export function readAndCloseBlocking<T>(source: ByteSource, reading: Reading<T>): T {
+  try {
+    return readBlocking(source, reading);
+  } finally {
+    void source.close?.();
+  }
+}
+
+/** internal: runs a reader without blocking the thread, and closes the source. */
+export async function readAndClose<T>(source: ByteSource, reading: Reading<T>): Promise<T> {
+  try {
+    return await readWaiting(source, reading);
+  } finally {
+    await source.close?.();
+  }
+}

@@ -7,6 +7,7 @@ import * as torch from "../../dist/index.js";
 import { noSafetensors, runPython } from "./support/python.js";
 import { assemble, entry } from "./support/safetensors.js";
 import { TemporaryFolder } from "./support/temporary.js";
+import { Tied } from "./support/tied.js";
 
 const { nn, safetensors } = torch;
 const skip = noSafetensors;
@@ -86,17 +87,6 @@ model = Tied()
 save_model(model, sys.argv[1])
 print(model.first.weight.tolist())`;
   const expected = JSON.parse(runPython(program, path)) as unknown;
-  class Tied extends nn.Module<[torch.Tensor], torch.Tensor> {
-    readonly first = new nn.Linear(2, 2, { bias: false });
-    readonly second = new nn.Linear(2, 2);
-    constructor() {
-      super();
-      this.second.weight = this.first.weight;
-    }
-    forward(x: torch.Tensor): torch.Tensor {
-      return this.second(this.first(x));
-    }
-  }
   const model = new Tied();
   await safetensors.loadModel(model, path);
   assert.deepEqual(model.first.weight.tolist(), expected);

@@ -19,6 +19,7 @@ import {
   tuple,
   yes,
 } from "./support/assemble.js";
+import { randomFrom } from "./support/fuzz.js";
 import { storageInfoOf } from "./support/storage.js";
 import { TemporaryFolder } from "./support/temporary.js";
 
@@ -300,17 +301,6 @@ test("options are checked", async () => {
   await assert.rejects(torch.save(path as unknown, {} as unknown as string), { name: "TypeError", message: /`path`/ });
   assert.throws(() => deserialize("x" as unknown as Uint8Array), { name: "TypeError", message: /`bytes`/ });
 });
-
-// Mulberry32.
-function randomFrom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-}
 
 test("1,000 generated trees come back bit for bit", () => {
   const random = randomFrom(3);

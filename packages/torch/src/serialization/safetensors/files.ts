@@ -8,7 +8,7 @@ import { checkDevice } from "../../target.js";
 import { handleOf, type Tensor } from "../../tensor.js";
 import { AtomicFile } from "../atomic-file.js";
 import { type ByteSource, checkPath, MemorySource, openSource } from "../byte-source.js";
-import { type Reading, readBlocking, readWaiting } from "../reading.js";
+import { type Reading, readAndClose, readAndCloseBlocking, readBlocking, readWaiting } from "../reading.js";
 import { SharedSource } from "../shared-source.js";
 import { Contents } from "./contents.js";
 import { SafetensorsFile } from "./file.js";
@@ -61,21 +61,13 @@ export async function loadFile(
 ): Promise<Record<string, Tensor>> {
   const device = deviceOf(options);
   const source = openSource(path, loadHint);
-  try {
-    return await readWaiting(source, readByName(source, device));
-  } finally {
-    await source.close?.();
-  }
+  return await readAndClose(source, readByName(source, device));
 }
 /** `loadFile` that blocks the thread. */
 export function loadFileSync(path: string | URL | ByteSource, options: LoadFileOptions = {}): Record<string, Tensor> {
   const device = deviceOf(options);
   const source = openSource(path, loadHint);
-  try {
-    return readBlocking(source, readByName(source, device));
-  } finally {
-    void source.close?.();
-  }
+  return readAndCloseBlocking(source, readByName(source, device));
 }
 
 /** The bytes of the file that `saveFile` would write. */

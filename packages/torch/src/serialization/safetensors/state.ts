@@ -20,7 +20,8 @@ export function flatten(value: unknown): { tensors: Map<string, Tensor>; metadat
 }
 
 function isFlat(value: unknown, tensors: ReadonlyMap<string, Tensor>): boolean {
-  if (typeof value !== "object" || value === null || value instanceof Map || Array.isArray(value)) return false;
+  if (typeof value !== "object" || value === null || ![null, Object.prototype].includes(Object.getPrototypeOf(value)))
+    return false;
   const entries = Object.entries(value);
   return entries.length === tensors.size && entries.every(([key, item]) => tensors.get(key) === item && isPlain(item));
 }
