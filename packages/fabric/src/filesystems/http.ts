@@ -40,39 +40,50 @@ export class HttpFileSystem extends FileSystem {
     const name = shownAddress(path);
     const { bytes, total, version } = await persistently(`Reading ${name}`, () => this.#begin(path, aheadBytes));
     return new RangeReader(name, total, bytes, async (start, end) => {
-      const response = await this.#get(path, start, end, version);
-      if (response.status !== 206) throw changedMeanwhile(name);
-      const range = rangeOf(response);
-      if (range?.start !== start || range.total !== total) throw changedMeanwhile(name);
-      return await this.#body(response, end - start);
+      const answer = await this.#get(path, start, end, version);
+      const range = rangeOf(answer.response);
+      if (answer.response.status !== 206 || range?.start !== start || range.total !== total) {
+        answer.abandon();
+        throw changedMeanwhile(name);
+      }
+      return await this.#body(answer, end - start);
     });
   }
 
   /** The first bytes of a file, or all of it where the server knows no ranges. */
   async #begin(path: string, length: number): Promise<Beginning> {
-    const response = await this.#get(path, 0, length, {});
+    const answer = await this.#get(path, 0, length, {});
+    const { response } = answer;
     const modified = dateOf(response);
     const version = versionOf(response);
     const range = rangeOf(response);
     // An empty file has no first byte.
     if (response.status === 416) return { bytes: new Uint8Array(), total: 0, version, modified };
     if (response.status === 206 && range !== null) {
-      const bytes = await this.#body(response, Math.min(length, range.total));
+      const bytes = await this.#body(answer, Math.min(length, range.total));
       return { bytes, total: range.total, version, modified };
     }
     const declared = response.headers.get("content-length");
-    const bytes = await this.#body(response, declared === null ? null : Number(declared));
+    const bytes = await this.#body(answer, declared === null ? null : Number(declared));
     return { bytes, total: bytes.length, version, modified };
   }
 
-  async #get(path: string, start: number, end: number, version: Record<string, string>): Promise<Response> {
+  async #get(path: string, start: number, end: number, version: Record<string, string>): Promise<Answer> {
     const { address, headers } = split(path);
     const range = { Range: `bytes=${start}-${end - 1}`, "Accept-Encoding": "identity" };
-    const request = fetch(address, { headers: { ...this.#headers, ...headers, ...range, ...version } });
-    const response = await impatiently(request, this.#timeout);
+    const stop = new AbortController();
+    const abandon = (): void => stop.abort();
+    const all = { ...this.#headers, ...headers, ...range, ...version };
+    const response = await impatiently(fetch(address, { headers: all, signal: stop.signal }), this.#timeout).catch(
+      (error: unknown) => {
+        abandon();
+        throw error;
+      },
+    );
     const { status } = response;
-    if (status === 200 || status === 206 || (status === 416 && start === 0)) return response;
-    void response.body?.cancel().catch(() => {});
+    if (status === 200 || status === 206) return { response, abandon };
+    abandon();
+    if (status === 416 && start === 0) return { response, abandon };
     if (status === 408 || status === 429 || status >= 500)
       throw new BrokenOff(`the server answered ${status} ${response.statusText}`.trim());
     throw status === 412 || status === 416
@@ -80,10 +91,16 @@ export class HttpFileSystem extends FileSystem {
       : refused(shownAddress(path), response);
   }
 
-  async #body(response: Response, length: number | null): Promise<Uint8Array> {
+  async #body({ response, abandon }: Answer, length: number | null): Promise<Uint8Array> {
     const body = response.body as unknown as AsyncIterable<Uint8Array> | null;
-    return await bodyBytes(body ?? noBytes(), length, this.#timeout);
+    return await bodyBytes(body ?? noBytes(), { length, patience: this.#timeout, abandon });
   }
+}
+
+interface Answer {
+  response: Response;
+  /** Ends the connection. */
+  abandon: () => void;
 }
 
 interface Beginning {

@@ -11,9 +11,9 @@ export class BrokenOff extends Error {}
 
 const attempts = 4;
 const firstDelay = 100;
-// Small records lie one after another: they come in one answer. Large ones come in parts, some at once.
-/** internal: how much is read at least. */
+/** internal: how much is read at least: small records lie one after another, and come in one answer. */
 export const aheadBytes = 1 << 20;
+// Large ones come in parts, some at once.
 const partBytes = 8 << 20;
 const partsAtOnce = 4;
 
@@ -95,11 +95,13 @@ export class RangeReader implements FileReader {
   }
 }
 
-/** internal: the bytes of a body, of a known length where `length` is not null. Throws `BrokenOff` when it ends early or nothing comes for `patience` milliseconds. */
+/**
+ * internal: the bytes of a body, of a known length where `length` is not null. Throws `BrokenOff` when it ends early or nothing comes for
+ * `patience` milliseconds; `abandon` ends the connection then.
+ */
 export async function bodyBytes(
   body: AsyncIterable<Uint8Array>,
-  length: number | null,
-  patience: number,
+  { length, patience, abandon }: { length: number | null; patience: number; abandon: () => void },
 ): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let size = 0;
@@ -112,11 +114,11 @@ export async function bodyBytes(
       size += value.length;
       if (length !== null && size > length) throw new BrokenOff(`the answer has more than ${length} bytes`);
     }
-  } finally {
-    // Not awaited: a server that says nothing would be waited for.
-    void iterator.return?.()?.catch(() => {});
+    if (length !== null && size < length) throw new BrokenOff(`the answer ended after ${size} of ${length} bytes`);
+  } catch (error) {
+    abandon();
+    throw error;
   }
-  if (length !== null && size < length) throw new BrokenOff(`the answer ended after ${size} of ${length} bytes`);
   return chunks.length === 1 ? (chunks[0] as Uint8Array) : Buffer.concat(chunks);
 }
 

@@ -152,8 +152,9 @@ export class S3FileSystem extends FileSystem {
     return await this.#try("read", path, async (send) => {
       try {
         const answer = await send("GetObject", { ...place, Range: `bytes=${start}-${end - 1}` });
-        const body = answer.Body as AsyncIterable<Uint8Array>;
-        return [answer, await bodyBytes(body, answer.ContentLength ?? null, this.#timeout)];
+        const body = answer.Body as AsyncIterable<Uint8Array> & { destroy?(): void };
+        const length = answer.ContentLength ?? null;
+        return [answer, await bodyBytes(body, { length, patience: this.#timeout, abandon: () => body.destroy?.() })];
       } catch (error) {
         // An empty object has no first byte.
         if (start === 0 && (error as { name?: string }).name === "InvalidRange") return [{}, new Uint8Array()];

@@ -1,5 +1,6 @@
 // Checkpoints on web servers: read by ranges or as a whole, again where a connection breaks off, and never wrong.
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
 import { createServer } from "node:net";
 import { after, before, beforeEach, describe, it } from "node:test";
 import {
@@ -215,6 +216,26 @@ describe("what does not work is an error that says why:", () => {
     const { fileSystem, path } = fileSystemOf(`${address}/a.ckpt`);
     await assert.rejects(fileSystem.list(path), { name: "NotSupportedError" });
     await assert.rejects(fileSystem.remove(path), { name: "NotSupportedError" });
+  });
+});
+
+describe("a connection that was given up", () => {
+  it("does not keep the process alive", async () => {
+    const fault: ServedFile["fault"] = (n) => (n % 2 === 0 ? "silence" : "stall");
+    const path = serve("a.ckpt", { bytes: small, fault });
+    const script = `
+      import { Fabric, HttpFileSystem, registerFileSystem } from ${JSON.stringify(import.meta.resolve("@fabric-ts/fabric"))};
+      registerFileSystem("http", new HttpFileSystem({ timeout: 100 }), { override: true });
+      await new Fabric({ accelerator: "cpu" }).load(${JSON.stringify(path)}).catch((error) => console.log(error.code));`;
+    const child = spawn(process.execPath, ["--input-type=module", "-e", script], {
+      stdio: ["ignore", "pipe", "ignore"],
+    });
+    const tooLong = setTimeout(() => child.kill("SIGKILL"), 30_000);
+    let output = "";
+    child.stdout.on("data", (text) => (output += text));
+    const code = await new Promise((resolve) => child.on("close", resolve));
+    clearTimeout(tooLong);
+    assert.deepEqual([output, code], ["EIO\n", 0]);
   });
 });
 
