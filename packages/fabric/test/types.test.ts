@@ -9,12 +9,14 @@ import {
   type FabricModule,
   type HookArguments,
   type HookName,
+  type lazyLoad,
   type MLflowLogger,
   ModelCheckpoint,
+  type materializeTensors,
   type SummaryWriter,
   TensorBoardLogger,
 } from "@fabric-ts/fabric";
-import type { Device, Tensor } from "@fabric-ts/torch";
+import type { Device, safetensors, Tensor } from "@fabric-ts/torch";
 import { data, nn, optim } from "@fabric-ts/torch";
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
@@ -243,4 +245,17 @@ it("an AttributeDict knows the types of its entries, and takes others", () => {
   state.epoch = "three";
   const empty = new AttributeDict();
   same<typeof empty.lr, unknown>(true);
+});
+
+it("types of files and checkpoints are exact", () => {
+  const state = { model: new nn.Linear(1, 1).stateDict(), step: 3 };
+  same<ReturnType<typeof materializeTensors<typeof state>>, Promise<typeof state>>(true);
+  same<ReturnType<typeof lazyLoad>, Promise<unknown>>(true);
+  same<ReturnType<typeof safetensors.loadFile>, Promise<Record<string, Tensor>>>(true);
+  same<ReturnType<typeof safetensors.loadModel>, Promise<nn.LoadResult>>(true);
+  // The names of layers go in as they come out.
+  same<typeof state.model extends safetensors.SafeTensors ? true : false, true>(true);
+  // @ts-expect-error: a state with more than tensors is not a file of tensors
+  const wrong: safetensors.SafeTensors = { step: 3 };
+  void wrong;
 });
