@@ -3,7 +3,6 @@
 //   npm test                                          everything
 //   npm test -- nn/ packages/torch/test/optim         some files
 //   npm test -- --test-name-pattern="no process"      options go to `node --test`
-//   npm run test:faults                               what breaks on purpose: *.faults.ts
 import { spawn } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
 import { availableParallelism } from "node:os";
@@ -12,8 +11,7 @@ import { orExit, ROOT, setUp } from "./setup.mjs";
 
 await orExit(() => setUp());
 
-const faults = process.argv.includes("--faults");
-const args = process.argv.slice(2).filter((arg) => arg !== "--faults");
+const args = process.argv.slice(2);
 const words = args.filter((arg) => !arg.startsWith("-"));
 const options = args.filter((arg) => arg.startsWith("-"));
 // Named by the sources, so that what remains of a deleted test is not run.
@@ -63,7 +61,7 @@ function testsIn(folder) {
     .flatMap((entry) => {
       if (entry.isDirectory())
         return entry.name === "dist" || entry.name === "node_modules" ? [] : testsIn(join(folder, entry.name));
-      return entry.name.endsWith(faults ? ".faults.ts" : ".test.ts") ? [join(folder, entry.name)] : [];
+      return entry.name.endsWith(".test.ts") ? [join(folder, entry.name)] : [];
     })
     .sort();
 }
