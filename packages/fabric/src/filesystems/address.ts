@@ -22,6 +22,14 @@ export function lastPart(path: string): string {
   return path.replace(/\/+$/, "").split("/").at(-1) ?? "";
 }
 
+/** internal: the error for an address that breaks the rules of addresses. */
+export function invalidAddress(path: string): CheckpointError {
+  return new CheckpointError(`${shownAddress(path)} is no valid address.`, {
+    code: "EINVAL",
+    hint: "Write characters such as % and spaces as escapes: %25, %20.",
+  });
+}
+
 /** internal: the error for a file of which a part is of another version. */
 export function changedMeanwhile(name: string): CheckpointError {
   return new CheckpointError(`${name} changed while it was read.`, {

@@ -1,7 +1,7 @@
 // Files on web servers, which can only be read: by ranges where the server knows them, else as a whole.
 import { CheckpointError } from "@fabric-ts/torch";
 import { checkOptions } from "../utilities/describe.js";
-import { changedMeanwhile, lastPart, shownAddress } from "./address.js";
+import { changedMeanwhile, invalidAddress, lastPart, shownAddress } from "./address.js";
 import { type FileInfo, type FileReader, FileSystem } from "./file-system.js";
 import { aheadBytes, BrokenOff, bodyBytes, impatiently, persistently, RangeReader } from "./ranges.js";
 
@@ -115,18 +115,17 @@ async function* noBytes(): AsyncGenerator<Uint8Array> {}
 
 /** The address without user and password, which `fetch` does not take, and the header that they make. */
 function split(path: string): { address: string; headers: Record<string, string> } {
-  let url: URL;
   try {
-    url = new URL(path);
+    const url = new URL(path);
+    const { username, password } = url;
+    if (username === "" && password === "") return { address: url.href, headers: {} };
+    url.username = "";
+    url.password = "";
+    const secret = Buffer.from(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`).toString("base64");
+    return { address: url.href, headers: { Authorization: `Basic ${secret}` } };
   } catch {
-    throw new CheckpointError(`${shownAddress(path)} is no valid address.`, { code: "EINVAL" });
+    throw invalidAddress(path);
   }
-  const { username, password } = url;
-  if (username === "" && password === "") return { address: url.href, headers: {} };
-  url.username = "";
-  url.password = "";
-  const secret = Buffer.from(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`).toString("base64");
-  return { address: url.href, headers: { Authorization: `Basic ${secret}` } };
 }
 
 function rangeOf(response: Response): { start: number; total: number } | null {

@@ -1,7 +1,7 @@
 // Which file system a path belongs to, by its scheme.
 import { ConfigurationError, NotSupportedError } from "@fabric-ts/torch";
 import { describe } from "../utilities/describe.js";
-import { schemeOf, shownAddress } from "./address.js";
+import { invalidAddress, schemeOf, shownAddress } from "./address.js";
 import { FileSystem } from "./file-system.js";
 import { HttpFileSystem } from "./http.js";
 import { LocalFileSystem } from "./local.js";
@@ -65,7 +65,12 @@ export function hasFileSystem(scheme: string): boolean {
 
 // The keys of object stores have no escapes.
 function textOf({ protocol, href }: URL): string {
-  return /^(file|https?):$/.test(protocol) ? href : decodeURI(href);
+  if (/^(file|https?):$/.test(protocol)) return href;
+  try {
+    return decodeURI(href);
+  } catch {
+    throw invalidAddress(href);
+  }
 }
 
 function make(scheme: string, path: string): FileSystem {

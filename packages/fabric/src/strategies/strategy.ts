@@ -60,8 +60,6 @@ export interface LoadOptions {
   strict?: boolean | undefined;
   /** Handed to the `CheckpointIO`. Whatever it is, only data is loaded and no code ever runs. */
   weightsOnly?: boolean | null | undefined;
-  /** This process loads for itself: the others are not waited for, and what goes wrong goes wrong here (default false). */
-  alone?: boolean | undefined;
 }
 
 /** How a model is run on one or several devices. */
@@ -277,13 +275,13 @@ export abstract class Strategy {
     });
   }
   /**
-   * Reads a checkpoint into `state` and returns what was not asked for. All ranks call it, unless it is `alone`. Everything is checked
-   * before anything is changed, and when a rank fails all of them keep what they had.
+   * Reads a checkpoint into `state` and returns what was not asked for. Everything is checked before anything is changed. All ranks call it,
+   * and when one fails all of them keep what they had; with `alone` this process loads for itself.
    */
   async loadCheckpoint(
     path: CheckpointPath,
     state?: unknown,
-    options: LoadOptions = {},
+    options: LoadOptions & { alone?: boolean } = {},
   ): Promise<Record<string, unknown>> {
     const { strict = true, weightsOnly, alone = false } = options;
     const together = <T>(what: string, task: () => Promise<T>): Promise<T> =>

@@ -199,7 +199,8 @@ describe("what does not work is an error that says why:", () => {
     assert.match(failed.message, /ECONNREFUSED/);
   });
   it("an address that is none", async () => {
-    assert.match((await failure("http://[/a.ckpt")).message, /no valid address/);
+    for (const path of ["http://[/a.ckpt", "http://ann:100%@host/a.ckpt"])
+      assert.match((await failure(path)).message, /no valid address/);
   });
   it("a file that was damaged on its way", async () => {
     const bytes = Buffer.from(small);

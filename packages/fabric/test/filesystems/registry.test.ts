@@ -159,6 +159,7 @@ describe("paths", () => {
       await assert.rejects(fabric.load(path as string), { name: "TypeError", message: /to be a string or a URL/ });
       await assert.rejects(fabric.save(path as string, {}), TypeError);
     }
+    assert.throws(() => fileSystemOf(new URL("s3://bucket/100%.ckpt")), { name: "CheckpointError", code: "EINVAL" });
   });
   it("are shown without user, password, query and fragment", () => {
     const shown: [string, string][] = [

@@ -121,6 +121,7 @@ test("a small index made by hand is read", () => {
   );
 });
 
+const times = <T>(count: number, make: (i: number) => T): T[] => Array.from({ length: count }, (_, i) => make(i));
 const one = (value: Part, ...places: [Part, Part][]): Buffer => index(dict([text("w"), value]), dict(...places));
 const hostile: [string, Buffer, RegExp][] = [
   ["another object", pickle(text("x")), /where a Metadata belongs/],
@@ -144,6 +145,14 @@ const hostile: [string, Buffer, RegExp][] = [
   ["a part that is nowhere", one(tensorOf(two), place(0)), /does not say where "w" is/],
   ["a hole", one(tensorOf(list(chunk(0, 2))), place(0)), /do not make the whole/],
   ["an overlap", one(tensorOf(list(chunk(0, 2), chunk(1, 2))), place(0), place(1)), /do not make the whole/],
+  [
+    "a tensor of countless parts",
+    one(
+      tensorOf(list(...times(10_001, (i) => chunk(i, 1))), properties(), size(10_001)),
+      ...times(10_001, (i) => place(i)),
+    ),
+    /has 10001 parts; at most 10000/,
+  ],
   ["a part outside", one(tensorOf(list(chunk(0, 2), chunk(2, 3))), place(0), place(2)), /lies outside of it/],
   [
     "a part with other dimensions",

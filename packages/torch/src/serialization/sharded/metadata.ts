@@ -60,6 +60,8 @@ function inMetadata(name: string): string {
 
 const safePath = /^[A-Za-z0-9_-][A-Za-z0-9._-]*(\/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$/;
 const mostDimensions = 64;
+// Each part is compared with the others. One for each process is what strategies write.
+const mostParts = 10_000;
 
 /** internal: reads the pickle `.metadata`. */
 export function readShardedIndex(bytes: Uint8Array, where: string): ShardedIndex {
@@ -109,6 +111,12 @@ class IndexReader {
         throw this.#fault(`a part of ${shown(name)} has too few bytes`);
       return { offsets, sizes, place };
     });
+    if (chunks.length > mostParts)
+      throw refused(
+        this.#where,
+        `${shown(name)} has ${chunks.length} parts; at most ${mostParts} are read.`,
+        "Save it again from fewer processes.",
+      );
     if (!covers(shape, chunks)) throw this.#fault(`the parts of ${shown(name)} do not make the whole of it`);
     return { dtype, shape, chunks };
   }
