@@ -101,6 +101,18 @@ it("the command `fabric` runs", () => {
   assert.match(execFileSync(command, ["--version"], { encoding: "utf8" }), new RegExp(`\\b${version}\\b`));
 });
 
+it("importing the package loads none of Node's slower modules", () => {
+  const slow = ["child_process", "crypto", "http", "https", "net", "tty", "v8", "vm", "zlib"];
+  const program = `const before = new Set(process.moduleLoadList);
+    await import(${JSON.stringify(pathToFileURL(join(folderOf("fabric"), "bundle/index.js")).href)});
+    console.log(JSON.stringify(process.moduleLoadList.filter((name) => !before.has(name))));`;
+  const loaded = execFileSync(process.execPath, ["--input-type=module", "-e", program], { encoding: "utf8" });
+  assert.deepEqual(
+    slow.filter((name) => (JSON.parse(loaded) as string[]).includes(`NativeModule ${name}`)),
+    [],
+  );
+});
+
 it("classes keep their names in stack traces", async () => {
   const torch = (await importFile(folderOf("torch"), "bundle/index.js")) as typeof import("@fabric-ts/torch");
   assert.throws(

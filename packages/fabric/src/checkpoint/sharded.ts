@@ -32,7 +32,14 @@ export async function loadShardedCheckpoint(path: CheckpointPath): Promise<Recor
   }
   const open = async (name: string) => {
     await checkInside(path, name);
-    return await openFile(inside(path, name));
+    return await openFile(inside(path, name)).catch((cause: { code?: string }) => {
+      if (cause.code !== "ENOENT") throw cause;
+      throw new CheckpointError(`${shown} is damaged: its file ${name} is missing.`, {
+        code: "ERR_CHECKPOINT_DAMAGED",
+        hint: "Load an earlier checkpoint, or copy the whole folder again from where it came.",
+        cause,
+      });
+    });
   };
   const sharded = await serialization.loadSharded(open, shown);
   const meta = await load(await open(metaName));

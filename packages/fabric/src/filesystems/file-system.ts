@@ -56,10 +56,7 @@ export abstract class FileSystem {
 }
 
 function cannot(fileSystem: FileSystem, what: string, path: string): NotSupportedError {
-  return new NotSupportedError(
-    `${shownAddress(path)} cannot be ${what}: a ${className(fileSystem)} only reads files.`,
-    {
-      hint: "Use a path on this machine or in an object store, such as s3://bucket/last.ckpt.",
-    },
-  );
+  return new NotSupportedError(`${shownAddress(path)} cannot be ${what}: ${className(fileSystem)} only reads files.`, {
+    hint: "Use a path on this machine or in an object store, such as s3://bucket/last.ckpt.",
+  });
 }

@@ -1,6 +1,5 @@
 // An object being written: parts are sent while others are made, and the object appears when all of them are there.
-import { randomUUID } from "node:crypto";
-import { UsageError } from "@fabric-ts/torch";
+import { builtins, UsageError } from "@fabric-ts/torch";
 import type { FileWriter } from "./file-system.js";
 import { type S3Answer, type Send, s3Error } from "./s3-client.js";
 
@@ -21,7 +20,7 @@ export class S3Upload implements FileWriter {
   readonly #path: string;
   readonly #place: S3Place;
   readonly #send: Send;
-  readonly #id = randomUUID();
+  readonly #id = builtins.crypto.randomUUID();
   readonly #stop = new AbortController();
   readonly #sending = new Set<Promise<void>>();
   readonly #etags: string[] = [];

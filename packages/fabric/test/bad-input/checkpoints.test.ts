@@ -19,6 +19,8 @@ before(async () => {
   const weights = Buffer.from(raw.weight.detach().toTypedArray().buffer as ArrayBuffer);
   changed[changed.indexOf(weights)] = (changed[changed.indexOf(weights)] as number) ^ 1;
   writeFileSync(file("changed.ckpt"), changed);
+  await fabric.save(file("cut.safetensors"), { model: raw });
+  writeFileSync(file("cut.safetensors"), readFileSync(file("cut.safetensors")).subarray(0, 100));
   writeFileSync(file("empty.ckpt"), "");
   writeFileSync(file("image.ckpt"), Buffer.from("89504e470d0a1a0a0000000d4948445200000001000000010806000000", "hex"));
   writeFileSync(file("json.ckpt"), '{"model": {}}');
@@ -42,9 +44,14 @@ const another = /Name a file that was written by `save` here or by torch\.save/;
 const unusable: [name: string, fault: RegExp, nextMove: RegExp][] = [
   ["half.ckpt", /half\.ckpt is damaged: its end is missing/, /Load an earlier checkpoint/],
   ["changed.ckpt", /changed\.ckpt.* is damaged/, /Load an earlier checkpoint/],
+  [
+    "cut.safetensors",
+    /is damaged: its safetensors header should have \d+ bytes, but the file has 100/,
+    /copy the file again/,
+  ],
   ["empty.ckpt", /is damaged: it is empty/, /Load an earlier checkpoint/],
-  ["image.ckpt", /it is no zip archive/, another],
-  ["json.ckpt", /it is no zip archive/, another],
+  ["image.ckpt", /it is neither a zip archive nor a safetensors file/, another],
+  ["json.ckpt", /it is neither a zip archive nor a safetensors file/, another],
   ["legacy.ckpt", /format of PyTorch before 1\.6/, resave],
   ["pickle.ckpt", /it is a bare Python pickle/, resave],
   ["zip.ckpt", /a zip archive of something else/, another],

@@ -74,8 +74,10 @@ it("a folder of two ranks becomes a file that fabric.load reads, at once like th
     [0, 1],
   );
   rmSync(`${from}.consolidated`);
-  // A link out of the folder is not followed.
+  // A part is missing.
   rmSync(join(from, "__0_0.distcp"));
+  assert.match(consolidate(from).stderr, /is damaged: its file __0_0\.distcp is missing\.\n.*copy the whole folder/);
+  // A link out of the folder is not followed.
   symlinkSync(join(sharded, "__0_0.distcp"), join(from, "__0_0.distcp"));
   const { code, stderr } = consolidate(from);
   assert.equal(code, 1);

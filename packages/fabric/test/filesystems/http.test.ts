@@ -212,7 +212,7 @@ describe("what does not work is an error that says why:", () => {
   it("writing", async () => {
     await assert.rejects(fabric.save(`${address}/a.ckpt`, { a: 1 }), {
       name: "NotSupportedError",
-      message: /cannot be written: a HttpFileSystem only reads files\.\nUse a path/,
+      message: /cannot be written: HttpFileSystem only reads files\.\nUse a path/,
     });
     const { fileSystem, path } = fileSystemOf(`${address}/a.ckpt`);
     await assert.rejects(fileSystem.list(path), { name: "NotSupportedError" });

@@ -96,7 +96,7 @@ describe("a file system of the user's", () => {
   });
 
   it("is closed after a file that is no checkpoint", async () => {
-    memory.files.set("mem://junk", Buffer.from("junk"));
+    memory.files.set("mem://junk", Buffer.from("nothing but junk"));
     memory.events.length = 0;
     await assert.rejects(fabric.load("mem://junk"), { code: "ERR_CHECKPOINT_FORMAT", message: /mem:\/\/junk/ });
     await assert.rejects(lazyLoad("mem://junk"), { code: "ERR_CHECKPOINT_FORMAT" });
@@ -219,7 +219,7 @@ describe("the AWS SDK", () => {
     const modules = join(root, "node_modules", "@fabric-ts");
     mkdirSync(modules, { recursive: true });
     const here = fileURLToPath(new URL("../../", import.meta.url));
-    cpSync(join(here, "dist"), join(modules, "fabric", "dist"), { recursive: true });
+    cpSync(join(here, "bundle"), join(modules, "fabric", "bundle"), { recursive: true });
     cpSync(join(here, "package.json"), join(modules, "fabric", "package.json"));
     symlinkSync(realpathSync(join(here, "../torch")), join(modules, "torch"));
     const script = join(root, "save.mjs");

@@ -24,6 +24,8 @@ interface Entry {
 }
 
 const limit32 = 0xffffffff;
+// The safetensors file of nothing.
+const shortestFile = 10;
 const nameAnother = "Name a file that was written by `save` here or by torch.save in Python (1.6 or newer).";
 const resave = 'Load it with Python\'s torch.load and save it again with torch.save(state, "new.pt").';
 
@@ -287,12 +289,11 @@ function* recognise(source: ZipSource): Reading<void> {
   }
   if (text.slice(257, 262) === "ustar") throw foreign(where, "it has the tar format of PyTorch before 0.1.10.", resave);
   if (head[0] === 0x80 && (head[1] ?? 0) <= 5) throw foreign(where, "it is a bare Python pickle.", resave);
-  if (/^.{8}\{"/s.test(text))
-    throw foreign(where, "it is a safetensors file.", "Load it with `safetensors.loadFile(path)`.");
   if (text.startsWith("\x89HDF"))
     throw foreign(where, "it is an HDF5 file.", "Convert its weights with Python and torch.save.");
   if (text.startsWith("\x1f\x8b"))
     throw foreign(where, "it is compressed with gzip.", "Unpack it with `gunzip` first.");
   if (text.startsWith("PK\x05\x06")) throw damaged(where, "it is an archive without records.");
-  throw foreign(where, "it is no zip archive.", nameAnother);
+  if (source.size < shortestFile) throw damaged(where, `it has only ${source.size} bytes.`);
+  throw foreign(where, "it is neither a zip archive nor a safetensors file.", nameAnother);
 }

@@ -11,11 +11,11 @@ import { decodeUtf8 } from "../utf8.js";
 import { type Checksums, readChecksums } from "./checksums.js";
 import { type Header, mostHeaderBytes, parseHeader, type TensorEntry } from "./format.js";
 
-/** internal: true when a file begins as safetensors files do. */
+/** internal: true when a file begins as safetensors files do, also when it is cut off. */
 export function* isSafetensors({ size }: Pick<ByteSource, "size">): Reading<boolean> {
   if (size < 10) return false;
   const head = Buffer.from(yield* bytesAt(0, 9));
-  return head[8] === 0x7b && head.readBigUInt64LE(0) <= size - 8 && head.readUInt32LE(0) !== 0x04034b50;
+  return head[8] === 0x7b && head.readBigUInt64LE(0) <= mostHeaderBytes && head.readUInt32LE(0) !== 0x04034b50;
 }
 
 /** internal: a file whose header is read and checked. */
@@ -28,7 +28,7 @@ export class Contents {
     if (size < 8) throw damaged(name, `it has ${size} bytes, which is no safetensors file.`);
     const length = Buffer.from(yield* bytesAt(0, 8)).readBigUInt64LE(0);
     if (length > BigInt(Math.min(mostHeaderBytes, size - 8)) || length < 2n)
-      throw damaged(name, `its header should have ${length} bytes, but the file has ${size}.`);
+      throw damaged(name, `its safetensors header should have ${length} bytes, but the file has ${size}.`);
     const dataStart = 8 + Number(length);
     const text = decodeUtf8(yield* bytesAt(8, Number(length)));
     if (text === null || /\p{Surrogate}/u.test(text)) throw damaged(name, "its header is not text.");
