@@ -10,6 +10,8 @@ import { HalfPrecision } from "./precision/half.js";
 import { MixedPrecision } from "./precision/mixed.js";
 import { type PrecisionInput, type PrecisionName, precisionName } from "./precision/names.js";
 import { Precision } from "./precision/precision.js";
+import { TransformerEnginePrecision } from "./precision/transformer-engine.js";
+import { DataParallelStrategy } from "./strategies/data-parallel.js";
 import { ParallelStrategy } from "./strategies/parallel.js";
 import { type StrategyName, type StrategyRegistry, strategyRegistry } from "./strategies/registry.js";
 import { SingleDeviceStrategy } from "./strategies/single-device.js";
@@ -23,17 +25,17 @@ export type Plugin = Precision | CheckpointIO | ClusterEnvironment;
 /** What the connector decides on; `Fabric` takes callbacks and loggers beside these. */
 export interface ConnectorOptions {
   /** The hardware: `"auto"` (default), `"cpu"`, `"cuda"`, `"gpu"`, `"mps"`, a name in `acceleratorRegistry`, or an object. */
-  accelerator?: AcceleratorName | (string & {}) | Accelerator;
-  /** How several devices work together: `"auto"` (default), `"ddp"`, or an object. */
-  strategy?: StrategyName | (string & {}) | Strategy;
+  accelerator?: AcceleratorName | (string & {}) | Accelerator | undefined;
+  /** How several devices work together: `"auto"` (default), `"ddp"`, `"dp"`, a name in `strategyRegistry`, or an object. */
+  strategy?: StrategyName | (string & {}) | Strategy | undefined;
   /** How many devices, or which: a count, a list of GPU ids, or text such as `"0,2"`. Default `"auto"`. */
-  devices?: DevicesInput;
+  devices?: DevicesInput | undefined;
   /** Number of machines (default 1). */
-  numNodes?: number;
+  numNodes?: number | undefined;
   /** `"32-true"` (default), `"bf16-mixed"`, `"bf16-true"`, `"16-mixed"`, `"16-true"`, `"64-true"`. */
-  precision?: PrecisionInput;
+  precision?: PrecisionInput | null | undefined;
   /** Replacements for parts: at most one precision, checkpoint IO and cluster environment. */
-  plugins?: Plugin | Iterable<Plugin>;
+  plugins?: Plugin | Iterable<Plugin> | null | undefined;
 }
 
 /** internal: what the decisions depend on beside the options, so that tests can give their own. */
@@ -109,7 +111,7 @@ export class Connector {
     this.strategy = this.#chooseStrategy(numNodes, parallelDevices);
 
     // 7. The precision.
-    const chosenPrecision = this.#precisionPlugin ?? this.#choosePrecision();
+    const chosenPrecision = this.#precisionPlugin ?? this.#choosePrecision(this.#deviceType(parallelDevices));
 
     // 8. Everything is attached, and the launcher follows from it.
     this.#attach(chosenPrecision, environment, parallelDevices, numNodes);
@@ -152,11 +154,9 @@ export class Connector {
     if (name === "auto") return name;
     const { strategies } = this.#around;
     if (name !== undefined && strategies.has(name)) return name;
-    // What 'dp' means depends on the accelerator, which is not known yet.
-    if (name === "dp") return name;
     if (name !== undefined && strategies.isUnsupported(name)) strategies.get(name);
     throw new ConfigurationError(`You selected an invalid strategy name: \`strategy: ${describe(strategy)}\`.`, {
-      hint: `It must be a name or a Strategy object. Names: ${["auto", ...strategies.availableStrategies()].join(", ")}.`,
+      hint: `It must be a name or a Strategy object${madeOf(strategy)}. Names: ${["auto", ...strategies.names()].join(", ")}. See docs/strategies.md.`,
     });
   }
 
@@ -167,7 +167,7 @@ export class Connector {
     throw new ConfigurationError(
       `You selected an invalid accelerator name: \`accelerator: ${describe(accelerator)}\`.`,
       {
-        hint: `Available names are: ${names.join(", ")}.`,
+        hint: `It must be a name or an Accelerator object${madeOf(accelerator)}. Available names are: ${names.join(", ")}.`,
       },
     );
   }
@@ -175,16 +175,17 @@ export class Connector {
   #takePlugins(plugins: Plugin | Iterable<Plugin> | null | undefined, precision: unknown): void {
     const list: unknown[] =
       plugins === undefined || plugins === null ? [] : isIterable(plugins) ? [...plugins] : [plugins];
-    const repeated = new Set<string>();
+    const counts = new Map<string, number>();
+    const count = (kind: string): unknown => counts.set(kind, (counts.get(kind) ?? 0) + 1);
     for (const plugin of list) {
       if (plugin instanceof Precision) {
-        if (this.#precisionPlugin) repeated.add("Precision");
+        count("Precision");
         this.#precisionPlugin = plugin;
       } else if (plugin instanceof CheckpointIO) {
-        if (this.#checkpointIO) repeated.add("CheckpointIO");
+        count("CheckpointIO");
         this.#checkpointIO = plugin;
       } else if (plugin instanceof ClusterEnvironment) {
-        if (this.#environment) repeated.add("ClusterEnvironment");
+        count("ClusterEnvironment");
         this.#environment = plugin;
       } else {
         throw new TypeError(
@@ -192,8 +193,9 @@ export class Connector {
         );
       }
     }
-    if (repeated.size > 0) {
-      throw new ConfigurationError(`Received multiple values for ${[...repeated].join(", ")} flags in \`plugins\`.`, {
+    const repeated = [...counts].filter(([, number]) => number > 1).map(([kind]) => kind);
+    if (repeated.length > 0) {
+      throw new ConfigurationError(`Received multiple values for ${repeated.join(", ")} flags in \`plugins\`.`, {
         hint: "Expected one value for each type at most.",
       });
     }
@@ -294,18 +296,30 @@ export class Connector {
   #chooseStrategy(numNodes: number, parallelDevices: readonly Device[]): Strategy {
     const chosen = this.#chosenStrategy;
     if (typeof chosen !== "string") return chosen;
-    if (chosen === "dp" && this.accelerator.name === "cpu" && !this.#around.strategies.has("dp")) {
+    const { strategies, isInteractive } = this.#around;
+    if (chosen !== "auto") {
+      const strategy = strategies.get(chosen);
+      // A class that the user gave this name is what the user wants.
+      if (strategy.constructor !== DataParallelStrategy || this.accelerator.name !== "cpu") return strategy;
       this.#tell(rankZeroWarn, "'dp' is not supported on CPUs, hence 'ddp' is used.");
-      return this.#around.strategies.get("ddp");
+      return strategies.get("ddp");
     }
-    if (chosen !== "auto") return this.#around.strategies.get(chosen);
-    if (numNodes === 1 && parallelDevices.length <= 1) return new SingleDeviceStrategy(parallelDevices[0] ?? "cpu");
-    return this.#around.strategies.get(this.#around.isInteractive ? "ddp_spawn" : "ddp");
+    if (numNodes > 1) return strategies.get("ddp");
+    if (parallelDevices.length <= 1) return new SingleDeviceStrategy(parallelDevices[0] ?? "cpu");
+    return strategies.get(isInteractive ? "ddp_spawn" : "ddp");
   }
 
   // --- 7 ---
 
-  #choosePrecision(): Precision {
+  /** What the model is computed on: accelerators of one's own may have any name. */
+  #deviceType(parallelDevices: readonly Device[]): string {
+    const { strategy } = this;
+    const own = strategy instanceof SingleDeviceStrategy ? [strategy.rootDevice] : parallelDevicesOf(strategy);
+    const type = (own ?? parallelDevices)[0]?.split(":")[0] ?? "";
+    return ["cpu", "cuda", "mps"].includes(type) ? type : this.accelerator.name;
+  }
+
+  #choosePrecision(deviceType: string): Precision {
     const name = this.#precisionName;
     switch (name) {
       case "32-true":
@@ -313,25 +327,21 @@ export class Connector {
       case "64-true":
         return new DoublePrecision();
       case "16-true":
-        this.#warnOfHalfOnCpu();
+        if (deviceType === "cpu") this.#warnOfHalfOnCpu();
         return new HalfPrecision(name);
       case "bf16-true":
         return new HalfPrecision(name);
       case "16-mixed":
       case "bf16-mixed":
-        return this.#mixedPrecision(name);
-      default:
-        throw new NotSupportedError(
-          `The precision ${describe(name)} is not available: Transformer Engine is a Python library.`,
-          {
-            hint: 'Use `precision: "bf16-mixed"`.',
-          },
-        );
+        return this.#mixedPrecision(name, deviceType);
+      case "transformer-engine":
+        return new TransformerEnginePrecision({ weightsDtype: "bfloat16" });
+      case "transformer-engine-float16":
+        return new TransformerEnginePrecision({ weightsDtype: "float16" });
     }
   }
 
   #warnOfHalfOnCpu(): void {
-    if (this.accelerator.name !== "cpu") return;
     // Tried when messages are said, because a process that only starts others does not load LibTorch.
     this.#messages.push(() => {
       if (hasHalfLayersOnCpu()) return;
@@ -341,8 +351,7 @@ export class Connector {
     });
   }
 
-  #mixedPrecision(name: "16-mixed" | "bf16-mixed"): Precision {
-    const device = this.accelerator.name;
+  #mixedPrecision(name: "16-mixed" | "bf16-mixed", device: string): Precision {
     if (device === "mps") {
       throw new NotSupportedError(`\`precision: ${describe(name)}\` is not available on the MPS accelerator.`, {
         hint: 'Use `precision: "16-true"` or `"32-true"`.',
@@ -468,9 +477,9 @@ function checkNumNodes(given: unknown): number {
 }
 
 function checkDevices(devices: unknown, accelerator: string | Accelerator): void {
-  const isEmpty =
-    devices === 0 || devices === "0" || devices === false || (Array.isArray(devices) && devices.length === 0);
-  if (!isEmpty) return;
+  const isEmpty = Array.isArray(devices) ? devices.length === 0 : devices === 0 || devices === false;
+  const isEmptyText = typeof devices === "string" && ["0", "[]"].includes(devices.trim());
+  if (!isEmpty && !isEmptyText) return;
   const name = typeof accelerator === "string" ? accelerator : accelerator.name;
   throw new ConfigurationError(
     `\`new Fabric({ devices: ${describe(devices)} })\` value is not a valid input using ${name} accelerator.`,
@@ -482,6 +491,15 @@ function checkDevices(devices: unknown, accelerator: string | Accelerator): void
 
 function givenTwice(part: string, flag: string): ConfigurationError {
   return new ConfigurationError(`${part} set through both strategy class and \`${flag}\`, choose one.`);
+}
+
+function parallelDevicesOf(strategy: Strategy): readonly Device[] | null {
+  return strategy instanceof ParallelStrategy ? strategy.parallelDevices : null;
+}
+
+/** What to type in the place of a class. */
+function madeOf(given: unknown): string {
+  return typeof given === "function" && given.name !== "" ? `, such as \`new ${given.name}()\`` : "";
 }
 
 function strategyLabel(strategy: string | Strategy): string {

@@ -6,6 +6,7 @@ import {
   CPUAccelerator,
   CUDAAccelerator,
   catchWarnings,
+  DataParallelStrategy,
   DDPStrategy,
   LightningEnvironment,
   Precision,
@@ -81,15 +82,18 @@ describe("strategies by name", () => {
       assert.match(caught[0]?.message ?? "", /^'dp' is not supported on CPUs/);
     }
   });
-  it("'dp' on GPUs is answered with what to use", () => {
-    assert.throws(() => withGpus({ strategy: "dp" }, 2), {
-      name: "NotSupportedError",
-      message: /'dp' is not available[\s\S]*Use `strategy: "ddp"`/,
+  it("'dp' on GPUs is one process with all of them", async () => {
+    const caught = await catchWarnings(() => {
+      const { strategy } = withGpus({ strategy: "dp", precision: "16-mixed" }, 2);
+      assert.ok(strategy instanceof DataParallelStrategy);
+      assert.deepEqual(strategy.parallelDevices, ["cuda:0", "cuda:1"]);
+      assert.deepEqual([strategy.rootDevice, strategy.worldSize, strategy.launcher], ["cuda:0", 1, null]);
     });
+    assert.deepEqual(caught, []);
   });
   it("a name that the user took is the user's, 'dp' included", () => {
     const strategies = new StrategyRegistry();
-    class Mine extends DDPStrategy {}
+    class Mine extends DataParallelStrategy {}
     strategies.register("dp", Mine);
     const { strategy } = new Connector({ accelerator: "cpu", strategy: "DP" }, { ...plain, strategies });
     assert.ok(strategy instanceof Mine);

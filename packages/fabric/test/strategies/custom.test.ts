@@ -183,7 +183,10 @@ describe("an accelerator of one's own", () => {
     assert.deepEqual([...registry.availableAccelerators()], ["cpu"]);
     assert.equal(String(registry), "Registered Accelerators: cpu");
     assert.equal(registry.get("gpu", undefined), undefined);
-    assert.throws(() => registry.register("x", "cpu" as never), /Expected a class of accelerators, but got "cpu"/);
+    assert.throws(
+      () => registry.register("x", "cpu" as never),
+      /Expected a class of accelerators or a function that makes one, but got "cpu"/,
+    );
     assert.deepEqual([...acceleratorRegistry.availableAccelerators()], ["cpu", "cuda", "mps", "tpu"]);
   });
 });
