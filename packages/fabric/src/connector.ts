@@ -69,7 +69,8 @@ export class Connector {
   readonly #around: Surroundings;
   // Said at the end, once it is known whether this process only starts the others, which then say the same.
   readonly #messages: (() => void)[] = [];
-  #chosenStrategy: string | Strategy;
+  #givenStrategy: unknown;
+  #chosenStrategy: "auto" | Strategy;
   #chosenAccelerator: string | Accelerator;
   #precisionName: PrecisionName;
   #precisionPlugin: Precision | null = null;
@@ -88,6 +89,7 @@ export class Connector {
     const precision = this.#overridden("precision", options.precision ?? undefined, undefined);
 
     // 2. Names are known, and no part is given twice.
+    this.#givenStrategy = strategy;
     this.#chosenStrategy = this.#checkStrategy(strategy);
     this.#chosenAccelerator = this.#checkAccelerator(accelerator);
     this.#precisionName = precisionName(precision, (text) => this.#tell(rankZeroWarn, text));
@@ -101,6 +103,7 @@ export class Connector {
     // 4. The accelerator and its devices.
     this.accelerator = this.#chooseAccelerator();
     this.#checkAcceleratorAgainstStrategy();
+    this.#replaceDpOnCpu();
     this.parsedDevices = this.accelerator.parseDevices(devices === "auto" ? this.#autoDeviceCount() : devices);
     const parallelDevices = this.accelerator.getParallelDevices(this.parsedDevices);
 
@@ -148,13 +151,12 @@ export class Connector {
 
   // --- 2 ---
 
-  #checkStrategy(strategy: unknown): string | Strategy {
+  #checkStrategy(strategy: unknown): "auto" | Strategy {
     if (strategy instanceof Strategy) return strategy;
     const name = typeof strategy === "string" ? strategy.toLowerCase() : undefined;
     if (name === "auto") return name;
     const { strategies } = this.#around;
-    if (name !== undefined && strategies.has(name)) return name;
-    if (name !== undefined && strategies.isUnsupported(name)) strategies.get(name);
+    if (name !== undefined && (strategies.has(name) || strategies.isUnsupported(name))) return strategies.get(name);
     throw new ConfigurationError(`You selected an invalid strategy name: \`strategy: ${describe(strategy)}\`.`, {
       hint: `It must be a name or a Strategy object${madeOf(strategy)}. Names: ${["auto", ...strategies.names()].join(", ")}. See docs/strategies.md.`,
     });
@@ -208,7 +210,7 @@ export class Connector {
 
   #takePartsOfStrategy(precision: unknown): void {
     const strategy = this.#chosenStrategy;
-    if (typeof strategy === "string") return;
+    if (strategy === "auto") return;
     const own = strategy.ownParts;
     if (own.accelerator) {
       if (this.#chosenAccelerator !== "auto") throw givenTwice("accelerator", "accelerator");
@@ -272,13 +274,19 @@ export class Connector {
   }
 
   #checkAcceleratorAgainstStrategy(): void {
-    const strategy = this.#chosenStrategy;
-    if (this.accelerator.name !== "mps" || strategy === "auto") return;
-    if (typeof strategy !== "string" ? strategy instanceof ParallelStrategy : /ddp|dp|deepspeed/.test(strategy)) {
-      throw new ConfigurationError("Strategies from the DDP family are not supported on the MPS accelerator.", {
-        hint: "Either explicitly set `accelerator: 'cpu'` or change the strategy.",
-      });
-    }
+    if (this.accelerator.name !== "mps" || !(this.#chosenStrategy instanceof ParallelStrategy)) return;
+    throw new ConfigurationError("Strategies from the DDP family are not supported on the MPS accelerator.", {
+      hint: "Either explicitly set `accelerator: 'cpu'` or change the strategy.",
+    });
+  }
+
+  /** As a name it means GPUs; an object with CPUs is what the user wants, and so is a class that the user gave this name. */
+  #replaceDpOnCpu(): void {
+    const chosen = this.#chosenStrategy;
+    if (this.accelerator.name !== "cpu" || chosen === "auto" || chosen === this.#givenStrategy) return;
+    if (chosen.constructor !== DataParallelStrategy) return;
+    this.#tell(rankZeroWarn, "'dp' is not supported on CPUs, hence 'ddp' is used.");
+    this.#chosenStrategy = this.#around.strategies.get("ddp");
   }
 
   #autoDeviceCount(): number {
@@ -294,16 +302,8 @@ export class Connector {
   // --- 6 ---
 
   #chooseStrategy(numNodes: number, parallelDevices: readonly Device[]): Strategy {
-    const chosen = this.#chosenStrategy;
-    if (typeof chosen !== "string") return chosen;
     const { strategies, isInteractive } = this.#around;
-    if (chosen !== "auto") {
-      const strategy = strategies.get(chosen);
-      // A class that the user gave this name is what the user wants.
-      if (strategy.constructor !== DataParallelStrategy || this.accelerator.name !== "cpu") return strategy;
-      this.#tell(rankZeroWarn, "'dp' is not supported on CPUs, hence 'ddp' is used.");
-      return strategies.get("ddp");
-    }
+    if (this.#chosenStrategy !== "auto") return this.#chosenStrategy;
     if (numNodes > 1) return strategies.get("ddp");
     if (parallelDevices.length <= 1) return new SingleDeviceStrategy(parallelDevices[0] ?? "cpu");
     return strategies.get(isInteractive ? "ddp_spawn" : "ddp");
@@ -392,7 +392,7 @@ export class Connector {
     strategy.configureLauncher();
     if (this.#around.isInteractive && strategy.launcher && !strategy.launcher.isInteractiveCompatible) {
       throw new UsageError(
-        `\`new Fabric({ strategy: ${describe(strategyLabel(this.#chosenStrategy))} })\` is not compatible with an interactive environment.`,
+        `\`new Fabric({ strategy: ${describe(this.#givenStrategy)} })\` is not compatible with an interactive environment.`,
         {
           hint: "Run your code as a script, use `strategy: 'ddp_spawn'` with a function that a module exports, or use one device.",
         },
@@ -500,8 +500,4 @@ function parallelDevicesOf(strategy: Strategy): readonly Device[] | null {
 /** What to type in the place of a class. */
 function madeOf(given: unknown): string {
   return typeof given === "function" && given.name !== "" ? `, such as \`new ${given.name}()\`` : "";
-}
-
-function strategyLabel(strategy: string | Strategy): string {
-  return typeof strategy === "string" ? strategy : className(strategy);
 }

@@ -25,10 +25,7 @@ interface Entry<T> {
 /** internal: what a registry is of, for its error texts. */
 interface Kind<T> {
   /** What everything registered has to extend. */
-  // biome-ignore lint/suspicious/noExplicitAny: any constructor arguments
-  readonly base: abstract new (
-    ...args: any[]
-  ) => T;
+  readonly base: abstract new (...args: never[]) => T;
   readonly one: string;
   readonly many: string;
   /** How users call the registry. */
