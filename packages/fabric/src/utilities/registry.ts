@@ -25,7 +25,9 @@ interface Entry<T> {
 /** internal: what a registry is of, for its error texts. */
 interface Kind<T> {
   /** What everything registered has to extend. */
-  readonly base: abstract new (...args: never[]) => T;
+  readonly base: abstract new (
+    ...args: never[]
+  ) => T;
   readonly one: string;
   readonly many: string;
   /** How users call the registry. */

@@ -35,7 +35,11 @@ describe("a strategy", () => {
     const { precision } = strategy;
     assert.deepEqual([precision.constructor, precision.precision], [Precision, "32-true"]);
     assert.ok(strategy.precision !== precision, "a new one each time");
-    const parts = { accelerator: new CPUAccelerator(), checkpointIO: new TorchCheckpointIO(), precision: new Precision() };
+    const parts = {
+      accelerator: new CPUAccelerator(),
+      checkpointIO: new TorchCheckpointIO(),
+      precision: new Precision(),
+    };
     const own = new SingleDeviceStrategy("cpu", parts);
     assert.ok(own.accelerator === parts.accelerator && own.checkpointIO === parts.checkpointIO);
     assert.ok(own.precision === parts.precision);
@@ -87,7 +91,10 @@ describe("a strategy", () => {
     assert.equal(await strategy.reduceBooleanDecision(true), true);
     assert.equal(await strategy.reduceBooleanDecision(false, { all: false }), false);
     const batch = { x: torch.ones([1]) };
-    assert.deepEqual([strategy.batchToDevice(batch).x.device, strategy.batchToDevice(batch, "cpu").x.device], ["meta", "cpu"]);
+    assert.deepEqual(
+      [strategy.batchToDevice(batch).x.device, strategy.batchToDevice(batch, "cpu").x.device],
+      ["meta", "cpu"],
+    );
     strategy.moduleToDevice(module);
     assert.equal(module.weight.device, "meta");
   });
@@ -140,7 +147,10 @@ describe("a strategy", () => {
     );
     seen.length = 0;
     fabric.backward(loss);
-    assert.deepEqual((seen as unknown[][]).map(([, , module]) => module), [null, null, null]);
+    assert.deepEqual(
+      (seen as unknown[][]).map(([, , module]) => module),
+      [null, null, null],
+    );
   });
 });
 
@@ -181,7 +191,10 @@ describe("several processes without a cluster", () => {
     const on = (...parallelDevices: Device[]): DDPStrategy => new DDPStrategy({ parallelDevices });
     assert.deepEqual([on("cpu").processGroupBackend, on("cuda:1").processGroupBackend], ["gloo", "nccl"]);
     assert.equal(on("mps:0" as Device).processGroupBackend, "gloo");
-    assert.equal(new DDPStrategy({ processGroupBackend: "gloo", parallelDevices: ["cuda:0"] }).processGroupBackend, "gloo");
+    assert.equal(
+      new DDPStrategy({ processGroupBackend: "gloo", parallelDevices: ["cuda:0"] }).processGroupBackend,
+      "gloo",
+    );
     const strategy = on("cpu", "cpu", "cpu");
     strategy.numNodes = 2;
     assert.equal(strategy.numProcesses, 3);

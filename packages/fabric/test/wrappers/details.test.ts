@@ -129,7 +129,8 @@ describe("a method that the model runs behind the strategy's back", () => {
       return until.then(() => this(input));
     }
   }
-  const refused = (name: string): RegExp => new RegExp(`You are calling the method \`Slow\\.${name}\\(\\)\` from outside`);
+  const refused = (name: string): RegExp =>
+    new RegExp(`You are calling the method \`Slow\\.${name}\\(\\)\` from outside`);
   const pause = (): { until: Promise<void>; resume: () => void } => {
     let resume = (): void => {};
     const until = new Promise<void>((resolve) => (resume = resolve));
@@ -242,7 +243,10 @@ describe("a wrapper", () => {
       "each module once",
     );
     assert.deepEqual(model(x).shape, [2]);
-    assert.equal(torch.withDevice("meta", () => new FabricModule(new nn.Identity(), new SingleDeviceStrategy())).device, "meta");
+    assert.equal(
+      torch.withDevice("meta", () => new FabricModule(new nn.Identity(), new SingleDeviceStrategy())).device,
+      "meta",
+    );
   });
   it("is not iterated, whatever its model can, and prints what it calls around the model", () => {
     const model = wrapping().setup(new nn.Sequential(new nn.ReLU()));
