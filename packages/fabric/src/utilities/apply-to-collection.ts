@@ -57,13 +57,13 @@ export function applyToCollection(
   dtype: (leaf: unknown) => boolean,
   fn: (leaf: never) => unknown,
   options?: ApplyOptions,
-): unknown | undefined;
+): unknown;
 export function applyToCollection<T>(
   data: unknown,
   dtype: Class<T> | readonly Class<T>[],
   fn: (leaf: InstanceOf<T>) => unknown,
   options?: ApplyOptions,
-): unknown | undefined;
+): unknown;
 export function applyToCollection(
   data: unknown,
   dtype: LeafType,

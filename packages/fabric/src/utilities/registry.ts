@@ -76,22 +76,22 @@ export abstract class Registry<T extends object> {
   get(name: string): T;
   get<D>(name: string, otherwise: D): T | D;
   get<D>(name: string, ...otherwise: [D?]): T | D | undefined {
-    const found = this.#entries.get(name);
+    const found = this.#entry(name);
     if (found) return found.create();
     if (otherwise.length > 0) return otherwise[0];
     throw this.notFound(name);
   }
   /** True when the name is taken. */
   has(name: string): boolean {
-    return this.#entries.has(name);
+    return this.#entry(name) !== undefined;
   }
   /** Takes a name away. */
   remove(name: string): void {
-    this.#entries.delete(name);
+    this.#entries.delete(this.keyOf(name));
   }
   /** The sentence that was registered with a name; undefined for an unknown one. */
   description(name: string): string | undefined {
-    return this.#entries.get(name)?.description;
+    return this.#entry(name)?.description;
   }
   /** All names, in the order of registration. */
   names(): string[] {
@@ -113,6 +113,9 @@ export abstract class Registry<T extends object> {
     });
   }
 
+  #entry(name: string): Entry<T> | undefined {
+    return this.#entries.get(this.keyOf(name));
+  }
   #make(name: string, maker: Maker<T>, init: readonly unknown[]): T {
     const { base, one } = this.#kind;
     const made: unknown = isClass(maker, base) ? new maker(...init) : (maker as () => T)();
