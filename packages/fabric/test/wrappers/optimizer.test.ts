@@ -68,6 +68,7 @@ describe("a wrapped optimizer", () => {
     const other = make().optimizer;
     other.loadStateDict(optimizer.stateDict());
     assert.equal(other.paramGroups[0]?.lr, 0.5);
+    assert.ok(other.state === other.optimizer.state, "of the state that was loaded");
   });
 
   it("adds groups through the private parts of the one inside", () => {
