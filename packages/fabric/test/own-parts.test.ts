@@ -1,6 +1,5 @@
 // Every part of Fabric written by a user from nothing: by extending the documented classes, with what the package exports and no more.
 import assert from "node:assert/strict";
-import { createServer } from "node:net";
 import { describe, it } from "node:test";
 import {
   Accelerator,
@@ -23,6 +22,7 @@ import {
 } from "@fabric-ts/fabric";
 import * as torch from "@fabric-ts/torch";
 import { type Device, type Dtype, type distributed, nn, optim, type Tensor } from "@fabric-ts/torch";
+import { freePort } from "./launchers/job.js";
 
 // What happened, in order.
 const events: string[] = [];
@@ -213,14 +213,6 @@ class OwnStrategy extends Strategy {
   override async broadcast<T>(value: T, _src?: number): Promise<T> {
     return value;
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 describe("parts of one's own", () => {

@@ -146,6 +146,12 @@ describe("DataParallel", () => {
       message: /cannot put together what the devices returned: 0 and 1/,
     });
     assert.throws(() => new nn.parallel.DataParallel(new Odd(), { devices: two } as never), /`devices`.*deviceIds/s);
+    for (const deviceIds of [["gpu0"], [null], [1.5]]) {
+      assert.throws(
+        () => new nn.parallel.DataParallel(new Odd(), { deviceIds } as never),
+        /`deviceIds` to be devices or/,
+      );
+    }
     assert.throws(() => new nn.parallel.DataParallel(3 as never), /`module` to be a Module, but got 3/);
   });
 });

@@ -4,6 +4,7 @@ import { checkOptions, typeError } from "../../check.js";
 import * as cuda from "../../cuda.js";
 import type { Device } from "../../dtype.js";
 import { ConfigurationError } from "../../errors.js";
+import { isDevice } from "../../target.js";
 import type { Tensor } from "../../tensor.js";
 import { membersOf, walk } from "../members.js";
 import { Module } from "../module.js";
@@ -85,7 +86,7 @@ export class DataParallel<
 
 function deviceOf(given: Device | number): Device {
   const device = typeof given === "number" ? (`cuda:${given}` as const) : given;
-  if (typeof device === "string") return device === "cuda" ? `cuda:${cuda.currentDevice()}` : device;
+  if (isDevice(device)) return device === "cuda" ? `cuda:${cuda.currentDevice()}` : device;
   throw typeError("deviceIds", "devices or numbers of CUDA devices", given, "Such as `{ deviceIds: [0, 1] }`.");
 }
 
