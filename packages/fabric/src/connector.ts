@@ -10,6 +10,8 @@ import { HalfPrecision } from "./precision/half.js";
 import { MixedPrecision } from "./precision/mixed.js";
 import { type PrecisionInput, type PrecisionName, precisionName } from "./precision/names.js";
 import { Precision } from "./precision/precision.js";
+import { TransformerEnginePrecision } from "./precision/transformer-engine.js";
+import { DataParallelStrategy } from "./strategies/data-parallel.js";
 import { ParallelStrategy } from "./strategies/parallel.js";
 import { type StrategyName, type StrategyRegistry, strategyRegistry } from "./strategies/registry.js";
 import { SingleDeviceStrategy } from "./strategies/single-device.js";
@@ -23,17 +25,17 @@ export type Plugin = Precision | CheckpointIO | ClusterEnvironment;
 /** What the connector decides on; `Fabric` takes callbacks and loggers beside these. */
 export interface ConnectorOptions {
   /** The hardware: `"auto"` (default), `"cpu"`, `"cuda"`, `"gpu"`, `"mps"`, a name in `acceleratorRegistry`, or an object. */
-  accelerator?: AcceleratorName | (string & {}) | Accelerator;
-  /** How several devices work together: `"auto"` (default), `"ddp"`, or an object. */
-  strategy?: StrategyName | (string & {}) | Strategy;
+  accelerator?: AcceleratorName | (string & {}) | Accelerator | undefined;
+  /** How several devices work together: `"auto"` (default), `"ddp"`, `"dp"`, a name in `strategyRegistry`, or an object. */
+  strategy?: StrategyName | (string & {}) | Strategy | undefined;
   /** How many devices, or which: a count, a list of GPU ids, or text such as `"0,2"`. Default `"auto"`. */
-  devices?: DevicesInput;
+  devices?: DevicesInput | undefined;
   /** Number of machines (default 1). */
-  numNodes?: number;
+  numNodes?: number | undefined;
   /** `"32-true"` (default), `"bf16-mixed"`, `"bf16-true"`, `"16-mixed"`, `"16-true"`, `"64-true"`. */
-  precision?: PrecisionInput;
+  precision?: PrecisionInput | null | undefined;
   /** Replacements for parts: at most one precision, checkpoint IO and cluster environment. */
-  plugins?: Plugin | Iterable<Plugin>;
+  plugins?: Plugin | Iterable<Plugin> | null | undefined;
 }
 
 /** internal: what the decisions depend on beside the options, so that tests can give their own. */
@@ -67,7 +69,8 @@ export class Connector {
   readonly #around: Surroundings;
   // Said at the end, once it is known whether this process only starts the others, which then say the same.
   readonly #messages: (() => void)[] = [];
-  #chosenStrategy: string | Strategy;
+  #givenStrategy: unknown;
+  #chosenStrategy: "auto" | Strategy;
   #chosenAccelerator: string | Accelerator;
   #precisionName: PrecisionName;
   #precisionPlugin: Precision | null = null;
@@ -86,6 +89,7 @@ export class Connector {
     const precision = this.#overridden("precision", options.precision ?? undefined, undefined);
 
     // 2. Names are known, and no part is given twice.
+    this.#givenStrategy = strategy;
     this.#chosenStrategy = this.#checkStrategy(strategy);
     this.#chosenAccelerator = this.#checkAccelerator(accelerator);
     this.#precisionName = precisionName(precision, (text) => this.#tell(rankZeroWarn, text));
@@ -99,6 +103,7 @@ export class Connector {
     // 4. The accelerator and its devices.
     this.accelerator = this.#chooseAccelerator();
     this.#checkAcceleratorAgainstStrategy();
+    this.#replaceDpOnCpu();
     this.parsedDevices = this.accelerator.parseDevices(devices === "auto" ? this.#autoDeviceCount() : devices);
     const parallelDevices = this.accelerator.getParallelDevices(this.parsedDevices);
 
@@ -109,7 +114,7 @@ export class Connector {
     this.strategy = this.#chooseStrategy(numNodes, parallelDevices);
 
     // 7. The precision.
-    const chosenPrecision = this.#precisionPlugin ?? this.#choosePrecision();
+    const chosenPrecision = this.#precisionPlugin ?? this.#choosePrecision(this.#deviceType(parallelDevices));
 
     // 8. Everything is attached, and the launcher follows from it.
     this.#attach(chosenPrecision, environment, parallelDevices, numNodes);
@@ -146,17 +151,14 @@ export class Connector {
 
   // --- 2 ---
 
-  #checkStrategy(strategy: unknown): string | Strategy {
+  #checkStrategy(strategy: unknown): "auto" | Strategy {
     if (strategy instanceof Strategy) return strategy;
     const name = typeof strategy === "string" ? strategy.toLowerCase() : undefined;
     if (name === "auto") return name;
     const { strategies } = this.#around;
-    if (name !== undefined && strategies.has(name)) return name;
-    // What 'dp' means depends on the accelerator, which is not known yet.
-    if (name === "dp") return name;
-    if (name !== undefined && strategies.isUnsupported(name)) strategies.get(name);
+    if (name !== undefined && (strategies.has(name) || strategies.isUnsupported(name))) return strategies.get(name);
     throw new ConfigurationError(`You selected an invalid strategy name: \`strategy: ${describe(strategy)}\`.`, {
-      hint: `It must be a name or a Strategy object. Names: ${["auto", ...strategies.availableStrategies()].join(", ")}.`,
+      hint: `It must be a name or a Strategy object${madeOf(strategy)}. Names: ${["auto", ...strategies.names()].join(", ")}. See docs/strategies.md.`,
     });
   }
 
@@ -167,7 +169,7 @@ export class Connector {
     throw new ConfigurationError(
       `You selected an invalid accelerator name: \`accelerator: ${describe(accelerator)}\`.`,
       {
-        hint: `Available names are: ${names.join(", ")}.`,
+        hint: `It must be a name or an Accelerator object${madeOf(accelerator)}. Available names are: ${names.join(", ")}.`,
       },
     );
   }
@@ -175,16 +177,17 @@ export class Connector {
   #takePlugins(plugins: Plugin | Iterable<Plugin> | null | undefined, precision: unknown): void {
     const list: unknown[] =
       plugins === undefined || plugins === null ? [] : isIterable(plugins) ? [...plugins] : [plugins];
-    const repeated = new Set<string>();
+    const counts = new Map<string, number>();
+    const count = (kind: string): unknown => counts.set(kind, (counts.get(kind) ?? 0) + 1);
     for (const plugin of list) {
       if (plugin instanceof Precision) {
-        if (this.#precisionPlugin) repeated.add("Precision");
+        count("Precision");
         this.#precisionPlugin = plugin;
       } else if (plugin instanceof CheckpointIO) {
-        if (this.#checkpointIO) repeated.add("CheckpointIO");
+        count("CheckpointIO");
         this.#checkpointIO = plugin;
       } else if (plugin instanceof ClusterEnvironment) {
-        if (this.#environment) repeated.add("ClusterEnvironment");
+        count("ClusterEnvironment");
         this.#environment = plugin;
       } else {
         throw new TypeError(
@@ -192,8 +195,9 @@ export class Connector {
         );
       }
     }
-    if (repeated.size > 0) {
-      throw new ConfigurationError(`Received multiple values for ${[...repeated].join(", ")} flags in \`plugins\`.`, {
+    const repeated = [...counts].filter(([, number]) => number > 1).map(([kind]) => kind);
+    if (repeated.length > 0) {
+      throw new ConfigurationError(`Received multiple values for ${repeated.join(", ")} flags in \`plugins\`.`, {
         hint: "Expected one value for each type at most.",
       });
     }
@@ -206,7 +210,7 @@ export class Connector {
 
   #takePartsOfStrategy(precision: unknown): void {
     const strategy = this.#chosenStrategy;
-    if (typeof strategy === "string") return;
+    if (strategy === "auto") return;
     const own = strategy.ownParts;
     if (own.accelerator) {
       if (this.#chosenAccelerator !== "auto") throw givenTwice("accelerator", "accelerator");
@@ -270,13 +274,19 @@ export class Connector {
   }
 
   #checkAcceleratorAgainstStrategy(): void {
-    const strategy = this.#chosenStrategy;
-    if (this.accelerator.name !== "mps" || strategy === "auto") return;
-    if (typeof strategy !== "string" ? strategy instanceof ParallelStrategy : /ddp|dp|deepspeed/.test(strategy)) {
-      throw new ConfigurationError("Strategies from the DDP family are not supported on the MPS accelerator.", {
-        hint: "Either explicitly set `accelerator: 'cpu'` or change the strategy.",
-      });
-    }
+    if (this.accelerator.name !== "mps" || !(this.#chosenStrategy instanceof ParallelStrategy)) return;
+    throw new ConfigurationError("Strategies from the DDP family are not supported on the MPS accelerator.", {
+      hint: "Either explicitly set `accelerator: 'cpu'` or change the strategy.",
+    });
+  }
+
+  /** As a name it means GPUs; an object with CPUs is what the user wants, and so is a class that the user gave this name. */
+  #replaceDpOnCpu(): void {
+    const chosen = this.#chosenStrategy;
+    if (this.accelerator.name !== "cpu" || chosen === "auto" || chosen === this.#givenStrategy) return;
+    if (chosen.constructor !== DataParallelStrategy) return;
+    this.#tell(rankZeroWarn, "'dp' is not supported on CPUs, hence 'ddp' is used.");
+    this.#chosenStrategy = this.#around.strategies.get("ddp");
   }
 
   #autoDeviceCount(): number {
@@ -292,20 +302,24 @@ export class Connector {
   // --- 6 ---
 
   #chooseStrategy(numNodes: number, parallelDevices: readonly Device[]): Strategy {
-    const chosen = this.#chosenStrategy;
-    if (typeof chosen !== "string") return chosen;
-    if (chosen === "dp" && this.accelerator.name === "cpu" && !this.#around.strategies.has("dp")) {
-      this.#tell(rankZeroWarn, "'dp' is not supported on CPUs, hence 'ddp' is used.");
-      return this.#around.strategies.get("ddp");
-    }
-    if (chosen !== "auto") return this.#around.strategies.get(chosen);
-    if (numNodes === 1 && parallelDevices.length <= 1) return new SingleDeviceStrategy(parallelDevices[0] ?? "cpu");
-    return this.#around.strategies.get(this.#around.isInteractive ? "ddp_spawn" : "ddp");
+    const { strategies, isInteractive } = this.#around;
+    if (this.#chosenStrategy !== "auto") return this.#chosenStrategy;
+    if (numNodes > 1) return strategies.get("ddp");
+    if (parallelDevices.length <= 1) return new SingleDeviceStrategy(parallelDevices[0] ?? "cpu");
+    return strategies.get(isInteractive ? "ddp_spawn" : "ddp");
   }
 
   // --- 7 ---
 
-  #choosePrecision(): Precision {
+  /** What the model is computed on: accelerators of one's own may have any name. */
+  #deviceType(parallelDevices: readonly Device[]): string {
+    const { strategy } = this;
+    const own = strategy instanceof SingleDeviceStrategy ? [strategy.rootDevice] : parallelDevicesOf(strategy);
+    const type = (own ?? parallelDevices)[0]?.split(":")[0] ?? "";
+    return ["cpu", "cuda", "mps"].includes(type) ? type : this.accelerator.name;
+  }
+
+  #choosePrecision(deviceType: string): Precision {
     const name = this.#precisionName;
     switch (name) {
       case "32-true":
@@ -313,25 +327,21 @@ export class Connector {
       case "64-true":
         return new DoublePrecision();
       case "16-true":
-        this.#warnOfHalfOnCpu();
+        if (deviceType === "cpu") this.#warnOfHalfOnCpu();
         return new HalfPrecision(name);
       case "bf16-true":
         return new HalfPrecision(name);
       case "16-mixed":
       case "bf16-mixed":
-        return this.#mixedPrecision(name);
-      default:
-        throw new NotSupportedError(
-          `The precision ${describe(name)} is not available: Transformer Engine is a Python library.`,
-          {
-            hint: 'Use `precision: "bf16-mixed"`.',
-          },
-        );
+        return this.#mixedPrecision(name, deviceType);
+      case "transformer-engine":
+        return new TransformerEnginePrecision({ weightsDtype: "bfloat16" });
+      case "transformer-engine-float16":
+        return new TransformerEnginePrecision({ weightsDtype: "float16" });
     }
   }
 
   #warnOfHalfOnCpu(): void {
-    if (this.accelerator.name !== "cpu") return;
     // Tried when messages are said, because a process that only starts others does not load LibTorch.
     this.#messages.push(() => {
       if (hasHalfLayersOnCpu()) return;
@@ -341,8 +351,7 @@ export class Connector {
     });
   }
 
-  #mixedPrecision(name: "16-mixed" | "bf16-mixed"): Precision {
-    const device = this.accelerator.name;
+  #mixedPrecision(name: "16-mixed" | "bf16-mixed", device: string): Precision {
     if (device === "mps") {
       throw new NotSupportedError(`\`precision: ${describe(name)}\` is not available on the MPS accelerator.`, {
         hint: 'Use `precision: "16-true"` or `"32-true"`.',
@@ -383,7 +392,7 @@ export class Connector {
     strategy.configureLauncher();
     if (this.#around.isInteractive && strategy.launcher && !strategy.launcher.isInteractiveCompatible) {
       throw new UsageError(
-        `\`new Fabric({ strategy: ${describe(strategyLabel(this.#chosenStrategy))} })\` is not compatible with an interactive environment.`,
+        `\`new Fabric({ strategy: ${describe(this.#givenStrategy)} })\` is not compatible with an interactive environment.`,
         {
           hint: "Run your code as a script, use `strategy: 'ddp_spawn'` with a function that a module exports, or use one device.",
         },
@@ -468,9 +477,9 @@ function checkNumNodes(given: unknown): number {
 }
 
 function checkDevices(devices: unknown, accelerator: string | Accelerator): void {
-  const isEmpty =
-    devices === 0 || devices === "0" || devices === false || (Array.isArray(devices) && devices.length === 0);
-  if (!isEmpty) return;
+  const isEmpty = Array.isArray(devices) ? devices.length === 0 : devices === 0 || devices === false;
+  const isEmptyText = typeof devices === "string" && ["0", "[]"].includes(devices.trim());
+  if (!isEmpty && !isEmptyText) return;
   const name = typeof accelerator === "string" ? accelerator : accelerator.name;
   throw new ConfigurationError(
     `\`new Fabric({ devices: ${describe(devices)} })\` value is not a valid input using ${name} accelerator.`,
@@ -484,6 +493,11 @@ function givenTwice(part: string, flag: string): ConfigurationError {
   return new ConfigurationError(`${part} set through both strategy class and \`${flag}\`, choose one.`);
 }
 
-function strategyLabel(strategy: string | Strategy): string {
-  return typeof strategy === "string" ? strategy : className(strategy);
+function parallelDevicesOf(strategy: Strategy): readonly Device[] | null {
+  return strategy instanceof ParallelStrategy ? strategy.parallelDevices : null;
+}
+
+/** What to type in the place of a class. */
+function madeOf(given: unknown): string {
+  return typeof given === "function" && given.name !== "" ? `, such as \`new ${given.name}()\`` : "";
 }

@@ -20,6 +20,7 @@ import { Throttle } from "./loggers/throttle.js";
 import { saveAtExit } from "./loggers/unsaved.js";
 import { agreeOnVersions, chooseVersions } from "./loggers/versions.js";
 import type { BackwardOptions } from "./precision/precision.js";
+import { DataParallelStrategy } from "./strategies/data-parallel.js";
 import { SingleDeviceStrategy } from "./strategies/single-device.js";
 import type { AllReduceOptions, BarrierOptions, GatherOptions, LoadOptions, Strategy } from "./strategies/strategy.js";
 import { during, duringCall } from "./utilities/activity.js";
@@ -36,6 +37,7 @@ import { type AnyDataLoader, FabricDataLoader, seedWorkers } from "./wrappers/da
 import { FabricModule, partsOf } from "./wrappers/module.js";
 import { type FabricOptimizer, wrapOptimizer } from "./wrappers/optimizer.js";
 import {
+  checkClipped,
   checkDataLoaders,
   checkModule,
   checkNotMeta,
@@ -59,9 +61,9 @@ import { isWrapped, unwrapObjects, unwrapState } from "./wrappers/wrap.js";
 /** Options of `Fabric`. */
 export interface FabricOptions extends ConnectorOptions {
   /** Objects whose methods `fabric.call` calls; see `Callback`. */
-  callbacks?: object | readonly object[];
+  callbacks?: object | readonly object[] | null | undefined;
   /** Receivers of `fabric.log`. */
-  loggers?: Logger | readonly Logger[] | null;
+  loggers?: Logger | readonly Logger[] | null | undefined;
 }
 
 /**
@@ -136,6 +138,10 @@ export class Fabric {
   get isGlobalZero(): boolean {
     return this.strategy.isGlobalZero;
   }
+  /** True once processes are connected: after `launch`, or under `fabric run`. With one device everything works before, too. */
+  get isLaunched(): boolean {
+    return this.#launched === "yes";
+  }
   /** All loggers. */
   get loggers(): readonly Logger[] {
     return this.#loggers;
@@ -186,7 +192,8 @@ export class Fabric {
   }
 
   /**
-   * The body of a subclass: `class MyFabric extends Fabric { async run(epochs: number) { ... } }`. Calling `run` launches first.
+   * The body of a subclass: `class MyFabric extends Fabric { async run(epochs: number) { ... } }`. Calling `run` launches first, here too,
+   * where nothing follows.
    */
   // biome-ignore lint/suspicious/noExplicitAny: subclasses choose their arguments and results
   run(..._args: any[]): any {}
@@ -204,6 +211,10 @@ export class Fabric {
     ...args: [...O, SetupOptionsWithScheduler<S>]
   ): [...SetupResult<M, O>, S];
   setup<M extends nn.AnyModule, O extends Optimizers>(module: M, ...args: [...O, SetupOptions]): SetupResult<M, O>;
+  setup<M extends nn.AnyModule, O extends optim.Optimizer>(
+    module: M,
+    ...optimizers: O[]
+  ): FabricModule<M> | [FabricModule<M>, ...FabricOptimizer<O>[]];
   setup(given: nn.AnyModule, ...args: unknown[]): unknown {
     this.#validateLaunched();
     const { items, options } = splitOptions("setup", args, ["scheduler", "moveToDevice", "reapplyCompile"]);
@@ -260,6 +271,7 @@ export class Fabric {
   /** Sets up optimizers of a model that was set up with `setupModule`. Returns one wrapper, or a tuple for several. */
   setupOptimizers<O extends optim.Optimizer>(optimizer: O): FabricOptimizer<O>;
   setupOptimizers<O extends Optimizers>(...optimizers: O): WrappedOptimizers<O>;
+  setupOptimizers<O extends optim.Optimizer>(...optimizers: O[]): FabricOptimizer<O> | FabricOptimizer<O>[];
   setupOptimizers(...args: unknown[]): unknown {
     this.#validateLaunched();
     if (args.length === 0) throw new ConfigurationError("`setupOptimizers` requires at least one optimizer as input.");
@@ -277,6 +289,7 @@ export class Fabric {
   setupDataLoaders<L extends AnyDataLoader>(loader: L, options?: SetupDataLoadersOptions): FabricDataLoader<L>;
   setupDataLoaders<L extends DataLoaders>(...loaders: L): WrappedDataLoaders<L>;
   setupDataLoaders<L extends DataLoaders>(...args: [...L, SetupDataLoadersOptions]): WrappedDataLoaders<L>;
+  setupDataLoaders<L extends AnyDataLoader>(...loaders: L[]): FabricDataLoader<L> | FabricDataLoader<L>[];
   setupDataLoaders(...args: unknown[]): unknown {
     this.#validateLaunched();
     const { items, options } = splitOptions("setupDataLoaders", args, ["useDistributedSampler", "moveToDevice"]);
@@ -290,7 +303,7 @@ export class Fabric {
   // Training
 
   /** Runs the backward pass of a loss: use it in place of `loss.backward()`. `model` names the model where a strategy needs it. */
-  backward(loss: Tensor, options: BackwardOptions & { model?: FabricModule } = {}): void {
+  backward(loss: Tensor, options: BackwardOptions & { model?: FabricModule | undefined } = {}): void {
     if (!(loss instanceof Tensor)) {
       throw new TypeError(
         `Expected the loss to be a Tensor, but got ${describe(loss)}.\nPass the tensor itself, \`fabric.backward(loss)\`, rather than \`loss.item()\`.`,
@@ -306,14 +319,20 @@ export class Fabric {
   clipGradients(
     module: nn.AnyModule,
     optimizer: optim.Optimizer,
-    options: { maxNorm: number; normType?: number; errorIfNonfinite?: boolean },
+    options: { maxNorm: number; normType?: number | undefined; errorIfNonfinite?: boolean | undefined },
   ): Tensor;
   clipGradients(module: nn.AnyModule, optimizer: optim.Optimizer, options: { clipVal: number }): undefined;
   clipGradients(
     module: nn.AnyModule,
     optimizer: optim.Optimizer,
-    options: { clipVal?: number; maxNorm?: number; normType?: number; errorIfNonfinite?: boolean },
+    options: {
+      clipVal?: number | undefined;
+      maxNorm?: number | undefined;
+      normType?: number | undefined;
+      errorIfNonfinite?: boolean | undefined;
+    },
   ): Tensor | undefined {
+    checkClipped(optimizer);
     checkOptions("clipGradients", options, ["clipVal", "maxNorm", "normType", "errorIfNonfinite"]);
     const { clipVal, maxNorm, ...normOptions } = options;
     if (clipVal !== undefined && maxNorm !== undefined) {
@@ -342,12 +361,12 @@ export class Fabric {
    * Forward and backward passes inside leave their gradients local, to be added up and averaged over the processes by the
    * first backward pass outside: for gradient accumulation. Does nothing where there is one process, or with `enabled: false`.
    */
-  noBackwardSync(module: FabricModule, options?: { enabled?: boolean }): Disposable;
+  noBackwardSync(module: FabricModule, options?: { enabled?: boolean | undefined }): Disposable;
   noBackwardSync<T>(module: FabricModule, body: () => T): T;
-  noBackwardSync<T>(module: FabricModule, options: { enabled?: boolean }, body: () => T): T;
+  noBackwardSync<T>(module: FabricModule, options: { enabled?: boolean | undefined }, body: () => T): T;
   noBackwardSync<T>(given: FabricModule, ...args: unknown[]): T | Disposable {
     const module = withoutCompiled(given);
-    const options = (typeof args[0] === "function" ? {} : (args[0] ?? {})) as { enabled?: boolean };
+    const options = (typeof args[0] === "function" ? {} : (args[0] ?? {})) as { enabled?: boolean | undefined };
     const body = args.find((arg) => typeof arg === "function") as (() => T) | undefined;
     checkOptions("noBackwardSync", options, ["enabled"]);
     if (!(module instanceof FabricModule)) {
@@ -383,12 +402,12 @@ export class Fabric {
    * Modules made inside have their parameters on the device in the precision's dtype. `emptyInit: true` leaves them uninitialized, for a
    * checkpoint that is loaded next. `const model = fabric.initModule(() => new MyModel())`.
    */
-  initModule(options?: { emptyInit?: boolean }): Disposable;
+  initModule(options?: { emptyInit?: boolean | undefined }): Disposable;
   initModule<T>(body: () => T): T;
-  initModule<T>(options: { emptyInit?: boolean }, body: () => T): T;
+  initModule<T>(options: { emptyInit?: boolean | undefined }, body: () => T): T;
   initModule<T>(...args: unknown[]): T | Disposable {
     this.#validateLaunched();
-    const options = (typeof args[0] === "function" ? {} : (args[0] ?? {})) as { emptyInit?: boolean };
+    const options = (typeof args[0] === "function" ? {} : (args[0] ?? {})) as { emptyInit?: boolean | undefined };
     const body = args.find((arg) => typeof arg === "function") as (() => T) | undefined;
     checkOptions("initModule", options, ["emptyInit"]);
     return within(this.strategy.moduleInitContext(options.emptyInit ?? false), "fabric.initModule", body);
@@ -461,11 +480,11 @@ export class Fabric {
    * Runs `body` on rank 0 first, then on all others at once; for downloads and caches. `local: true`: on the first rank of each machine.
    * Also as `await using _ = await fabric.rankZeroFirst()`.
    */
-  rankZeroFirst(options?: { local?: boolean }): Promise<AsyncDisposable>;
-  rankZeroFirst<T>(body: () => T | Promise<T>, options?: { local?: boolean }): Promise<T>;
+  rankZeroFirst(options?: { local?: boolean | undefined }): Promise<AsyncDisposable>;
+  rankZeroFirst<T>(body: () => T | Promise<T>, options?: { local?: boolean | undefined }): Promise<T>;
   async rankZeroFirst<T>(...args: unknown[]): Promise<T | AsyncDisposable> {
     const body = typeof args[0] === "function" ? (args.shift() as () => T | Promise<T>) : undefined;
-    const options = (args[0] ?? {}) as { local?: boolean };
+    const options = (args[0] ?? {}) as { local?: boolean | undefined };
     checkOptions("rankZeroFirst", options, ["local"]);
     const turn = await this.strategy.takeTurn((options.local ? this.localRank : this.globalRank) === 0);
     if (body === undefined) return turn;
@@ -487,7 +506,11 @@ export class Fabric {
    * Writes the models, optimizers, other stateful objects and plain values of `state` to one file. Call it on **all** processes; when it
    * fails, it fails on all. `filter` chooses the entries to keep for keys whose value is a dictionary.
    */
-  async save(path: CheckpointPath, state: object, options: { filter?: CheckpointFilter } = {}): Promise<void> {
+  async save(
+    path: CheckpointPath,
+    state: object,
+    options: { filter?: CheckpointFilter | undefined } = {},
+  ): Promise<void> {
     checkOptions("save", options, ["filter"]);
     const { filter } = options;
     if (typeof state !== "object" || state === null) {
@@ -602,7 +625,7 @@ export class Fabric {
 
   /** Seeds all sources of randomness, the same on every process. See `seedEverything`. */
   static seedEverything(seed?: number | null, options: SeedOptions = {}): number {
-    return seedEverything(seed, { workers: true, ...options });
+    return seedEverything(seed, { ...options, workers: options.workers ?? true });
   }
   /** The same as the static method. */
   seedEverything(seed?: number | null, options: SeedOptions = {}): number {
@@ -654,8 +677,7 @@ export class Fabric {
   /** Makes `run` of a subclass launch first. */
   #prepareRun(): void {
     const body = this.run as (...args: unknown[]) => unknown;
-    if (body === Fabric.prototype.run) return;
-    if (isCliUsed()) {
+    if (body !== Fabric.prototype.run && isCliUsed()) {
       throw new TypeError(
         "Overriding `Fabric.run()` and launching from the CLI is not allowed.\nRun the script itself, without `LT_CLI_USED` in the environment, or call `await fabric.launch()` right after `new Fabric(...)` instead of overriding `run`.",
       );
@@ -664,11 +686,13 @@ export class Fabric {
   }
 
   #validateLaunched(): void {
-    if (this.#launched === "yes" || this.strategy instanceof SingleDeviceStrategy) return;
+    const { strategy } = this;
+    if (this.#launched === "yes" || strategy instanceof SingleDeviceStrategy) return;
+    if (strategy instanceof DataParallelStrategy) return;
     if (this.#launched === "launching") {
       throw new UsageError("`fabric.launch()` has not finished yet.", { hint: "Await it: `await fabric.launch();`." });
     }
-    const isForFunction = this.strategy.launcher?.requiresFunction === true;
+    const isForFunction = strategy.launcher?.requiresFunction === true;
     throw new UsageError("To use Fabric with more than one device, you must call `.launch()` first.", {
       code: "ERR_NOT_LAUNCHED",
       hint: isForFunction

@@ -12,9 +12,10 @@ export {
 } from "@fabric-ts/torch";
 export { Accelerator, type DevicesInput } from "./accelerators/accelerator.js";
 export { CPUAccelerator } from "./accelerators/cpu.js";
-export { CUDAAccelerator, findUsableCudaDevices } from "./accelerators/cuda.js";
+export { CUDAAccelerator } from "./accelerators/cuda.js";
 export { MPSAccelerator } from "./accelerators/mps.js";
 export { type AcceleratorName, AcceleratorRegistry, acceleratorRegistry } from "./accelerators/registry.js";
+export { findUsableCudaDevices } from "./accelerators/usable-cuda-devices.js";
 export { EarlyStopping, type EarlyStoppingOptions, type EarlyStoppingState } from "./callbacks/early-stopping.js";
 export { type CallbackFactory, registerCallbackFactory } from "./callbacks/factories.js";
 export type { MetricsHook } from "./callbacks/facts.js";
@@ -100,22 +101,20 @@ export { maskSecrets } from "./loggers/secrets.js";
 export type { DataFormat } from "./loggers/tensorboard/image.js";
 export { type Scalar, SummaryWriter, type SummaryWriterOptions } from "./loggers/tensorboard/summary-writer.js";
 export { TensorBoardLogger, type TensorBoardLoggerOptions } from "./loggers/tensorboard/tensorboard-logger.js";
+export { BitsandbytesPrecision } from "./precision/bitsandbytes.js";
 export { DoublePrecision } from "./precision/double.js";
 export { GradScaler, type GradScalerOptions, type GradScalerState } from "./precision/grad-scaler.js";
 export { HalfPrecision } from "./precision/half.js";
 export { MixedPrecision } from "./precision/mixed.js";
 export type { PrecisionInput, PrecisionName } from "./precision/names.js";
 export { type BackwardOptions, Precision } from "./precision/precision.js";
+export { TransformerEnginePrecision } from "./precision/transformer-engine.js";
 export type { BackwardSyncControl } from "./strategies/backward-sync-control.js";
+export { DataParallelStrategy, type DataParallelStrategyOptions } from "./strategies/data-parallel.js";
 export { DDPStrategy, type DDPStrategyOptions } from "./strategies/ddp.js";
+export { DeepSpeedStrategy } from "./strategies/deepspeed.js";
 export { ParallelStrategy, type ParallelStrategyOptions } from "./strategies/parallel.js";
-export {
-  type RegisterStrategyOptions,
-  type StrategyMaker,
-  type StrategyName,
-  StrategyRegistry,
-  strategyRegistry,
-} from "./strategies/registry.js";
+export { type StrategyName, StrategyRegistry, strategyRegistry } from "./strategies/registry.js";
 export { SingleDeviceStrategy } from "./strategies/single-device.js";
 export {
   type AllReduceOptions,
@@ -157,6 +156,7 @@ export {
   rankZeroWarn,
   WarningCache,
 } from "./utilities/rank-zero.js";
+export type { Maker, RegisterOptions, Registry } from "./utilities/registry.js";
 export { collectRngStates, RngState, type RngStates, setRngStates } from "./utilities/rng-state.js";
 export { resetSeed, type SeedOptions, seedEverything } from "./utilities/seed.js";
 export { isSharedFilesystem } from "./utilities/shared-filesystem.js";
@@ -184,4 +184,4 @@ export { FabricDataLoader } from "./wrappers/dataloader.js";
 export { FabricModule, type FabricModuleMembers, type ForwardMethodName } from "./wrappers/module.js";
 export { FabricOptimizer } from "./wrappers/optimizer.js";
 export type { SetupDataLoadersOptions, SetupOptions, SetupOptionsWithScheduler } from "./wrappers/setup-types.js";
-export { isWrapped } from "./wrappers/wrap.js";
+export { isWrapped, unwrapObjects } from "./wrappers/wrap.js";

@@ -3,15 +3,19 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import {
   AcceleratorRegistry,
+  BitsandbytesPrecision,
   CPUAccelerator,
   CUDAAccelerator,
   catchWarnings,
+  DataParallelStrategy,
   DDPStrategy,
+  DeepSpeedStrategy,
   LightningEnvironment,
   Precision,
   SLURMEnvironment,
   StrategyRegistry,
   TorchElasticEnvironment,
+  TransformerEnginePrecision,
 } from "@fabric-ts/fabric";
 import { Connector, type ConnectorOptions, connectorOptionNames } from "../dist/connector.js";
 import { detectEnvironment } from "../dist/environments/detect.js";
@@ -81,15 +85,27 @@ describe("strategies by name", () => {
       assert.match(caught[0]?.message ?? "", /^'dp' is not supported on CPUs/);
     }
   });
-  it("'dp' on GPUs is answered with what to use", () => {
-    assert.throws(() => withGpus({ strategy: "dp" }, 2), {
-      name: "NotSupportedError",
-      message: /'dp' is not available[\s\S]*Use `strategy: "ddp"`/,
+  it("'dp' on GPUs is one process with all of them", async () => {
+    const caught = await catchWarnings(() => {
+      const { strategy } = withGpus({ strategy: "dp", precision: "16-mixed" }, 2);
+      assert.ok(strategy instanceof DataParallelStrategy);
+      assert.deepEqual(strategy.parallelDevices, ["cuda:0", "cuda:1"]);
+      assert.deepEqual([strategy.rootDevice, strategy.worldSize, strategy.launcher], ["cuda:0", 1, null]);
     });
+    assert.deepEqual(caught, []);
+  });
+  it("'dp' is refused on several machines", () => {
+    const refused = { name: "ConfigurationError", message: /works on one machine, but `numNodes` is 2/ };
+    assert.throws(() => withGpus({ strategy: "dp", numNodes: 2 }, 2), refused);
+  });
+  it("'dp' on one GPU, and with given ids", () => {
+    const on = (devices: number | number[]): readonly string[] | null =>
+      (withGpus({ strategy: "DP", devices }, 4).strategy as DataParallelStrategy).parallelDevices;
+    assert.deepEqual([on(1), on([3, 1])], [["cuda:0"], ["cuda:3", "cuda:1"]]);
   });
   it("a name that the user took is the user's, 'dp' included", () => {
     const strategies = new StrategyRegistry();
-    class Mine extends DDPStrategy {}
+    class Mine extends DataParallelStrategy {}
     strategies.register("dp", Mine);
     const { strategy } = new Connector({ accelerator: "cpu", strategy: "DP" }, { ...plain, strategies });
     assert.ok(strategy instanceof Mine);
@@ -102,8 +118,22 @@ describe("precisions by name", () => {
       assert.throws(() => cpu({ precision }), { name: "NotSupportedError", message: /bitsandbytes[\s\S]*bf16-true/ });
     }
     for (const precision of ["transformer-engine", "transformer-engine-float16"]) {
-      assert.throws(() => cpu({ precision }), { name: "NotSupportedError", message: /Transformer Engine/ });
+      const message = new RegExp(
+        `"${precision}" is not available: Transformer Engine.*Python library.\nUse .*"bf16-mixed"`,
+      );
+      assert.throws(() => cpu({ precision }), { name: "NotSupportedError", message });
     }
+  });
+  it("so are the classes of Lightning Fabric that need Python libraries, with any options", () => {
+    const answers: [make: () => unknown, text: RegExp][] = [
+      [() => new BitsandbytesPrecision("nf4", { dtype: "bfloat16" }), /"nf4".*bitsandbytes.*\nUse .*"bf16-true"/],
+      [() => new TransformerEnginePrecision(), /"transformer-engine".*\nUse .*"bf16-mixed"/],
+      [() => new TransformerEnginePrecision({ weightsDtype: "float16" }), /"transformer-engine-float16"/],
+      [() => new DeepSpeedStrategy({ stage: 3 }), /`DeepSpeedStrategy` is not available.\nUse `strategy: "ddp"`/],
+    ];
+    for (const [make, message] of answers) assert.throws(make, { name: "NotSupportedError", message });
+    assert.ok(DeepSpeedStrategy.prototype instanceof DDPStrategy);
+    assert.ok(BitsandbytesPrecision.prototype instanceof Precision);
   });
   it("16-true on the CPU says when the engine has no layers for it", async () => {
     const caught = await catchWarnings(() => cpu({ precision: "16-true" }));

@@ -1,7 +1,15 @@
 // The rest of Fabric's methods on one device.
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { catchWarnings, DDPStrategy, Fabric, Launcher, Logger, SingleDeviceStrategy } from "@fabric-ts/fabric";
+import {
+  catchWarnings,
+  DataParallelStrategy,
+  DDPStrategy,
+  Fabric,
+  Launcher,
+  Logger,
+  SingleDeviceStrategy,
+} from "@fabric-ts/fabric";
 import * as torch from "@fabric-ts/torch";
 import { nn, optim } from "@fabric-ts/torch";
 
@@ -12,6 +20,56 @@ describe("a Fabric on one device", () => {
     const { device, globalRank, localRank, nodeRank, worldSize, isGlobalZero } = fabric;
     assert.deepEqual([device, globalRank, localRank, nodeRank, worldSize, isGlobalZero], ["cpu", 0, 0, 0, 1, true]);
     assert.throws(() => fabric.logger, /Fabric has no loggers/);
+    assert.deepEqual(fabric.loggers, []);
+  });
+
+  it("asks its strategy each time, and nothing of it can be assigned", () => {
+    class Moving extends SingleDeviceStrategy {
+      where = 1;
+      override get globalRank(): number {
+        return this.where;
+      }
+      override get worldSize(): number {
+        return this.where + 1;
+      }
+      override get isGlobalZero(): boolean {
+        return this.where === 0;
+      }
+    }
+    const strategy = new Moving("cpu");
+    const mine = new Fabric({ accelerator: "cpu", strategy });
+    const facts = (): unknown[] => [mine.globalRank, mine.worldSize, mine.isGlobalZero];
+    assert.deepEqual(facts(), [1, 2, false]);
+    strategy.where = 0;
+    assert.deepEqual(facts(), [0, 1, true]);
+    assert.ok(mine.strategy === strategy && mine.accelerator === strategy.accelerator);
+    const names = "device globalRank localRank nodeRank worldSize isGlobalZero isLaunched loggers logger callbacks";
+    for (const name of names.split(" ")) {
+      assert.throws(() => Object.assign(mine, { [name]: 3 }), TypeError, name);
+    }
+  });
+
+  it("prints on the first process of each machine, whatever its rank among all", (t) => {
+    class Somewhere extends SingleDeviceStrategy {
+      local = 0;
+      override get globalRank(): number {
+        return 4;
+      }
+      override get localRank(): number {
+        return this.local;
+      }
+    }
+    const strategy = new Somewhere("cpu");
+    const mine = new Fabric({ accelerator: "cpu", strategy });
+    const log = t.mock.method(console, "log", () => {});
+    mine.print("loss", 3);
+    strategy.local = 1;
+    mine.print("not here");
+    log.mock.restore();
+    assert.deepEqual(
+      log.mock.calls.map((call) => call.arguments),
+      [["loss", 3]],
+    );
   });
 
   it("trains in five changed lines", async () => {
@@ -33,6 +91,29 @@ describe("a Fabric on one device", () => {
     assert.ok((losses.at(-1) as number) < (losses[0] as number) / 100);
   });
 
+  it("does not have to be launched, as an object of a class of one's own neither; several processes do", () => {
+    class Mine extends SingleDeviceStrategy {}
+    class Split extends DataParallelStrategy {}
+    for (const strategy of [new Mine("cpu"), new Split({ parallelDevices: ["cpu", "cpu"] })]) {
+      new Fabric({ accelerator: "cpu", strategy }).setup(new nn.Linear(1, 1));
+    }
+    const several = new Fabric({ accelerator: "cpu", strategy: "ddp", devices: 1 });
+    assert.throws(() => several.setup(new nn.Linear(1, 1)), {
+      name: "UsageError",
+      code: "ERR_NOT_LAUNCHED",
+      message: /you must call `.launch\(\)` first.*fabric run/s,
+    });
+  });
+
+  it("runs backward for a loss of models that it does not know", () => {
+    const raw = new nn.Linear(2, 1, { bias: false });
+    assert.equal(fabric.backward(raw(torch.ones([2])).sum()), undefined);
+    assert.deepEqual(raw.weight.grad?.tolist(), [[1, 1]]);
+    const model = fabric.setup(new nn.Linear(2, 1, { bias: false }));
+    fabric.backward(model(torch.ones([2])).sum(), { model });
+    assert.deepEqual(model.weight.grad?.tolist(), [[1, 1]]);
+  });
+
   it("passes options of backward on", () => {
     const x = torch.ones([2], { requiresGrad: true });
     const loss = x.mul(3);
@@ -46,8 +127,16 @@ describe("a Fabric on one device", () => {
   it("moves modules in place and collections as new ones", () => {
     const raw = new nn.Linear(2, 2);
     assert.ok(fabric.toDevice(raw) === raw);
-    const moved = fabric.toDevice({ x: torch.ones([1]), rest: [1, "a"] });
+    class Batch {
+      to(device: string): string {
+        return `on ${device}`;
+      }
+    }
+    const given = { x: torch.ones([1]), rest: [1, "a"], own: new Batch() };
+    const moved = fabric.toDevice(given);
+    assert.ok(moved !== given);
     assert.deepEqual(moved.rest, [1, "a"]);
+    assert.equal(moved.own as unknown, "on cpu");
   });
 
   it("launch runs a function with the Fabric and arguments, and returns its value", async () => {
@@ -86,6 +175,16 @@ describe("a Fabric on one device", () => {
       }
     }
     assert.equal(await new Mine({ accelerator: "cpu" }).run(1), 11);
+    class Plain extends Fabric {
+      override run(): boolean {
+        return this.isLaunched;
+      }
+    }
+    assert.equal(await new Plain({ accelerator: "cpu" }).run(), true);
+    const plain = new Fabric({ accelerator: "cpu" });
+    assert.equal(plain.isLaunched, false);
+    assert.equal(await plain.run(1, 2), undefined);
+    assert.equal(plain.isLaunched, true);
     process.env.LT_CLI_USED = "1";
     try {
       assert.throws(

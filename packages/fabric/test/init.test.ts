@@ -45,6 +45,28 @@ describe("initModule", () => {
     });
     assert.deepEqual(nn.init.ones_(torch.zeros([1])).tolist(), [1]);
   });
+  it("has to be launched, where there are several processes; single tensors need not", () => {
+    const fabric = new Fabric({ accelerator: "cpu", devices: 2, precision: "bf16-true" });
+    assert.throws(() => fabric.initModule(() => new nn.Linear(1, 1)), /must call `.launch\(\)` first/);
+    assert.throws(() => fabric.initModule({ emptyInit: true }), /must call `.launch\(\)` first/);
+    assert.equal(fabric.initTensor(() => torch.ones([1])).dtype, "bfloat16");
+  });
+  it("makes parameters of each precision, on the strategy's device unless they name another", () => {
+    const dtypes = [
+      ["32-true", "float32"],
+      ["16-true", "float16"],
+      ["bf16-true", "bfloat16"],
+      ["64-true", "float64"],
+    ] as const;
+    for (const [precision, dtype] of dtypes) {
+      const fabric = new Fabric({ strategy: new SingleDeviceStrategy("meta"), accelerator: "cpu", precision });
+      for (const emptyInit of [true, false]) {
+        const { weight, bias } = fabric.initModule({ emptyInit }, () => new nn.Linear(2, 2));
+        assert.deepEqual([weight.dtype, weight.device, bias?.dtype, bias?.device], [dtype, "meta", dtype, "meta"]);
+      }
+      assert.equal(fabric.initModule(() => torch.ones([1], { dtype: "int64", device: "cpu" })).device, "cpu");
+    }
+  });
   it("has no other options", () => {
     const fabric = new Fabric({ accelerator: "cpu" });
     assert.throws(() => fabric.initModule({ empty: true } as never, () => 1), /initModule has no option `empty`/);

@@ -1,7 +1,7 @@
 // What `setup` and its siblings do, in which order, and what they leave alone.
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { catchWarnings, Fabric, Precision, SingleDeviceStrategy } from "@fabric-ts/fabric";
+import { CPUAccelerator, catchWarnings, Fabric, Precision, SingleDeviceStrategy } from "@fabric-ts/fabric";
 import * as torch from "@fabric-ts/torch";
 import { type Device, data, nn, optim, type Tensor } from "@fabric-ts/torch";
 
@@ -88,6 +88,47 @@ describe("setup", () => {
     mine.backward(weight.mul(2).sum());
     assert.equal(weight.grad?.item(), 2);
     await mine.call("onNothing");
+    mine.log("loss", 1);
+    assert.equal(await mine.rankZeroFirst(() => 4), 4);
+    const optimizer = new optim.SGD([new nn.Parameter(torch.ones([1]))], { lr: 1 });
+    assert.equal(mine.clipGradients(new nn.Linear(1, 1), optimizer, { clipVal: 1 }), undefined);
+    assert.equal(mine.isLaunched, false);
+  });
+
+  it("asks the accelerator to make the device ready, and leaves the model where it is when told", () => {
+    const ready: Device[] = [];
+    class Noting extends CPUAccelerator {
+      override setupDevice(device: Device): void {
+        ready.push(device);
+      }
+    }
+    const mine = new Fabric({ accelerator: new Noting(), callbacks: null, loggers: null });
+    assert.deepEqual([mine.callbacks, mine.loggers], [[], []]);
+    mine.setup(new nn.Linear(2, 2));
+    mine.toDevice(new nn.Linear(2, 2));
+    assert.deepEqual(ready.splice(0), ["cpu", "cpu"]);
+    const away = mine.setup(new nn.Linear(2, 2, { device: "meta" }), { moveToDevice: false });
+    assert.deepEqual([away.device, away.weight.device, ready], ["meta", "meta", []]);
+    assert.equal(mine.setup(new nn.ReLU(), { moveToDevice: false }).device, "cpu");
+  });
+
+  it("keeps parameters and their optimizers together through a conversion", () => {
+    const mine = new Fabric({ accelerator: "cpu", precision: "64-true" });
+    const raw = new nn.Linear(2, 1);
+    const { weight } = raw;
+    const [model, optimizer] = mine.setup(raw, sgd(raw));
+    assert.ok(model.weight === weight && optimizer.paramGroups[0]?.params[0] === weight);
+    const before = weight.tolist();
+    mine.backward(model(torch.ones([2])).sum());
+    optimizer.step();
+    assert.notDeepEqual(weight.tolist(), before);
+  });
+
+  it("calls the callbacks for a model alone, too", () => {
+    const seen: unknown[] = [];
+    const mine = new Fabric({ accelerator: "cpu", callbacks: { onAfterSetup: (facts: object) => seen.push(facts) } });
+    const model = mine.setupModule(new nn.Linear(1, 1));
+    assert.deepEqual(seen, [{ fabric: mine, module: model }]);
   });
 });
 

@@ -62,6 +62,15 @@ napi_value cudaEmptyCache(napi_env env, napi_callback_info) {
   });
 }
 
+napi_value cudaClearCublasWorkspaces(napi_env env, napi_callback_info) {
+  return guarded(env, "cudaClearCublasWorkspaces", [&]() -> napi_value {
+#if __has_include(<ATen/cuda/CUDAContextLight.h>)
+    at::cuda::clearCublasWorkspaces();
+#endif
+    return jsUndefined(env);
+  });
+}
+
 napi_value cudaMemoryStats(napi_env env, napi_callback_info info) {
   return useDevice(env, info, "cudaMemoryStats", [&](c10::DeviceIndex index) {
     const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(index);
@@ -145,17 +154,24 @@ const std::vector<Export>& cudaExports() {
                                             {"cudaSetDevice", cudaSetDevice},
                                             {"cudaSynchronize", cudaSynchronize},
                                             {"cudaEmptyCache", cudaEmptyCache},
+                                            {"cudaClearCublasWorkspaces", cudaClearCublasWorkspaces},
                                             {"cudaMemoryStats", cudaMemoryStats},
                                             {"cudaResetPeakMemoryStats", cudaResetPeakMemoryStats},
                                             {"cudaDeviceName", cudaDeviceName},
                                             {"cudaCapability", cudaCapability},
                                             {"cudaCollectOnPressure", cudaCollectOnPressure}};
 #else
-  static const std::vector<Export> table = {
-      {"cudaDeviceCount", cudaDeviceCount},      {"cudaCurrentDevice", withoutCuda}, {"cudaSetDevice", withoutCuda},
-      {"cudaSynchronize", withoutCuda},          {"cudaEmptyCache", nothing},        {"cudaMemoryStats", withoutCuda},
-      {"cudaResetPeakMemoryStats", withoutCuda}, {"cudaDeviceName", withoutCuda},    {"cudaCapability", withoutCuda},
-      {"cudaCollectOnPressure", nothing}};
+  static const std::vector<Export> table = {{"cudaDeviceCount", cudaDeviceCount},
+                                            {"cudaCurrentDevice", withoutCuda},
+                                            {"cudaSetDevice", withoutCuda},
+                                            {"cudaSynchronize", withoutCuda},
+                                            {"cudaEmptyCache", nothing},
+                                            {"cudaMemoryStats", withoutCuda},
+                                            {"cudaResetPeakMemoryStats", withoutCuda},
+                                            {"cudaDeviceName", withoutCuda},
+                                            {"cudaCapability", withoutCuda},
+                                            {"cudaCollectOnPressure", nothing},
+                                            {"cudaClearCublasWorkspaces", nothing}};
 #endif
   return table;
 }

@@ -37,6 +37,10 @@ export function synchronize(device?: number | string): void {
 export function emptyCache(): void {
   native().cudaEmptyCache();
 }
+/** Gives back the memory that cuBLAS keeps for matrix products. Does nothing before LibTorch 2.1. */
+export function clearCublasWorkspaces(): void {
+  native().cudaClearCublasWorkspaces();
+}
 /** Bytes in use, reserved by the caching allocator, and the most that were in use. Default: the current device. */
 export function memoryStats(device?: number | string): { allocated: number; reserved: number; peakAllocated: number } {
   return native().cudaMemoryStats(indexOf(device));

@@ -215,6 +215,7 @@ export interface NativeBinding {
   cudaSetDevice(index: number): void;
   cudaSynchronize(index: number): void;
   cudaEmptyCache(): void;
+  cudaClearCublasWorkspaces(): void;
   cudaMemoryStats(index: number): { allocated: number; reserved: number; peakAllocated: number };
   cudaResetPeakMemoryStats(index: number): void;
   cudaDeviceName(index: number): string;

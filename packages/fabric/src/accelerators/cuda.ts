@@ -1,7 +1,11 @@
 // NVIDIA GPUs.
-import { ConfigurationError, cuda, type Device, tensor, UsageError } from "@fabric-ts/torch";
+import { ConfigurationError, cuda, type Device } from "@fabric-ts/torch";
 import { parseGpuIds } from "../utilities/device-parser.js";
 import { Accelerator } from "./accelerator.js";
+import { TensorCoresHint } from "./tensor-cores.js";
+
+// One for the process.
+const hint = new TensorCoresHint();
 
 /** Runs on NVIDIA GPUs, numbered as `CUDA_VISIBLE_DEVICES` shows them. */
 export class CUDAAccelerator extends Accelerator {
@@ -22,37 +26,12 @@ export class CUDAAccelerator extends Accelerator {
   }
   override setupDevice(device: Device): void {
     if (!device.startsWith("cuda")) throw new ConfigurationError(`Device should be CUDA, got ${device} instead.`);
+    hint.check(device);
     const index = device.split(":")[1];
     if (index !== undefined) cuda.setDevice(Number(index));
   }
   override teardown(): void {
+    cuda.clearCublasWorkspaces();
     cuda.emptyCache();
   }
-}
-
-/**
- * The ids of GPUs on which a small tensor can be made, in order; -1 means all of them. Throws when fewer than `numDevices` work.
- */
-export function findUsableCudaDevices(numDevices = -1): number[] {
-  if (numDevices === 0) return [];
-  const visible = cuda.deviceCount();
-  const asked = `You requested to find ${numDevices} devices`;
-  if (visible === 0) throw new ConfigurationError(`${asked} but there are no visible CUDA devices on this machine.`);
-  if (numDevices > visible) throw new ConfigurationError(`${asked} but this machine only has ${visible} GPUs.`);
-  const usable: number[] = [];
-  const occupied: number[] = [];
-  for (let index = 0; index < visible && usable.length !== numDevices; index++) {
-    try {
-      tensor([0], { device: `cuda:${index}` }).dispose();
-      usable.push(index);
-    } catch {
-      occupied.push(index);
-    }
-  }
-  if (numDevices !== -1 && usable.length < numDevices) {
-    throw new UsageError(`${asked} but only ${usable.length} are currently available.`, {
-      hint: `Devices ${occupied.join(", ")} are occupied by other processes.`,
-    });
-  }
-  return usable;
 }

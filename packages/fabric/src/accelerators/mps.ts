@@ -8,7 +8,7 @@ export class MPSAccelerator extends Accelerator {
   override readonly name: string = "mps";
 
   override isAvailable(): boolean {
-    return process.platform === "darwin" && process.arch === "arm64" && process.env.DISABLE_MPS !== "1";
+    return hasMps(process);
   }
   override autoDeviceCount(): number {
     return 1;
@@ -23,4 +23,9 @@ export class MPSAccelerator extends Accelerator {
     if (!device.startsWith("mps")) throw new ConfigurationError(`Device should be MPS, got ${device} instead.`);
   }
   override teardown(): void {}
+}
+
+/** internal: true on Apple Silicon, unless the environment says otherwise. */
+export function hasMps({ platform, arch, env }: Pick<NodeJS.Process, "platform" | "arch" | "env">): boolean {
+  return platform === "darwin" && arch === "arm64" && env.DISABLE_MPS !== "1";
 }

@@ -13,23 +13,23 @@ export interface EarlyStoppingOptions {
   /** The metric's name. */
   monitor: string;
   /** Whether a smaller or a greater value is better (default `"min"`). */
-  mode?: MonitorMode;
+  mode?: MonitorMode | undefined;
   /** After how many checks in a row without improvement training stops (default 3). */
-  patience?: number;
+  patience?: number | undefined;
   /** By how much, at least, a value has to be better to count as an improvement (default 0). */
-  minDelta?: number;
+  minDelta?: number | undefined;
   /** Stop as soon as the metric is better than this. */
-  stoppingThreshold?: number;
+  stoppingThreshold?: number | undefined;
   /** Stop as soon as the metric is worse than this. */
-  divergenceThreshold?: number;
+  divergenceThreshold?: number | undefined;
   /** Stop when the metric is NaN or infinite (default true). */
-  checkFinite?: boolean;
+  checkFinite?: boolean | undefined;
   /** A missing metric is an error (default true); otherwise a warning. */
-  strict?: boolean;
+  strict?: boolean | undefined;
   /** Where the metric comes from (default `"onValidationEnd"`). */
-  hook?: MetricsHook;
+  hook?: MetricsHook | undefined;
   /** Say on standard error when the metric improves and why training stops (default false). */
-  verbose?: boolean;
+  verbose?: boolean | undefined;
 }
 
 /** What `EarlyStopping` saves, with Lightning's keys. */

@@ -20,7 +20,7 @@ export interface FiniteGuardOptions {
    * What happens to a step whose gradients are not finite: an error (`"error"`, the default), no step and `shouldStop` is set (`"stop"`),
    * or no step and a warning (`"skip"`).
    */
-  action?: "error" | "stop" | "skip";
+  action?: "error" | "stop" | "skip" | undefined;
 }
 
 /**

@@ -11,42 +11,42 @@ export type Metrics = Record<string, unknown>;
 /** The one argument of the conventional hooks: an object with what the loop knows at that place, and anything else that callbacks may want. */
 export interface HookFacts {
   /** The Fabric of the run. Callbacks of this package know it from `fabric.setup` as well. */
-  fabric?: Fabric;
+  fabric?: Fabric | undefined;
   /** The model, as `fabric.setup` returned it. */
-  model?: nn.AnyModule;
+  model?: nn.AnyModule | undefined;
   /** The optimizer in question. */
-  optimizer?: optim.Optimizer;
+  optimizer?: optim.Optimizer | undefined;
   /** All optimizers. */
-  optimizers?: readonly optim.Optimizer[];
+  optimizers?: readonly optim.Optimizer[] | undefined;
   /** The epoch, counted from 0. */
-  epoch?: number;
+  epoch?: number | undefined;
   /** How many optimizer steps have been made so far, in all epochs. */
-  step?: number;
+  step?: number | undefined;
   /** What was measured. */
-  metrics?: Metrics;
+  metrics?: Metrics | undefined;
   /** What a checkpoint is to hold: the object that `fabric.save` takes. */
-  state?: object;
+  state?: object | undefined;
   [more: string]: unknown;
 }
 
 /** What hooks around a whole run are told. */
 export interface RunFacts extends HookFacts {
   /** How many epochs there will be. */
-  epochs?: number;
+  epochs?: number | undefined;
 }
 
 /** What hooks around a pass over a loader are told. */
 export interface EpochFacts extends HookFacts {
   /** How many batches the pass has, where that is known. */
-  batches?: number;
+  batches?: number | undefined;
 }
 
 /** What hooks around a batch are told. */
 export interface BatchFacts extends EpochFacts {
   batch?: unknown;
   /** The batch's number in its epoch, counted from 0. */
-  batchIdx?: number;
-  loss?: Tensor | number;
+  batchIdx?: number | undefined;
+  loss?: Tensor | number | undefined;
   /** What the training or validation step returned. */
   outputs?: unknown;
 }

@@ -9,11 +9,11 @@ import type { BatchFacts, EpochFacts, HookFacts, OptimizerStepFacts, SetupFacts 
 /** Options of `LearningRateMonitor`. */
 export interface LearningRateMonitorOptions {
   /** Log after every batch (`"step"`, the default) or after every epoch. */
-  loggingInterval?: "step" | "epoch";
+  loggingInterval?: "step" | "epoch" | undefined;
   /** Log momentum, or the first of Adam's betas, as well: `lr-SGD-momentum` (default false). */
-  logMomentum?: boolean;
+  logMomentum?: boolean | undefined;
   /** Log weight decay as well: `lr-SGD-weight_decay` (default false). */
-  logWeightDecay?: boolean;
+  logWeightDecay?: boolean | undefined;
 }
 
 /**

@@ -27,27 +27,27 @@ export interface ModelCheckpointOptions {
    * How files are called, without ending: `"{epoch:02d}-{val_loss:.3f}"` becomes `epoch=03-val_loss=0.125.ckpt`. Default: the epoch and the
    * step, as far as they are known.
    */
-  filename?: string;
+  filename?: string | undefined;
   /** Put `name=` before each value of the file name (default true). */
-  autoInsertMetricName?: boolean;
+  autoInsertMetricName?: boolean | undefined;
   /** The metric by which the best are kept. Without one the newest are. */
-  monitor?: string;
+  monitor?: string | undefined;
   /** Whether a smaller or a greater value is better (default `"min"`). */
-  mode?: MonitorMode;
+  mode?: MonitorMode | undefined;
   /** How many are kept (default 1); -1 for all, 0 for none. */
-  saveTopK?: number;
+  saveTopK?: number | undefined;
   /** Keep the newest as well when it is not among the best (default false). There is no copy of another name: `lastModelPath` tells its path. */
-  saveLast?: boolean;
+  saveLast?: boolean | undefined;
   /** Save at the end of every n-th epoch. */
-  everyNEpochs?: number;
+  everyNEpochs?: number | undefined;
   /** Save after every n-th optimizer step. */
-  everyNTrainSteps?: number;
+  everyNTrainSteps?: number | undefined;
   /** Save after the batch that ends when n minutes have passed, by the clock of rank 0. */
-  everyNMinutes?: number;
+  everyNMinutes?: number | undefined;
   /** The hook that ends an epoch (default `"onValidationEnd"` with `monitor`, else `"onTrainEpochEnd"`). */
-  hook?: "onValidationEnd" | "onTrainEpochEnd";
+  hook?: "onValidationEnd" | "onTrainEpochEnd" | undefined;
   /** What is saved, unless the hooks are given another `state`. */
-  state?: object;
+  state?: object | undefined;
 }
 
 /** What `ModelCheckpoint` saves, with Lightning's keys as far as Lightning has them. */

@@ -11,11 +11,11 @@ import { liveText, type Progress, plainText, shownMetrics } from "./progress-tex
 /** Options of `ProgressBar`. */
 export interface ProgressBarOptions {
   /** On a terminal: at least this many milliseconds between two drawings (default 100). */
-  refreshMs?: number;
+  refreshMs?: number | undefined;
   /** Elsewhere (files, pipes): at least this many seconds between two lines (default 10). */
-  plainEverySeconds?: number;
+  plainEverySeconds?: number | undefined;
   /** Where to (default `process.stdout`). */
-  stream?: ProgressStream;
+  stream?: ProgressStream | undefined;
 }
 
 /**

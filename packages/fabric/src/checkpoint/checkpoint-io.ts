@@ -6,9 +6,9 @@ export type CheckpointPath = string | URL;
 /** How a checkpoint is read. */
 export interface CheckpointLoadOptions {
   /** Where the tensors go (default: the CPU). */
-  mapLocation?: string | null;
+  mapLocation?: string | null | undefined;
   /** As in PyTorch; whatever it is, implementations of this package load only data and never run code. */
-  weightsOnly?: boolean | null;
+  weightsOnly?: boolean | null | undefined;
 }
 
 /**

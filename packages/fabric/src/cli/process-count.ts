@@ -1,4 +1,5 @@
-// How many processes `fabric run` starts on this machine. LibTorch is loaded only where GPUs have to be counted.
+// How many processes `fabric run` starts on this machine. LibTorch, and the library's own index rather than one more file that every program
+// would load, are loaded only where GPUs have to be counted.
 import { ConfigurationError, processControl } from "@fabric-ts/torch/base";
 import { parseCpuCores } from "../utilities/device-parser.js";
 
@@ -19,7 +20,7 @@ export async function processCount(
   if (devices === "auto") return 1;
   try {
     if (accelerator === "cpu") return parseCpuCores(devices);
-    const { acceleratorRegistry } = await import("../accelerators/registry.js");
+    const { acceleratorRegistry } = await import("../index.js");
     const parsed = acceleratorRegistry.get(accelerator).parseDevices(devices);
     return typeof parsed === "number" ? parsed : parsed.length;
   } catch (error) {
@@ -33,7 +34,7 @@ async function resolved(name: string): Promise<string> {
   const build = processControl.addonBuild();
   const hasNone = process.platform === "linux" && !(build instanceof Error) && build.cuda === false;
   if (!hasNone) {
-    const { acceleratorRegistry } = await import("../accelerators/registry.js");
+    const { acceleratorRegistry } = await import("../index.js");
     const found = ["mps", "cuda"].find((gpu) => acceleratorRegistry.get(gpu).isAvailable());
     if (found !== undefined) return found;
   }

@@ -11,33 +11,33 @@ import { Collective } from "./collective.js";
 /** How `TorchCollective` connects all processes. What is left out comes from the environment. */
 export interface TorchInitOptions {
   /** What carries the data (default `"gloo"`). */
-  backend?: distributed.Backend;
+  backend?: distributed.Backend | undefined;
   /** This process among all (default: `RANK`, or what the cluster says). */
-  rank?: number;
+  rank?: number | undefined;
   /** The number of processes (default: `WORLD_SIZE`, or what the cluster says). */
-  worldSize?: number;
+  worldSize?: number | undefined;
   /** Where the processes meet (default: the launcher's meeting point, or a TCP store at `MASTER_ADDR`, `MASTER_PORT`). */
-  store?: distributed.Store;
+  store?: distributed.Store | undefined;
   /** How long the processes wait for each other, and a collective for its answer (default 30 minutes). */
-  timeoutMs?: number;
+  timeoutMs?: number | undefined;
 }
 
 /** Options of `TorchCollective.setup`. */
 export interface TorchSetupOptions extends TorchInitOptions {
   /** The host of rank 0, unless `MASTER_ADDR` says another. */
-  mainAddress?: string;
+  mainAddress?: string | undefined;
   /** The port of rank 0, unless `MASTER_PORT` says another. */
-  mainPort?: number | string;
+  mainPort?: number | string | undefined;
 }
 
 /** How `TorchCollective.createGroup` makes a group. */
 export interface TorchGroupOptions {
   /** The members (default: all processes). */
-  ranks?: readonly number[] | null;
+  ranks?: readonly number[] | null | undefined;
   /** Default: that of all processes. */
-  backend?: distributed.Backend;
+  backend?: distributed.Backend | undefined;
   /** How long a collective waits for its answer (default: that of all processes). */
-  timeoutMs?: number;
+  timeoutMs?: number | undefined;
 }
 
 const initOptions = ["backend", "rank", "worldSize", "store", "timeoutMs"];

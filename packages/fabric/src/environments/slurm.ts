@@ -13,9 +13,9 @@ import { optionalNumber, optionalPort, requiredNumber } from "./variables.js";
 /** Options of `SLURMEnvironment`. */
 export interface SLURMEnvironmentOptions {
   /** `fabric.requeueOnSignal` puts the job back into the queue when SLURM is about to end it (default true). */
-  autoRequeue?: boolean;
+  autoRequeue?: boolean | undefined;
   /** The signal that announces the end, as in `sbatch --signal=USR1@120` (default `"SIGUSR1"`; on Windows there is none). */
-  requeueSignal?: NodeJS.Signals;
+  requeueSignal?: NodeJS.Signals | undefined;
 }
 
 /** Everything comes from the variables that srun sets. */

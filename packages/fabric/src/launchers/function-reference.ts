@@ -11,7 +11,7 @@ export interface FunctionReference {
   /** A URL, a path (relative ones start at the working directory), or the name of a package. */
   module: string | URL;
   /** The name under which the module exports it (default `"default"`). */
-  export?: string;
+  export?: string | undefined;
 }
 
 /** internal: true for what is meant as a reference; throws a `TypeError` for one that is malformed. */

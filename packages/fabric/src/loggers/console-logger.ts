@@ -12,18 +12,18 @@ const longestParam = 80;
 
 /** What a console logger writes to: `process.stdout`, or anything with a `write`. */
 export interface ConsoleStream extends QuietStream {
-  readonly isTTY?: boolean;
-  readonly columns?: number;
+  readonly isTTY?: boolean | undefined;
+  readonly columns?: number | undefined;
 }
 
 /** Options of `ConsoleLogger`. */
 export interface ConsoleLoggerOptions extends MetricOptions {
   /** Name of the experiment. Default `"lightning_logs"`. */
-  name?: string;
+  name?: string | undefined;
   /** Where to. Default `process.stdout`. */
-  stream?: ConsoleStream;
+  stream?: ConsoleStream | undefined;
   /** Which hyper-parameters are masked: an expression for their names, or `false`. Default: those that sound secret. */
-  secrets?: RegExp | false;
+  secrets?: RegExp | false | undefined;
 }
 
 /**

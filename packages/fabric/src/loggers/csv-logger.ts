@@ -15,9 +15,9 @@ const fileName = "metrics.csv";
 /** Options of `CSVLogger`. */
 export interface CSVLoggerOptions extends FileLoggerOptions {
   /** Write to the file after every this many steps. Default 100; what is older than a second is written, too. */
-  flushLogsEveryNSteps?: number;
+  flushLogsEveryNSteps?: number | undefined;
   /** Continue the file of an earlier run with the same version. Default: that file is deleted, with a warning. */
-  append?: boolean;
+  append?: boolean | undefined;
 }
 
 /**

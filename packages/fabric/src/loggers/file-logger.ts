@@ -12,9 +12,9 @@ import { warnNow } from "./unsaved.js";
 /** Options of all loggers that write files. */
 export interface FileLoggerOptions extends MetricOptions {
   /** Name of the experiment, a folder in the root directory. Default `"lightning_logs"`; empty: no such folder. */
-  name?: string | null;
+  name?: string | null | undefined;
   /** Version of the experiment: a number n is the folder `version_<n>`, a text itself. Default: the next free number. */
-  version?: number | string | null;
+  version?: number | string | null | undefined;
 }
 
 // Folders that loggers of this process made: what is in them is not from an earlier run.

@@ -16,7 +16,7 @@ const mostLines = 100;
 /** Options of `JSONLinesLogger`. */
 export interface JSONLinesLoggerOptions extends FileLoggerOptions {
   /** Which hyper-parameters are masked: an expression for their names, or `false`. Default: those that sound secret. */
-  secrets?: RegExp | false;
+  secrets?: RegExp | false | undefined;
 }
 
 /**

@@ -5,9 +5,9 @@ import { checkEvery, checkStep } from "./metrics.js";
 /** Options of `fabric.log` and `fabric.logDict`. */
 export interface LogOptions {
   /** Number of the step, which may also stand before the options. */
-  step?: number;
+  step?: number | undefined;
   /** Record the first call in each block of this many steps only; between these, tensors are not even read. */
-  every?: number;
+  every?: number | undefined;
 }
 
 /** internal: both forms as one. */

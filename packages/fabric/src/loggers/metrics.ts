@@ -10,9 +10,9 @@ import { Throttle } from "./throttle.js";
 /** internal: options that all loggers of this package take. */
 export interface MetricOptions {
   /** Put before each metric's name, with a dash. Default `""`. */
-  prefix?: string;
+  prefix?: string | undefined;
   /** Record the first entry of each block of this many steps only. Default 1: everything. */
-  every?: number;
+  every?: number | undefined;
 }
 
 /** internal: one call of `logMetrics`, ready to be recorded. */

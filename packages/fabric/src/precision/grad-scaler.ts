@@ -5,13 +5,13 @@ import { ConfigurationError, noGrad, type optim, type Tensor, UsageError } from 
 /** Options of `GradScaler`. */
 export interface GradScalerOptions {
   /** The first scale (default 65536). */
-  initScale?: number;
+  initScale?: number | undefined;
   /** Factor by which the scale grows after `growthInterval` steps without overflow (default 2). */
-  growthFactor?: number;
+  growthFactor?: number | undefined;
   /** Factor by which it shrinks after an overflow (default 0.5). */
-  backoffFactor?: number;
+  backoffFactor?: number | undefined;
   /** Steps without overflow between two increases (default 2000). */
-  growthInterval?: number;
+  growthInterval?: number | undefined;
 }
 
 /** What a scaler saves, with PyTorch's keys. */

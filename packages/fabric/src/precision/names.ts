@@ -44,12 +44,7 @@ export function precisionName(given: unknown, warn: (text: string) => void): Pre
   if (given === undefined || given === null) return "32-true";
   if (names.includes(given as PrecisionName)) return given as PrecisionName;
   if (typeof given === "string" && quantized.includes(given.toLowerCase())) {
-    throw new NotSupportedError(
-      `The precision ${describe(given)} is not available: bitsandbytes is a Python library for CUDA.`,
-      {
-        hint: 'Use `precision: "bf16-true"` for half the memory, or convert the layers in a `Precision` of your own.',
-      },
-    );
+    throw noBitsandbytes(given);
   }
   const known = typeof given === "string" || typeof given === "number";
   const canonical = known ? aliases.get(String(given)) : undefined;
@@ -64,4 +59,12 @@ export function precisionName(given: unknown, warn: (text: string) => void): Pre
     );
   }
   return canonical;
+}
+
+/** internal: what is said to those who want weights in 4 or 8 bits. */
+export function noBitsandbytes(mode: unknown): NotSupportedError {
+  return new NotSupportedError(
+    `The precision ${describe(mode)} is not available: bitsandbytes is a Python library for CUDA.`,
+    { hint: 'Use `precision: "bf16-true"` for half the memory, or convert the layers in a `Precision` of your own.' },
+  );
 }

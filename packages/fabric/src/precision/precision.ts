@@ -6,13 +6,13 @@ import type { PrecisionName } from "./names.js";
 /** What may be passed on to `tensor.backward`. */
 export interface BackwardOptions {
   /** Gradient of the tensor, needed when it has more than one element. */
-  gradient?: Tensor;
+  gradient?: Tensor | undefined;
   /** Keep the graph for another backward pass. */
-  retainGraph?: boolean;
+  retainGraph?: boolean | undefined;
   /** Record the backward pass itself. */
-  createGraph?: boolean;
+  createGraph?: boolean | undefined;
   /** Compute gradients for these tensors only. */
-  inputs?: Tensor[];
+  inputs?: Tensor[] | undefined;
 }
 
 /** How numbers are represented in forward, backward and the optimizer step. Custom plugins override any of the methods. */

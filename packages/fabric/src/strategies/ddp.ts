@@ -17,37 +17,37 @@ export interface DDPStrategyOptions extends ParallelStrategyOptions {
   /** The processes whose copies of a model are averaged, where those are not all; this process is one of them. Make it with `newGroup`. */
   processGroup?: distributed.ProcessGroup;
   /** Default: NCCL for CUDA devices, Gloo for others. */
-  processGroupBackend?: "gloo" | "nccl";
+  processGroupBackend?: "gloo" | "nccl" | undefined;
   /** After how many milliseconds a collective gives up waiting for the other ranks (default 30 minutes). */
-  timeoutMs?: number;
+  timeoutMs?: number | undefined;
   /** Broadcast buffers from rank 0 at each forward (default true). */
-  broadcastBuffers?: boolean;
+  broadcastBuffers?: boolean | undefined;
   /** Find parameters that the loss does not depend on, at some cost (default false). */
-  findUnusedParameters?: boolean;
+  findUnusedParameters?: boolean | undefined;
   /** Size of a gradient bucket in MiB (default 25). */
-  bucketCapMb?: number;
+  bucketCapMb?: number | undefined;
   /** Gradients are views into the buckets, which saves a copy (default false). */
-  gradientAsBucketView?: boolean;
+  gradientAsBucketView?: boolean | undefined;
   /** The same parameters are used in every iteration (default false). */
-  staticGraph?: boolean;
+  staticGraph?: boolean | undefined;
   /** Start from rank 0's parameters and buffers (default true). */
-  initSync?: boolean;
+  initSync?: boolean | undefined;
   /**
    * What averages the gradients in place of the reducer: `nn.parallel.fp16CompressHook`, `bf16CompressHook`, `powerSGDHook`, or a function of
    * yours, which runs on the JavaScript thread inside the backward pass.
    */
   // biome-ignore lint/suspicious/noExplicitAny: the state is the hook's own business
-  ddpCommHook?: nn.parallel.CommHook<any>;
+  ddpCommHook?: nn.parallel.CommHook<any> | undefined;
   /** What the hook gets as its first argument: a `PowerSGDState`, for example. A function makes one for each model that is set up. */
   ddpCommState?: unknown;
   /** Put around the hook: `nn.parallel.fp16CompressWrapper`, `bf16CompressWrapper`. */
   // biome-ignore lint/suspicious/noExplicitAny: the same
-  ddpCommWrapper?: (hook: nn.parallel.CommHook<any>) => nn.parallel.CommHook<any>;
+  ddpCommWrapper?: ((hook: nn.parallel.CommHook<any>) => nn.parallel.CommHook<any>) | undefined;
   /**
    * How processes are made: `"popen"` (default) runs the script again, `"spawn"` a function that is given to `fabric.launch`. Python's
    * other ways do not exist in Node.
    */
-  startMethod?: "popen" | "spawn";
+  startMethod?: "popen" | "spawn" | undefined;
 }
 
 const moduleOptions = [
@@ -175,14 +175,8 @@ export class DDPStrategy extends ParallelStrategy {
     this.#sameInputs?.note(args);
   }
 
-  override getModuleStateDict(module: nn.AnyModule): Record<string, unknown> {
-    return super.getModuleStateDict(withoutDDP(module));
-  }
-  override loadModuleStateDict(module: nn.AnyModule, state: Record<string, unknown>, strict = true): void {
-    super.loadModuleStateDict(withoutDDP(module), state, strict);
-  }
-  override checkModuleStateDict(module: nn.AnyModule, state: Record<string, unknown>, strict = true): void {
-    super.checkModuleStateDict(withoutDDP(module), state, strict);
+  protected override innerModule(module: nn.AnyModule): nn.AnyModule {
+    return module instanceof nn.parallel.DistributedDataParallel ? (module.module as nn.AnyModule) : module;
   }
 
   override async teardown(): Promise<void> {
@@ -242,8 +236,4 @@ function checkDDPOptions(options: DDPStrategyOptions): void {
       hint: "Give the hook, such as `ddpCommHook: nn.parallel.powerSGDHook`.",
     });
   }
-}
-
-function withoutDDP(module: nn.AnyModule): nn.AnyModule {
-  return module instanceof nn.parallel.DistributedDataParallel ? (module.module as nn.AnyModule) : module;
 }

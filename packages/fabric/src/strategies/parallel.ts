@@ -1,5 +1,5 @@
 // What strategies with several processes have in common: ranks from the cluster environment, collectives over the group.
-import { type Device, distributed, type Tensor, tensor, UsageError } from "@fabric-ts/torch";
+import { type Device, distributed, type nn, type Tensor, tensor, UsageError } from "@fabric-ts/torch";
 import { gatherAllTensors } from "../collectives/gather-all-tensors.js";
 import { reduceOp } from "../collectives/reduce-op.js";
 import type { ClusterEnvironment } from "../environments/cluster-environment.js";
@@ -19,9 +19,9 @@ const patientMs = 20 * 24 * 3600 * 1000;
 /** Parts that a parallel strategy may be made with; otherwise Fabric gives them. */
 export interface ParallelStrategyOptions extends StrategyOptions {
   /** The devices of this machine's processes. */
-  parallelDevices?: Device[];
+  parallelDevices?: Device[] | undefined;
   /** Where ranks and addresses come from. */
-  clusterEnvironment?: ClusterEnvironment;
+  clusterEnvironment?: ClusterEnvironment | undefined;
 }
 
 /** Runs in several processes, one device each. */
@@ -68,8 +68,12 @@ export abstract class ParallelStrategy extends Strategy {
   override get isGlobalZero(): boolean {
     return this.globalRank === 0;
   }
-  override get distributedSamplerOptions(): DistributedSamplerOptions {
+  override get distributedSamplerOptions(): DistributedSamplerOptions | null {
     return { numReplicas: this.worldSize, rank: this.globalRank };
+  }
+  /** True when the processes have met, so that they can exchange something. */
+  protected get isConnected(): boolean {
+    return distributed.isInitialized();
   }
 
   /** Tells the environment the ranks that follow from the numbers of devices and machines; those that know better ignore it. */
@@ -82,7 +86,7 @@ export abstract class ParallelStrategy extends Strategy {
   }
 
   override async allGather(tensor: Tensor, options: GatherOptions = {}): Promise<Tensor> {
-    if (!distributed.isInitialized()) return tensor;
+    if (!this.isConnected) return tensor;
     const { syncGrads = false, ...where } = options;
     const own = tensor.contiguous();
     const call = { ...where, label: "fabric.allGather" };
@@ -91,31 +95,31 @@ export abstract class ParallelStrategy extends Strategy {
 
   override async allReduce(tensor: Tensor, options: AllReduceOptions = {}): Promise<Tensor> {
     const op = reduceOp(options.reduceOp);
-    if (!distributed.isInitialized()) return tensor;
+    if (!this.isConnected) return tensor;
     return distributed.allReduce(tensor, { op, group: options.group, label: "fabric.allReduce" });
   }
 
   override async gatherAllTensors(tensor: Tensor, options: GatherOptions = {}): Promise<Tensor[]> {
-    return await gatherAllTensors(tensor, options);
+    return this.isConnected ? await gatherAllTensors(tensor, options) : [tensor];
   }
 
   override async barrier(name?: string, options: BarrierOptions = {}): Promise<void> {
     const label = name === undefined ? "fabric.barrier" : `fabric.barrier("${name}")`;
-    if (distributed.isInitialized()) await distributed.barrier({ label, timeoutMs: options.timeoutMs });
+    if (this.isConnected) await distributed.barrier({ label, timeoutMs: options.timeoutMs });
   }
 
   override async broadcast<T>(value: T, src = 0): Promise<T> {
-    if (!distributed.isInitialized()) return value;
+    if (!this.isConnected) return value;
     return (await distributed.broadcastObject(value, { src, label: "fabric.broadcast" })) as T;
   }
 
   override async allGatherObject<T>(value: T, label?: string): Promise<T[]> {
-    if (!distributed.isInitialized()) return [value];
+    if (!this.isConnected) return [value];
     return (await distributed.allGatherObject(value, { label })) as T[];
   }
 
   override async takeTurn(isFirst: boolean): Promise<AsyncDisposable> {
-    if (!distributed.isInitialized()) return super.takeTurn(isFirst);
+    if (!this.isConnected) return super.takeTurn(isFirst);
     // A group of its own, because a download may take longer than any collective should.
     const group = await distributed.newGroup(null, { backend: "gloo", timeoutMs: patientMs });
     if (!isFirst) await distributed.barrier({ group });
@@ -132,10 +136,24 @@ export abstract class ParallelStrategy extends Strategy {
   }
 
   override async reduceBooleanDecision(decision: boolean, options: { all?: boolean } = {}): Promise<boolean> {
-    if (!distributed.isInitialized()) return decision;
+    if (!this.isConnected) return decision;
     const votes = tensor([decision ? 1 : 0], { dtype: "int64", device: this.rootDevice });
     const sum = (await distributed.allReduce(votes, { op: "sum", label: "reduceBooleanDecision" })).item();
     return (options.all ?? true) ? sum === distributed.getWorldSize() : sum > 0;
+  }
+
+  /** The user's module inside of what `setupModule` returned: its state has no prefixes of what is around it. */
+  protected innerModule(module: nn.AnyModule): nn.AnyModule {
+    return module;
+  }
+  override getModuleStateDict(module: nn.AnyModule): Record<string, unknown> {
+    return super.getModuleStateDict(this.innerModule(module));
+  }
+  override loadModuleStateDict(module: nn.AnyModule, state: Record<string, unknown>, strict = true): void {
+    super.loadModuleStateDict(this.innerModule(module), state, strict);
+  }
+  override checkModuleStateDict(module: nn.AnyModule, state: Record<string, unknown>, strict = true): void {
+    super.checkModuleStateDict(this.innerModule(module), state, strict);
   }
 
   override async teardown(): Promise<void> {

@@ -18,9 +18,9 @@ import type { BackwardSyncControl } from "./backward-sync-control.js";
 
 /** Parts that a strategy may be made with; otherwise Fabric gives them. */
 export interface StrategyOptions {
-  accelerator?: Accelerator;
-  checkpointIO?: CheckpointIO;
-  precision?: Precision;
+  accelerator?: Accelerator | undefined;
+  checkpointIO?: CheckpointIO | undefined;
+  precision?: Precision | undefined;
 }
 
 /** What a distributed sampler needs to know. */
@@ -118,10 +118,9 @@ export abstract class Strategy {
   set checkpointIO(checkpointIO: CheckpointIO) {
     this.#checkpointIO = checkpointIO;
   }
-  /** How numbers are represented. Default: float32. */
+  /** How numbers are represented. Default: float32, a new object each time. */
   get precision(): Precision {
-    this.#precision ??= new Precision();
-    return this.#precision;
+    return this.#precision ?? new Precision();
   }
   set precision(precision: Precision) {
     this.#precision = precision;

@@ -15,22 +15,22 @@ export type LeafType = Class | readonly Class[] | ((leaf: unknown) => boolean);
 /** Options of `applyToCollection`. */
 export interface ApplyOptions {
   /** Leaves that are left alone although they are of the type. */
-  wrongDtype?: LeafType;
+  wrongDtype?: LeafType | undefined;
   /** Keep the entries of arrays, objects and Maps for which the function gives null or undefined (default true). */
-  includeNone?: boolean;
+  includeNone?: boolean | undefined;
   /** Leave frozen instances of registered classes as they are; otherwise they are an error (default false). */
-  allowFrozen?: boolean;
+  allowFrozen?: boolean | undefined;
 }
 
 /** How instances of a registered class are taken apart and put together. */
 export interface DataclassOptions<T> {
   /** The properties whose values are walked (default: all own enumerable ones). The others are kept. */
-  fields?: readonly (keyof T & string)[];
+  fields?: readonly (keyof T & string)[] | undefined;
   /**
    * Makes a new instance from an old one and the changed values of its fields (default: a copy of the old one's properties, without running
    * the constructor; classes with private fields need this).
    */
-  rebuild?: (instance: T, values: Record<string, unknown>) => T;
+  rebuild?: ((instance: T, values: Record<string, unknown>) => T) | undefined;
 }
 
 const dataclasses = new Map<object, DataclassOptions<never>>();

@@ -64,3 +64,18 @@ export function isThenable(value: unknown): value is PromiseLike<unknown> {
     typeof (value as { then?: unknown }).then === "function"
   );
 }
+
+/** internal: what a generator function returns, or an async one. */
+export interface AnyGenerator {
+  next(...args: unknown[]): unknown;
+  return(...args: unknown[]): unknown;
+  throw(...args: unknown[]): unknown;
+  [Symbol.toStringTag]: string;
+}
+
+/** internal: true for what a generator function returned: its body runs when somebody asks for values. */
+export function isGenerator(value: unknown): value is AnyGenerator {
+  if (typeof value !== "object" || value === null) return false;
+  const tag: unknown = (value as { [Symbol.toStringTag]?: unknown })[Symbol.toStringTag];
+  return tag === "Generator" || tag === "AsyncGenerator";
+}

@@ -9,9 +9,9 @@ const maxSeed = 2 ** 32 - 1;
 /** Options of `seedEverything`. */
 export interface SeedOptions {
   /** Also give each data-loading worker a seed of its own (default: true as `Fabric.seedEverything`, false as the function). */
-  workers?: boolean;
+  workers?: boolean | undefined;
   /** Say which seed was set (default true). */
-  verbose?: boolean;
+  verbose?: boolean | undefined;
 }
 
 /**

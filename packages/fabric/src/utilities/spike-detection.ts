@@ -19,19 +19,19 @@ export class TrainingSpikeException extends FabricError {
 /** Options of `SpikeDetection`. */
 export interface SpikeDetectionOptions {
   /** Whether smaller or larger losses are better (default `"min"`). */
-  mode?: "min" | "max";
+  mode?: "min" | "max" | undefined;
   /** Over how many losses the mean is taken (default 10). */
-  window?: number;
+  window?: number | undefined;
   /** The number of the first batch that may be a spike (default 1). */
-  warmup?: number;
+  warmup?: number | undefined;
   /** A spike is at least this far from the mean (default: any distance). */
-  atol?: number | null;
+  atol?: number | null | undefined;
   /** A spike is at least this many means away from the mean (default 2; null: any distance). */
-  rtol?: number | null;
+  rtol?: number | null | undefined;
   /** The JSON file, or the folder of `skip_batches.json`, in which the numbers of bad batches are listed (default: the current folder). */
-  excludeBatchesPath?: string;
+  excludeBatchesPath?: string | undefined;
   /** A loss that is not finite is a spike (default true). */
-  finiteOnly?: boolean;
+  finiteOnly?: boolean | undefined;
 }
 
 /** What `onTrainBatchEnd` needs to know. */

@@ -8,13 +8,13 @@ import { currentRank } from "./rank-zero.js";
 /** Options of `Throughput`. */
 export interface ThroughputOptions {
   /** What a device can do at most in operations a second, for the utilization `mfu`; see `getAvailableFlops`. */
-  availableFlops?: number | null;
+  availableFlops?: number | null | undefined;
   /** Number of devices (default 1): with several there are numbers for all together, too. */
-  worldSize?: number;
+  worldSize?: number | undefined;
   /** Over how many updates speeds are computed (default 100). */
-  windowSize?: number;
+  windowSize?: number | undefined;
   /** Stands between `device` and the name of a metric (default `"/"`). */
-  separator?: string;
+  separator?: string | undefined;
 }
 
 /** What `Throughput.update` is told: running totals of this process, but for `flops`. */
@@ -26,9 +26,9 @@ export interface ThroughputUpdate {
   /** Samples so far. */
   samples: number;
   /** Items so far, such as the tokens of all samples: in every update or in none. */
-  lengths?: number;
+  lengths?: number | undefined;
   /** Floating-point operations since the last update; see `measureFlops`. */
-  flops?: number;
+  flops?: number | undefined;
 }
 
 const throughputOptions = ["availableFlops", "worldSize", "windowSize", "separator"];

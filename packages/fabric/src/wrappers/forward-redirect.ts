@@ -1,11 +1,11 @@
 // Lets a marked method take the way of `forward`: through precision and strategy, with the method in forward's place at the end.
 import { NotSupportedError, type nn } from "@fabric-ts/torch";
-import { isThenable } from "../utilities/context.js";
+import { isGenerator, isThenable } from "../utilities/context.js";
 import { className } from "../utilities/describe.js";
 
 /**
- * internal: calls `forward` (the wrapper's) with `original.forward` replaced, for one call, by the method `name`. The real forward is back
- * before the method runs, so that it may call the model, and in any case when this function is left.
+ * internal: calls `forward` (the wrapper's) with `original.forward` replaced by the method `name`. While the method runs the real forward is
+ * back, so that it may call the model; and in any case when this function is left.
  */
 export function callAsForward(
   original: nn.AnyModule,
@@ -14,27 +14,23 @@ export function callAsForward(
   args: unknown[],
 ): unknown {
   const own = Object.getOwnPropertyDescriptor(original, "forward");
-  let isReplaced = true;
   const restore = (): void => {
-    if (!isReplaced) return;
-    isReplaced = false;
     if (own) Object.defineProperty(original, "forward", own);
     else Reflect.deleteProperty(original, "forward");
   };
-  Object.defineProperty(original, "forward", {
-    configurable: true,
-    enumerable: false,
-    writable: true,
-    value: (...converted: unknown[]): unknown => {
-      restore();
-      const method = (original as unknown as Record<string, (...args: unknown[]) => unknown>)[name] as (
-        ...args: unknown[]
-      ) => unknown;
-      const result = method.apply(original, converted);
-      if (isThenable(result)) throw asyncMethod(original, name, result);
-      return result;
-    },
-  });
+  const replace = (): void => {
+    Object.defineProperty(original, "forward", { configurable: true, enumerable: false, writable: true, value });
+  };
+  // A strategy may call the model several times in one forward, for several devices.
+  const value = (...converted: unknown[]): unknown => {
+    restore();
+    try {
+      return callMethod(original, name, converted);
+    } finally {
+      replace();
+    }
+  };
+  replace();
   try {
     return forward(...args);
   } finally {
@@ -42,10 +38,20 @@ export function callAsForward(
   }
 }
 
-function asyncMethod(original: nn.AnyModule, name: string, pending: PromiseLike<unknown>): NotSupportedError {
-  pending.then(undefined, () => {});
+function callMethod(original: nn.AnyModule, name: string, args: unknown[]): unknown {
+  const method = (original as unknown as Record<string, (...args: unknown[]) => unknown>)[name];
+  const result = method?.apply(original, args);
+  if (isThenable(result)) {
+    result.then(undefined, () => {});
+    throw lateMethod(original, name, "is async", "its promise settles");
+  }
+  if (isGenerator(result)) throw lateMethod(original, name, "is a generator", "somebody asks for its values");
+  return result;
+}
+
+function lateMethod(original: nn.AnyModule, name: string, what: string, when: string): NotSupportedError {
   return new NotSupportedError(
-    `\`${className(original)}.${name}()\` is async, but a marked method goes the way of forward, which is over before the promise settles.`,
-    { hint: "Compute in a synchronous method and mark that one; do the waiting in a function around it." },
+    `\`${className(original)}.${name}()\` ${what}, but a marked method goes the way of forward, which is over before ${when}.`,
+    { hint: "Compute in a plain method and mark that one; do the waiting, or the loop, in a function around it." },
   );
 }

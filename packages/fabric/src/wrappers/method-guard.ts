@@ -1,7 +1,8 @@
 // Refuses methods that run a part of the model behind the strategy's back: while such a method runs, every module of the model has a
-// hook that raises at once, before anything is computed.
+// hook that raises at once, before anything is computed. Other code that uses the model while an async method waits is left alone.
+import { AsyncLocalStorage } from "node:async_hooks";
 import { type nn, UsageError } from "@fabric-ts/torch";
-import { isThenable } from "../utilities/context.js";
+import { type AnyGenerator, isGenerator, isThenable } from "../utilities/context.js";
 import { className } from "../utilities/describe.js";
 
 /** internal: what the guard has to know about the wrapper. */
@@ -23,6 +24,9 @@ export function callGuarded(
   return new MethodGuard(model, name).watch(() => method.apply(model.original, args));
 }
 
+// The guarded methods, from the outermost to the innermost, that called the code that runs.
+const callers = new AsyncLocalStorage<readonly MethodGuard[]>();
+
 class MethodGuard {
   readonly #model: GuardedModel;
   readonly #name: string;
@@ -40,7 +44,7 @@ class MethodGuard {
     let result: unknown;
     let isPending = false;
     try {
-      result = fn();
+      result = callers.run([...(callers.getStore() ?? []), this], fn);
       isPending = isThenable(result);
     } finally {
       if (!isPending) this.#stop();
@@ -82,7 +86,7 @@ class MethodGuard {
   }
 
   #onForward(): undefined {
-    if (this.#model.depth > 0) return undefined;
+    if (this.#model.depth > 0 || !callers.getStore()?.includes(this)) return undefined;
     this.#fired = this.#error();
     throw this.#fired;
   }
@@ -103,17 +107,4 @@ class MethodGuard {
       },
     );
   }
-}
-
-interface AnyGenerator {
-  next(...args: unknown[]): unknown;
-  return(...args: unknown[]): unknown;
-  throw(...args: unknown[]): unknown;
-  [Symbol.toStringTag]: string;
-}
-
-function isGenerator(value: unknown): value is AnyGenerator {
-  if (typeof value !== "object" || value === null) return false;
-  const tag: unknown = (value as { [Symbol.toStringTag]?: unknown })[Symbol.toStringTag];
-  return tag === "Generator" || tag === "AsyncGenerator";
 }

@@ -37,10 +37,20 @@ export interface FabricModuleMembers<M> {
    * `model.markForwardMethod(model.generate)`, `model.markForwardMethod("generate")`.
    */
   markForwardMethod(method: ForwardMethodName<M> | M[ForwardMethodName<M>]): void;
+  /** What is called: the model, or the strategy's module around it. Its options are the strategy's. */
+  readonly _forwardModule: nn.AnyModule;
+  /** The names of the methods that take the way of `forward`. */
+  readonly _forwardMethods: ReadonlySet<string>;
 }
 
-/** A model as `fabric.setup` returns it: everything the model has, and `module`, `device`, `dtype` and `markForwardMethod`. */
-export type FabricModule<M extends nn.AnyModule = nn.AnyModule> = M & FabricModuleMembers<M>;
+/** A wrapper cannot be iterated, whatever its model can: `for (const layer of model.module)`. */
+type NoIteration<M> = M extends Iterable<unknown> ? { readonly [Symbol.iterator]: never } : unknown;
+
+/**
+ * A model as `fabric.setup` returns it: everything the model has but iteration, and `module`, `device`, `dtype` and
+ * `markForwardMethod`.
+ */
+export type FabricModule<M extends nn.AnyModule = nn.AnyModule> = M & FabricModuleMembers<M> & NoIteration<M>;
 
 interface FabricModuleConstructor {
   new <M extends nn.AnyModule>(forwardModule: nn.AnyModule, strategy: Strategy, originalModule?: M): FabricModule<M>;
@@ -124,6 +134,10 @@ const Wrapper = class FabricModule extends DeviceDtypeModule<unknown[], unknown>
     return state.proxy;
   }
 
+  /** The names of the methods that take the way of `forward`. */
+  get _forwardMethods(): ReadonlySet<string> {
+    return this[wrapperState].forwardMethods;
+  }
   get module(): nn.AnyModule {
     return this[wrapperState].original;
   }
@@ -224,7 +238,7 @@ const Wrapper = class FabricModule extends DeviceDtypeModule<unknown[], unknown>
         },
       );
     }
-    if (!isMethod((original as unknown as Record<string, unknown>)[name])) {
+    if (name in Object.prototype || !isMethod((original as unknown as Record<string, unknown>)[name])) {
       throw new UsageError(
         `You marked \`${name}\` as a forward method, but \`${className(original)}.${name}\` does not exist or is not a method.`,
         { hint: `Give one of the methods of ${className(original)} that compute something.` },

@@ -77,6 +77,14 @@ export function checkOptimizers(method: string, items: readonly unknown[]): opti
   return items as optim.Optimizer[];
 }
 
+/** internal: the gradients to clip are those of an optimizer's parameters. */
+export function checkClipped(optimizer: unknown): void {
+  if (optimizer instanceof optim.Optimizer) return;
+  throw new TypeError(
+    `Expected the second argument of \`clipGradients\` to be an Optimizer, but got ${describe(optimizer)}.\nType \`fabric.clipGradients(model, optimizer, { maxNorm: 1 })\`.`,
+  );
+}
+
 /** internal: an optimizer of parameters without values would step nothing. */
 export function checkNotMeta(optimizers: readonly optim.Optimizer[]): void {
   if (!optimizers.some((optimizer) => hasMetaDeviceParametersOrBuffers(optimizer))) return;

@@ -7,9 +7,9 @@ import type { FabricOptimizer } from "./optimizer.js";
 /** Options of `fabric.setup`, its last argument. */
 export interface SetupOptions {
   /** Move the model to `fabric.device` (default true). */
-  moveToDevice?: boolean;
+  moveToDevice?: boolean | undefined;
   /** For a model from `torch.compile`: set the model inside up and compile what the strategy makes of it (default true). */
-  reapplyCompile?: boolean;
+  reapplyCompile?: boolean | undefined;
 }
 
 /** Options of `fabric.setup` with a learning-rate scheduler, which comes back as the last of the results. */
@@ -21,9 +21,9 @@ export interface SetupOptionsWithScheduler<S> extends SetupOptions {
 /** Options of `fabric.setupDataLoaders`, its last argument. */
 export interface SetupDataLoadersOptions {
   /** Give each process its share of the samples (default true). */
-  useDistributedSampler?: boolean;
+  useDistributedSampler?: boolean | undefined;
   /** Move batches to `fabric.device` (default true). */
-  moveToDevice?: boolean;
+  moveToDevice?: boolean | undefined;
 }
 
 /** At least one optimizer. */

@@ -19,8 +19,9 @@ export function isWrapped(value: unknown): value is FabricModule | FabricOptimiz
 }
 
 /**
- * internal: replaces everything wrapped in a nested collection by what is inside: for a model the module that the strategy calls, which
- * is not the user's own under DDP. What `torch.compile` put around either is taken off.
+ * Replaces everything wrapped in a nested collection by what is inside: for a model the module that the strategy calls, which is not the
+ * user's own under DDP (that one is `model.module`). What `torch.compile` put around either is
+ * taken off.
  */
 export function unwrapObjects<T>(collection: T): T {
   return applyToCollection(collection, (value) => isWrapped(value) || value instanceof OptimizedModule, unwrap) as T;

@@ -1,21 +1,13 @@
 // Collectives as objects, without Fabric: on two processes, and what one process shows.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { createServer } from "node:net";
 import { afterEach, before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { Collective, SingleDeviceCollective, TorchCollective } from "@fabric-ts/fabric";
 import * as torch from "@fabric-ts/torch";
 import { distributed, type Tensor } from "@fabric-ts/torch";
+import { freePort } from "../launchers/job.js";
 import { cleanEnvironment } from "../support/run-ranks.js";
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 /** Runs a program of test/ranks as two processes that are told their places; gives what they reported. */
 async function runAlone<T>(name: string): Promise<T[]> {

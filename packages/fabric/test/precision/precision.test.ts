@@ -169,12 +169,113 @@ describe("MixedPrecision", () => {
     precision.optimizerStep(optimizer);
     assert.deepEqual(weight.tolist(), [-2, -2]);
   });
+  it("begins with PyTorch's numbers", () => {
+    assert.deepEqual(new MixedPrecision("16-mixed", "cpu").stateDict(), {
+      scale: 65536,
+      growth_factor: 2,
+      backoff_factor: 0.5,
+      growth_interval: 2000,
+      _growth_tracker: 0,
+    });
+  });
+  it("refuses what does not go together with scaling: LBFGS, closures, clipping where the optimizer unscales", () => {
+    class LBFGS extends optim.SGD {}
+    class Fused extends optim.SGD {
+      stepSupportsAmpScaling = true;
+    }
+    const scaled = new MixedPrecision("16-mixed", "cpu");
+    const plain = new MixedPrecision("bf16-mixed", "cpu");
+    const weight = new nn.Parameter(torch.ones([1]));
+    weight.grad = torch.ones([1]);
+    const [lbfgs, fused] = [new LBFGS([weight], { lr: 1 }), new Fused([weight], { lr: 1 })];
+    assert.throws(() => scaled.optimizerStep(lbfgs), {
+      name: "TypeError",
+      message: /AMP and the LBFGS optimizer are not/,
+    });
+    plain.optimizerStep(lbfgs);
+    assert.deepEqual(weight.tolist(), [0]);
+    assert.throws(() => scaled.optimizerStep(fused, () => weight.sum()), /closure cannot be used together with a loss/);
+    assert.throws(() => scaled.unscaleGradients(fused), {
+      name: "NotSupportedError",
+      message: /Gradient clipping is not implemented for optimizers handling the unscaling/,
+    });
+    plain.unscaleGradients(fused);
+    assert.deepEqual(weight.grad?.tolist(), [1]);
+    const fabric = new Fabric({ accelerator: "cpu", plugins: scaled });
+    assert.throws(() => fabric.clipGradients(new nn.Linear(1, 1), fused, { maxNorm: 1 }), /is not implemented/);
+  });
+  it("clips what it has unscaled, by norm and by value, once between two steps", () => {
+    const weight = new nn.Parameter(torch.ones([2]));
+    const optimizer = new optim.SGD([weight], { lr: 1 });
+    const precision = new MixedPrecision("16-mixed", "cpu");
+    const fabric = new Fabric({ accelerator: "cpu", plugins: precision });
+    const [module, wrapped] = [new nn.Linear(1, 1), fabric.setupOptimizers(optimizer)];
+    fabric.backward(weight.mul(torch.tensor([3, 4])).sum());
+    assert.equal(fabric.clipGradients(module, wrapped, { maxNorm: 1 }).item(), 5);
+    assert.ok(weight.grad?.allclose(torch.tensor([0.6, 0.8])));
+    assert.throws(() => fabric.clipGradients(module, wrapped, { clipVal: 1 }), /unscale_\(\) has already been called/);
+    wrapped.step();
+    wrapped.zeroGrad();
+    fabric.backward(weight.mul(3).sum());
+    fabric.clipGradients(module, wrapped, { clipVal: 0.5 });
+    assert.deepEqual(weight.grad?.tolist(), [0.5, 0.5]);
+  });
   it("saves and restores the scaler's state", () => {
     const scaler = new GradScaler("cpu", { initScale: 16 });
     const other = new GradScaler("cpu");
     other.loadStateDict(scaler.stateDict());
     assert.equal(other.getScale(), 16);
     assert.throws(() => other.loadStateDict({} as never), /has no number `scale`/);
+  });
+});
+
+describe("64-true", () => {
+  class Waves extends nn.Module<[Tensor], Tensor> {
+    declare made: Tensor;
+    constructor() {
+      super();
+      this.registerBuffer("made", torch.complex(torch.rand([2]), torch.rand([2])));
+    }
+    forward(x: Tensor): Tensor {
+      return x;
+    }
+  }
+  it("has complex128 for complex numbers that are made of its own, and leaves those that exist", () => {
+    const fabric = new Fabric({ accelerator: "cpu", precision: "64-true" });
+    assert.equal(fabric.initModule(() => new Waves()).made.dtype, "complex128");
+    const before = new Waves();
+    const imaginary = before.made.imag().tolist();
+    assert.equal(fabric.setup(before).made.dtype, "complex64");
+    assert.deepEqual(before.made.imag().tolist(), imaginary);
+    const x = torch.complex(torch.ones([1]), torch.ones([1]));
+    assert.equal(fabric.setup(new Waves())(x).dtype, "complex64");
+  });
+});
+
+describe("a precision", () => {
+  it("does nothing to anything unless a class says otherwise", () => {
+    const precision = new Precision();
+    const module = new nn.Linear(1, 1);
+    const optimizer = new optim.SGD(module.parameters(), { lr: 1 });
+    const data = { x: torch.ones([1], { dtype: "float64" }) };
+    assert.equal(precision.precision, "32-true");
+    assert.ok(precision.convertModule(module) === module);
+    assert.ok(precision.convertInput(data) === data && precision.convertOutput(data) === data);
+    for (const enter of ["forwardContext", "tensorInitContext", "moduleInitContext"] as const) {
+      using _ = precision[enter]();
+      assert.equal(torch.getDefaultDtype(), "float32");
+    }
+    assert.deepEqual([...precision.mainParams(optimizer)], module.parameters());
+    precision.unscaleGradients(optimizer);
+    assert.deepEqual(precision.stateDict(), {});
+    precision.loadStateDict({});
+    precision.teardown();
+    assert.equal(precision.optimizerStep(optimizer, () => torch.tensor(3) as never) instanceof torch.Tensor, true);
+  });
+  it("has the parameters of all groups of an optimizer", () => {
+    const [a, b] = [new nn.Linear(1, 1), new nn.Linear(1, 1)];
+    const optimizer = new optim.SGD([{ params: a.parameters() }, { params: b.parameters() }], { lr: 1 });
+    assert.deepEqual([...new Precision().mainParams(optimizer)], [...a.parameters(), ...b.parameters()]);
   });
 });
 

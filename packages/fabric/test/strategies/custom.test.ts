@@ -80,12 +80,15 @@ describe("a strategy of one's own", () => {
     try {
       assert.equal(step(new Fabric({ accelerator: "cpu", strategy: "counting_by_four" })).weight, 0);
       assert.equal(strategyRegistry.description("counting_by_four"), "Counts.");
+      assert.ok(
+        strategyRegistry.has("Counting_By_Four") && strategyRegistry.get("COUNTING_BY_FOUR") instanceof Counting,
+      );
       assert.throws(
         () => strategyRegistry.register("counting_by_four", Counting),
         /'counting_by_four' is already present in the registry[\s\S]*override: true/,
       );
     } finally {
-      strategyRegistry.remove("counting_by_four");
+      strategyRegistry.remove("Counting_By_Four");
     }
     assert.throws(() => new Fabric({ strategy: "counting_by_four" }), /invalid strategy name/);
   });
@@ -128,7 +131,14 @@ describe("the registry of strategies", () => {
     assert.throws(() => registry.get("bad"), /'bad' made an object, not a Strategy/);
   });
   it("has the names of Lightning Fabric that work here, and answers for the others", () => {
-    assert.ok(["ddp", "ddp_spawn", "ddp_find_unused_parameters_true"].every((name) => strategyRegistry.has(name)));
+    assert.deepEqual(strategyRegistry.availableStrategies(), [
+      "ddp",
+      "ddp_spawn",
+      "ddp_find_unused_parameters_true",
+      "dp",
+    ]);
+    for (const name of strategyRegistry.names()) assert.match(strategyRegistry.description(name) ?? "", /\.$/);
+    assert.equal(strategyRegistry.get("fsdp", "nothing"), "nothing");
     const others = "deepspeed deepspeed_stage_1 deepspeed_stage_3_offload_nvme xla single_tpu";
     for (const name of others.split(" ")) {
       assert.throws(() => new Fabric({ accelerator: "cpu", strategy: name }), {
@@ -183,7 +193,10 @@ describe("an accelerator of one's own", () => {
     assert.deepEqual([...registry.availableAccelerators()], ["cpu"]);
     assert.equal(String(registry), "Registered Accelerators: cpu");
     assert.equal(registry.get("gpu", undefined), undefined);
-    assert.throws(() => registry.register("x", "cpu" as never), /Expected a class of accelerators, but got "cpu"/);
+    assert.throws(
+      () => registry.register("x", "cpu" as never),
+      /Expected a class of accelerators or a function that makes one, but got "cpu"/,
+    );
     assert.deepEqual([...acceleratorRegistry.availableAccelerators()], ["cpu", "cuda", "mps", "tpu"]);
   });
 });

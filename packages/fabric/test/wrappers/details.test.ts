@@ -1,7 +1,7 @@
 // The finer points of wrapped models, with a strategy that wraps a model on one device, so that guards and redirection are at work.
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { DeviceDtypeModule, Fabric, type FabricModule, Precision, SingleDeviceStrategy } from "@fabric-ts/fabric";
+import { DeviceDtypeModule, Fabric, FabricModule, Precision, SingleDeviceStrategy } from "@fabric-ts/fabric";
 import * as torch from "@fabric-ts/torch";
 import { autograd, type Dtype, data, nn, optim, type Tensor } from "@fabric-ts/torch";
 import { unwrapObjects } from "../../dist/wrappers/wrap.js";
@@ -107,7 +107,170 @@ describe("a model inside a strategy's wrapper", () => {
   });
 });
 
+describe("a method that the model runs behind the strategy's back", () => {
+  class Slow extends Model {
+    async waits(until: Promise<void>): Promise<string> {
+      await until;
+      return "waited";
+    }
+    async callsLate(until: Promise<void>, input: Tensor): Promise<Tensor> {
+      await until;
+      return this(input);
+    }
+    *values(input: Tensor): Generator<Tensor> {
+      yield input;
+      yield this(input);
+    }
+    async *lateValues(input: Tensor): AsyncGenerator<Tensor> {
+      yield input;
+      yield this(input);
+    }
+    viaThen(until: Promise<void>, input: Tensor): Promise<Tensor> {
+      return until.then(() => this(input));
+    }
+  }
+  const refused = (name: string): RegExp =>
+    new RegExp(`You are calling the method \`Slow\\.${name}\\(\\)\` from outside`);
+  const pause = (): { until: Promise<void>; resume: () => void } => {
+    let resume = (): void => {};
+    const until = new Promise<void>((resolve) => (resume = resolve));
+    return { until, resume };
+  };
+
+  it("is told from other code that uses the model while the method waits", async () => {
+    const model = wrapping().setup(new Slow());
+    const { until, resume } = pause();
+    const [waiting, calling] = [model.waits(until), assert.rejects(model.callsLate(until, x), refused("callsLate"))];
+    assert.deepEqual(model.module(x).shape, [2], "the model itself");
+    assert.deepEqual(model(x).shape, [2], "the wrapper");
+    const other = model.viaThen(until, x);
+    resume();
+    assert.equal(await waiting, "waited");
+    await calling;
+    await assert.rejects(other, refused("viaThen"));
+    assert.deepEqual(model.module(x).shape, [2]);
+  });
+  it("is found in generators, one request at a time", async () => {
+    const model = wrapping().setup(new Slow());
+    const values = model.values(x);
+    assert.ok(values.next().value === x);
+    assert.deepEqual(model.module(x).shape, [2]);
+    assert.throws(() => values.next(), refused("values"));
+    const late = model.lateValues(x);
+    assert.ok((await late.next()).value === x);
+    await assert.rejects(late.next(), refused("lateValues"));
+  });
+  it("may call another model, and what is guarded by another wrapper", () => {
+    const [first, second] = [wrapping().setup(new Slow()), wrapping().setup(new Slow())];
+    class Both extends Model {
+      other(input: Tensor): Tensor {
+        return second(first.module(input).repeat([2]).narrow(0, 0, 3));
+      }
+      guarded(input: Tensor): unknown {
+        return second.stepped(input);
+      }
+    }
+    const both = wrapping().setup(new Both());
+    assert.deepEqual(both.other(x).shape, [2]);
+    assert.throws(() => both.guarded(x), /`Slow\.stepped\(\)`/);
+  });
+  it("cannot be marked when it computes after forward is over: async methods and generators", async () => {
+    const model = wrapping().setup(new Slow());
+    for (const name of ["waits", "values", "lateValues"] as const) model.markForwardMethod(name);
+    assert.throws(() => model.waits(Promise.resolve()), {
+      name: "NotSupportedError",
+      message: /`Slow\.waits\(\)` is async, but a marked method goes the way of forward.*\nCompute in a plain method/,
+    });
+    for (const call of [() => model.values(x), () => model.lateValues(x)]) {
+      assert.throws(call, { name: "NotSupportedError", message: /is a generator, but a marked method.*asks for its/ });
+    }
+    assert.equal(Object.hasOwn(model.module, "forward"), false);
+    assert.equal(await new Fabric({ accelerator: "cpu" }).setup(model.module).waits(Promise.resolve()), "waited");
+  });
+});
+
+describe("marked methods", () => {
+  it("are known by name; the four steps are, whether the model has them or not", () => {
+    const model = wrapping().setup(new Model());
+    assert.deepEqual([...model._forwardMethods], ["trainingStep", "validationStep", "testStep", "predictStep"]);
+    assert.equal((model as { predictStep?: unknown }).predictStep, undefined);
+    model.markForwardMethod("stepped");
+    assert.ok(model._forwardMethods.has("stepped"));
+    assert.throws(() => model.markForwardMethod("hasOwnProperty" as never), /`Model\.hasOwnProperty` does not exist/);
+    class Steps extends Model {
+      trainingStep(input: Tensor): Tensor {
+        return this(input).sum();
+      }
+    }
+    assert.deepEqual(wrapping().setup(new Steps()).trainingStep(x).shape, []);
+  });
+  it("leave the model as it was when the way to it fails", () => {
+    class Failing extends Precision {
+      override convertInput<T>(): T {
+        throw new RangeError("no input");
+      }
+    }
+    const model = wrapping([new Failing()]).setup(new Model());
+    model.markForwardMethod("stepped");
+    assert.throws(() => model.stepped(x), /no input/);
+    assert.equal(Object.hasOwn(model.module, "forward"), false);
+    const own = (input: Tensor): Tensor => input;
+    model.module.forward = own;
+    assert.throws(() => model.stepped(x), /no input/);
+    assert.ok(model.module.forward === own);
+  });
+  it("run no hooks of the wrapper, but those of what is inside", () => {
+    const model = wrapping().setup(new Model());
+    const calls: string[] = [];
+    model.registerForwardHook(() => void calls.push("wrapper"));
+    model._forwardModule.registerForwardHook(() => void calls.push("strategy"));
+    model.markForwardMethod("stepped");
+    model.stepped(x);
+    assert.deepEqual(calls, ["strategy"]);
+    model(x);
+    assert.deepEqual(calls, ["strategy", "strategy", "wrapper"]);
+  });
+});
+
+describe("a wrapper", () => {
+  it("can be made by hand; what it calls is then the model", () => {
+    const raw = new Model();
+    const model = new FabricModule(raw, new SingleDeviceStrategy());
+    assert.ok(model.module === raw && model._forwardModule === raw);
+    assert.deepEqual(
+      model.namedChildren().map(([name]) => name),
+      ["_forwardModule"],
+      "each module once",
+    );
+    assert.deepEqual(model(x).shape, [2]);
+    assert.equal(
+      torch.withDevice("meta", () => new FabricModule(new nn.Identity(), new SingleDeviceStrategy())).device,
+      "meta",
+    );
+  });
+  it("is not iterated, whatever its model can, and prints what it calls around the model", () => {
+    const model = wrapping().setup(new nn.Sequential(new nn.ReLU()));
+    assert.throws(() => [...(model as unknown as Iterable<unknown>)], /is not iterable/);
+    assert.equal([...model.module].length, 1);
+    assert.match(String(model), /^FabricModule\(\n {2}strategy=Wrapping\n {2}\(module\): Sequential/);
+  });
+});
+
 describe("writing attributes", () => {
+  it("stays on the wrapper for what only the wrapper has, and deleting is not passed on", () => {
+    class Holder extends nn.Linear {
+      version = 1;
+    }
+    const raw = new Holder(2, 2);
+    const model = wrapping().setup(raw);
+    const inner = new Outer(raw);
+    (model as { _forwardModule: nn.AnyModule })._forwardModule = inner;
+    assert.ok(model._forwardModule === inner);
+    assert.equal("_forwardModule" in raw, false);
+    delete (model as { version?: number }).version;
+    assert.equal(raw.version, 1);
+  });
+
   it("goes where the attribute is: to the model, to the wrapper, or to both", () => {
     class Holder extends nn.Linear {
       version = 1;
@@ -157,6 +320,8 @@ describe("device and dtype", () => {
     model.to(torch.ones([1], { dtype: "float64" }));
     expect("float64");
     model.to({ dtype: "float32" });
+    expect("float32");
+    assert.ok(model.cpu() === model);
     expect("float32");
     assert.deepEqual([model.device, model.metric.device], ["cpu", "cpu"]);
   });

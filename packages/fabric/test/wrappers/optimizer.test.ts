@@ -68,6 +68,7 @@ describe("a wrapped optimizer", () => {
     const other = make().optimizer;
     other.loadStateDict(optimizer.stateDict());
     assert.equal(other.paramGroups[0]?.lr, 0.5);
+    assert.ok(other.state === other.optimizer.state, "of the state that was loaded");
   });
 
   it("adds groups through the private parts of the one inside", () => {
@@ -156,7 +157,16 @@ describe("setup", () => {
       () => fabric.clipGradients(model, optimizer, { clipVal: 1, maxNorm: 1 } as never),
       /Only one of `clipVal` or `maxNorm`/,
     );
+    run();
+    const largest = fabric.clipGradients(model, optimizer, { maxNorm: 0.05, normType: Number.POSITIVE_INFINITY });
+    assert.equal(largest.item().toFixed(5), "0.10000");
+    assert.equal(raw.weight.grad?.max().item().toFixed(5), "0.05000");
+    assert.throws(() => fabric.clipGradients(model, model as never, { maxNorm: 1 }), {
+      name: "TypeError",
+      message: /second argument of `clipGradients` to be an Optimizer/,
+    });
     raw.weight.grad?.fill_(Number.NaN);
+    assert.ok(Number.isNaN(fabric.clipGradients(model, optimizer, { maxNorm: 1, errorIfNonfinite: false }).item()));
     assert.throws(() => fabric.clipGradients(model, optimizer, { maxNorm: 1 }), /is NaN/);
   });
 });

@@ -26,7 +26,7 @@ export interface Dataset<T> {
 /** A stream of samples: define `*[Symbol.iterator]()` or `async *[Symbol.asyncIterator]()`, and `length` if it is known. */
 export interface IterableDataset<T> {
   /** Number of samples, where it is known. */
-  readonly length?: number;
+  readonly length?: number | undefined;
   [Symbol.iterator]?(): Iterator<T>;
   [Symbol.asyncIterator]?(): AsyncIterator<T>;
 }

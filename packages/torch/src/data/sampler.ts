@@ -4,7 +4,7 @@
 // biome-ignore lint/correctness/noUnusedVariables: merged declarations have the same type parameters
 export interface Sampler<T = number> {
   /** How many values a pass gives. A loader without it cannot tell its own length. */
-  readonly length?: number;
+  readonly length?: number | undefined;
 }
 /**
  * Base class of samplers: an iterable of indices that starts anew each time. Define `*[Symbol.iterator]()` and, where it is

@@ -17,7 +17,7 @@ import { Parameter } from "./parameter.js";
 export interface ModuleTarget {
   /** The device to move to. */
   device?: Device | undefined;
-  /** The element type for floating-point members; integers keep theirs. */
+  /** The element type for floating-point members; integers keep theirs, and complex numbers unless it is complex, too. */
   dtype?: Dtype | undefined;
   /** Lets copies from pinned memory to a GPU run in the background. */
   nonBlocking?: boolean | undefined;
@@ -65,7 +65,7 @@ export function convertModule(module: AnyModule, target: ModuleTarget): void {
   applyToTensors(module, (tensor) => {
     const options: Record<string, unknown> = {};
     if (target.device !== undefined) options.device = target.device;
-    if (target.dtype !== undefined && (tensor.isFloatingPoint() || tensor.isComplex())) options.dtype = target.dtype;
+    if (target.dtype !== undefined && takesDtype(tensor, target.dtype)) options.dtype = target.dtype;
     const moved =
       Object.keys(options).length === 0 ? tensor : move(tensor, { ...options, nonBlocking: target.nonBlocking });
     const { memoryFormat } = target;
@@ -73,6 +73,11 @@ export function convertModule(module: AnyModule, target: ModuleTarget): void {
     if (memoryFormat === "preserve_format") return moved;
     return contiguous(moved, { memoryFormat });
   });
+}
+
+// Complex numbers would lose their imaginary parts in a real dtype: they stay.
+function takesDtype(tensor: Tensor, dtype: Dtype): boolean {
+  return tensor.isFloatingPoint() || (tensor.isComplex() && !isFloatingDtype(dtype));
 }
 
 /** internal: replaces all members by uninitialized ones on a device; only the module's own with `recurse = false`. */

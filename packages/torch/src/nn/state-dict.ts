@@ -15,21 +15,21 @@ export type StateDict = Record<string, Tensor>;
 /** Options of `Module.stateDict`. */
 export interface StateDictOptions {
   /** Put before every name. */
-  prefix?: string;
+  prefix?: string | undefined;
   /** Gives the parameters themselves instead of detached tensors. */
-  keepVars?: boolean;
+  keepVars?: boolean | undefined;
   /** An object to add to instead of a new one. */
-  destination?: StateDict;
+  destination?: StateDict | undefined;
 }
 
 /** Options of `Module.loadStateDict`. */
 export interface LoadOptions {
   /** Throws when names are missing or unknown (default true). */
-  strict?: boolean;
+  strict?: boolean | undefined;
   /** Makes the given tensors the module's own instead of copying their values. */
-  assign?: boolean;
+  assign?: boolean | undefined;
   /** Only checks whether everything fits: throws what loading would throw, and changes nothing (default false). */
-  dryRun?: boolean;
+  dryRun?: boolean | undefined;
 }
 
 /** Names that did not match while loading. */

@@ -7,9 +7,9 @@ import { aten } from "./aten.js";
 /** Options of `clipGradNorm_`. */
 export interface ClipGradNormOptions {
   /** The p of the p-norm (default 2); `Infinity` is the greatest size. */
-  normType?: number;
+  normType?: number | undefined;
   /** Throws when the norm is not finite instead of scaling by it (default false). */
-  errorIfNonfinite?: boolean;
+  errorIfNonfinite?: boolean | undefined;
 }
 
 const norm = aten("norm");

@@ -21,9 +21,9 @@ export interface LoadOptions {
   /**
    * Where the tensors go: a device, or `"saved"` for the device that each was saved from. Default: the CPU.
    */
-  mapLocation?: Device | "saved" | null;
+  mapLocation?: Device | "saved" | null | undefined;
   /** Accepted for likeness with PyTorch. Whatever it is, only data is loaded and no code ever runs. */
-  weightsOnly?: boolean | null;
+  weightsOnly?: boolean | null | undefined;
 }
 
 /**

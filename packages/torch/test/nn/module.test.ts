@@ -234,6 +234,9 @@ test("to converts in place and keeps parameters, gradients and integers what the
   optimizer.step();
   assert.equal(net.to({ dtype: "bfloat16" }).scale.dtype, "bfloat16");
   assert.equal(net.to(torch.ones([1])).scale.dtype, "float32");
+  const spectrum = net.registerBuffer("spectrum", torch.complex(torch.ones([2]), torch.ones([2])));
+  assert.ok(net.to("float64").getBuffer("spectrum") === spectrum, "it would lose its imaginary part");
+  assert.equal(net.to("complex128").getBuffer("spectrum").dtype, "complex128");
   assert.throws(() => net.to("int64"), /cannot be converted to "int64"/);
 });
 

@@ -14,27 +14,27 @@ import type { SenderOptions } from "./sender.js";
 /** Options of `MLflowLogger`. */
 export interface MLflowLoggerOptions extends MetricOptions {
   /** Address of the tracking server. Default: `MLFLOW_TRACKING_URI`. */
-  trackingUri?: string | URL;
+  trackingUri?: string | URL | undefined;
   /** Name of the experiment, made where there is none. Default `"lightning_logs"`. */
-  experimentName?: string;
+  experimentName?: string | undefined;
   /** Name of the run. Default: the server chooses one. */
-  runName?: string;
+  runName?: string | undefined;
   /** Id of a run to continue. Default: a new run. */
-  runId?: string;
+  runId?: string | undefined;
   /** Tags of the run. */
-  tags?: Record<string, unknown>;
+  tags?: Record<string, unknown> | undefined;
   /** Default: `MLFLOW_TRACKING_TOKEN`. */
-  token?: string;
+  token?: string | undefined;
   /** Default: `MLFLOW_TRACKING_USERNAME`, or what stands in the address. */
-  username?: string;
+  username?: string | undefined;
   /** Default: `MLFLOW_TRACKING_PASSWORD`, or what stands in the address. */
-  password?: string;
+  password?: string | undefined;
   /** Which hyper-parameters are masked: an expression for their names, or `false`. Default: those that sound secret. */
-  secrets?: RegExp | false;
+  secrets?: RegExp | false | undefined;
   /** Most metrics that wait while the server cannot be reached; then the oldest are dropped. Default 100,000. */
-  maxQueue?: number;
+  maxQueue?: number | undefined;
   /** Most seconds that `start`, `finalize` and the end of the process wait for the server. Default 10. */
-  timeoutSecs?: number;
+  timeoutSecs?: number | undefined;
 }
 
 const optionNames: readonly (keyof MLflowLoggerOptions)[] = [

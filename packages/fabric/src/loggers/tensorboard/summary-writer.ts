@@ -17,11 +17,11 @@ import { image, type SummaryValue, scalar, text } from "./summaries.js";
 /** Options of `SummaryWriter`, and of `TensorBoardLogger` beside its own. */
 export interface SummaryWriterOptions {
   /** Most events that wait in memory. Default 1000. */
-  maxQueue?: number;
+  maxQueue?: number | undefined;
   /** Most seconds that an event waits in memory. Default 1. */
-  flushSecs?: number;
+  flushSecs?: number | undefined;
   /** Put at the end of the name of each file. */
-  filenameSuffix?: string;
+  filenameSuffix?: string | undefined;
 }
 
 /** internal: their names. */

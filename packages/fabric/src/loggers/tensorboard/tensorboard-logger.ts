@@ -13,11 +13,11 @@ import { type Scalar, SummaryWriter, type SummaryWriterOptions, summaryWriterOpt
 /** Options of `TensorBoardLogger`. */
 export interface TensorBoardLoggerOptions extends FileLoggerOptions, SummaryWriterOptions {
   /** Without metrics, hyper-parameters are logged with the metric `hp_metric`, -1, so that TensorBoard shows them. Default true. */
-  defaultHpMetric?: boolean;
+  defaultHpMetric?: boolean | undefined;
   /** A folder in that of the version. */
-  subDir?: string | null;
+  subDir?: string | null | undefined;
   /** Which hyper-parameters are masked: an expression for their names, or `false`. Default: those that sound secret. */
-  secrets?: RegExp | false;
+  secrets?: RegExp | false | undefined;
 }
 
 /**

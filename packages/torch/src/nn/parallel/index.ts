@@ -1,4 +1,4 @@
-// `nn.parallel`: modules that train in several processes, and how they talk to each other about gradients.
+// `nn.parallel`: modules that train on several devices or in several processes, and how these talk to each other about gradients.
 export {
   allReduceHook,
   bf16CompressHook,
@@ -6,6 +6,7 @@ export {
   fp16CompressHook,
   fp16CompressWrapper,
 } from "./comm-hooks.js";
+export { DataParallel, type DataParallelOptions } from "./data-parallel.js";
 export { DistributedDataParallel, type DistributedDataParallelOptions } from "./distributed-data-parallel.js";
 export { type CommHook, GradBucket, PendingTensor } from "./grad-bucket.js";
 export { type PowerSGDOptions, PowerSGDState, powerSGDHook } from "./power-sgd.js";

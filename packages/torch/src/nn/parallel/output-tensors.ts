@@ -30,7 +30,8 @@ function replace(value: unknown, replacements: ReadonlyMap<Tensor, Tensor>): unk
   return copy;
 }
 
-function isPlain(value: unknown): value is Record<string, unknown> {
+/** internal: true for objects that are dictionaries. */
+export function isPlain(value: unknown): value is Record<string, unknown> {
   if (typeof value !== "object" || value === null) return false;
   const prototype = Object.getPrototypeOf(value) as unknown;
   return prototype === Object.prototype || prototype === null;
