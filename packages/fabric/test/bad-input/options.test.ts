@@ -74,10 +74,10 @@ refuses("an unknown option", [
   ],
   [
     "of a layer that takes a number",
-    () => new nn.Dropout(any({ p: 0.5 })),
+    () => new nn.Dropout(any({ rate: 0.5 })),
     "TypeError",
-    /Expected `p`/,
-    /new nn\.Dropout\(0\.5\)/,
+    /Unknown option `rate`/,
+    /new nn\.Dropout\(0\.5, \{ inplace: true \}\)/,
   ],
   [
     "of an optimizer",
