@@ -42,6 +42,7 @@ for (const [name, [call, kind]] of Object.entries(lossCases)) {
   });
 }
 
+const grid = () => torch.linspace(-1.2, 1.1, 8).view([1, 2, 2, 2]);
 const functionCases: Record<string, [call: (x: Tensor) => Tensor, shape: number[]]> = {
   "pad constant": [(x) => F.pad(x, [1, 0, 0, 1], { value: 2 }), [2, 2]],
   "pad reflect": [(x) => F.pad(x, [1, 1], { mode: "reflect" }), [1, 2, 3]],
@@ -58,6 +59,19 @@ const functionCases: Record<string, [call: (x: Tensor) => Tensor, shape: number[
     [1, 1, 2, 2],
   ],
   "interpolate linear": [(x) => F.interpolate(x, { size: 5, mode: "linear" }), [1, 1, 3]],
+  gridSample: [(x) => F.gridSample(x, grid()), [1, 2, 3, 3]],
+  "gridSample with options": [
+    (x) => F.gridSample(x, grid(), { mode: "bicubic", paddingMode: "reflection", alignCorners: true }),
+    [1, 2, 3, 3],
+  ],
+  "gridSample nearest": [
+    (x) => F.gridSample(x, grid().mul(2), { mode: "nearest", paddingMode: "border" }),
+    [1, 1, 2, 3],
+  ],
+  affineGrid: [(x) => F.affineGrid(x, [1, 1, 2, 3]), [1, 2, 3]],
+  "affineGrid of volumes": [(x) => F.affineGrid(x, [1, 1, 2, 1, 2], { alignCorners: true }), [1, 3, 4]],
+  gumbelSoftmax: [(x) => F.gumbelSoftmax(x, { tau: 0.5 }), [2, 4]],
+  "gumbelSoftmax hard": [(x) => F.gumbelSoftmax(x, { hard: true, dim: 0 }), [3, 2]],
   "interpolate area": [(x) => F.interpolate(x, { scaleFactor: 0.5, mode: "area" }), [1, 1, 4, 4]],
   attention: [(x) => F.scaledDotProductAttention(x, x, x), [2, 3, 4]],
   "attention causal": [(x) => F.scaledDotProductAttention(x, x, x, { isCausal: true }), [2, 3, 4]],
@@ -78,6 +92,22 @@ test("attention takes boolean and additive masks", () => {
   assertClose(F.scaledDotProductAttention(x, x, x, { attnMask: seen }), functions["attention causal"] as number[]);
   assertClose(F.scaledDotProductAttention(x, x, x, { attnMask: additive }), functions["attention causal"] as number[]);
   assert.throws(() => F.scaledDotProductAttention(x, x, x, { attnMask: seen, isCausal: true }), /exclude each other/);
+});
+
+test("a hard gumbelSoftmax has the gradient of the soft one; wrong options and shapes are explained", () => {
+  const gradient = (hard: boolean): unknown => {
+    torch.manualSeed(3);
+    const x = torch.randn([2, 3]).requiresGrad_();
+    F.gumbelSoftmax(x, { hard })
+      .mul(torch.tensor([1, 2, 4]))
+      .sum()
+      .backward();
+    return x.grad?.tolist();
+  };
+  assert.deepEqual(gradient(true), gradient(false));
+  assert.throws(() => F.gumbelSoftmax(torch.ones([2]), { tau: 0 }), /`tau` is 0.*\nGive a temperature above 0/);
+  assert.throws(() => F.gridSample(torch.ones([1, 1, 2, 2]), grid(), { mode: "linear" as never }), /`mode`.*bilinear/s);
+  assert.throws(() => F.affineGrid(torch.ones([1, 3, 3]), [1, 1, 2, 2]), /do not go together.*\ntheta \[N, 2, 3\]/);
 });
 
 test("oneHot and embedding look up by number", () => {

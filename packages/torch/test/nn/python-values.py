@@ -121,6 +121,7 @@ def function(call, *shape):
     return numbers(call(torch.randn(*shape)))
 
 
+GRID = torch.linspace(-1.2, 1.1, 8).view(1, 2, 2, 2)
 functions = {
     "pad constant": function(lambda x: F.pad(x, (1, 0, 0, 1), value=2.0), 2, 2),
     "pad reflect": function(lambda x: F.pad(x, (1, 1), mode="reflect"), 1, 2, 3),
@@ -134,6 +135,13 @@ functions = {
     "interpolate bilinear": function(lambda x: F.interpolate(x, size=(3, 4), mode="bilinear"), 1, 1, 2, 2),
     "interpolate bicubic": function(lambda x: F.interpolate(x, scale_factor=1.5, mode="bicubic", align_corners=True), 1, 1, 2, 2),
     "interpolate linear": function(lambda x: F.interpolate(x, size=5, mode="linear"), 1, 1, 3),
+    "gridSample": function(lambda x: F.grid_sample(x, GRID, align_corners=False), 1, 2, 3, 3),
+    "gridSample with options": function(lambda x: F.grid_sample(x, GRID, mode="bicubic", padding_mode="reflection", align_corners=True), 1, 2, 3, 3),
+    "gridSample nearest": function(lambda x: F.grid_sample(x, GRID * 2, mode="nearest", padding_mode="border", align_corners=False), 1, 1, 2, 3),
+    "affineGrid": function(lambda x: F.affine_grid(x, (1, 1, 2, 3), align_corners=False), 1, 2, 3),
+    "affineGrid of volumes": function(lambda x: F.affine_grid(x, (1, 1, 2, 1, 2), align_corners=True), 1, 3, 4),
+    "gumbelSoftmax": function(lambda x: F.gumbel_softmax(x, tau=0.5), 2, 4),
+    "gumbelSoftmax hard": function(lambda x: F.gumbel_softmax(x, hard=True, dim=0), 3, 2),
     "interpolate area": function(lambda x: F.interpolate(x, scale_factor=0.5, mode="area"), 1, 1, 4, 4),
     "attention": function(lambda x: (x @ x.transpose(-2, -1) / 2.0).softmax(-1) @ x, 2, 3, 4),
     "attention causal": function(

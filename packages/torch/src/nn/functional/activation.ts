@@ -1,6 +1,7 @@
 // Activation functions, element by element unless they take a dimension.
 import { typeError } from "../../check.js";
 import type { Dtype } from "../../dtype.js";
+import { ConfigurationError } from "../../errors.js";
 import type { Tensor } from "../../tensor.js";
 import { checkWord } from "../arguments.js";
 import { aten } from "../aten.js";
@@ -219,6 +220,35 @@ export function softmin(input: Tensor, dim: number | NamedDim, options?: Softmax
 export function logSoftmax(input: Tensor, dim: number | NamedDim, options?: SoftmaxOptions): Tensor {
   const [along, dtype] = dimAndDtype("logSoftmax", dim, options);
   return dtype === undefined ? logSoftmax_(input, along) : logSoftmax_(input, along, dtype);
+}
+
+const emptyLike = aten("empty_like");
+const exponential_ = aten("exponential_");
+const scatter = aten("scatter.value");
+
+/** Options of `gumbelSoftmax`. */
+export interface GumbelSoftmaxOptions {
+  /** Temperature (default 1): the smaller, the closer to a choice of one. */
+  tau?: number;
+  /** Give a one for the greatest and zeros for the rest, with the gradient of the soft values (default false). */
+  hard?: boolean;
+  /** The dimension along which the values sum to one (default the last). */
+  dim?: number;
+}
+
+/** A random choice by the unnormalized log probabilities `logits`, through which gradients flow. */
+export function gumbelSoftmax(logits: Tensor, options: GumbelSoftmaxOptions = {}): Tensor {
+  known("gumbelSoftmax", options, ["tau", "hard", "dim"]);
+  const { tau = 1, hard = false, dim = -1 } = options;
+  checkDim("gumbelSoftmax", dim);
+  if (!(tau > 0)) {
+    throw new ConfigurationError(`\`tau\` is ${String(tau)}.`, { hint: "Give a temperature above 0." });
+  }
+  const gumbels = exponential_(emptyLike(logits)).log().neg();
+  const soft = softmax_(logits.add(gumbels).div(tau), dim);
+  if (!hard) return soft;
+  const chosen = scatter(soft.detach().zerosLike(), dim, soft.argmax(dim, true), 1);
+  return chosen.sub(soft.detach()).add(soft);
 }
 
 function dimAndDtype(

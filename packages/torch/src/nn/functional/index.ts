@@ -7,6 +7,7 @@ export * from "./distance.js";
 export * from "./dropout.js";
 export * from "./embedding.js";
 export * from "./fold.js";
+export * from "./grid.js";
 export * from "./interpolate.js";
 export * from "./linear.js";
 export * from "./loss.js";
