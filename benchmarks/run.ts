@@ -35,12 +35,17 @@ function median(values: number[]): number {
 function runWorker(command: string, args: string[], threads: number): Promise<Record<string, number>> {
   return new Promise((resolve, reject) => {
     const child: ChildProcess = spawn(command, args, {
-      stdio: ["ignore", "pipe", "inherit"],
+      stdio: ["ignore", "pipe", "pipe"],
       env: { ...process.env, OMP_NUM_THREADS: String(threads) },
     });
     let text = "";
+    let errors = "";
     child.stdout?.on("data", (chunk: Buffer) => {
       text += chunk;
+    });
+    // Shown only of a worker that fails: the workers of DDP train on the same data, which a table is no place to warn of.
+    child.stderr?.on("data", (chunk: Buffer) => {
+      errors += chunk;
     });
     child.on("error", reject);
     child.on("close", (code) => {
@@ -48,7 +53,7 @@ function runWorker(command: string, args: string[], threads: number): Promise<Re
         .trim()
         .split("\n")
         .findLast((candidate) => candidate.startsWith("{"));
-      if (code !== 0 || !line) reject(new Error(`${command} ${args.join(" ")} ended with code ${code}: ${text}`));
+      if (code !== 0 || !line) reject(new Error(`${command} ${args.join(" ")} ended with code ${code}: ${text}${errors}`));
       else resolve(JSON.parse(line) as Record<string, number>);
     });
   });
