@@ -10,6 +10,9 @@ import { liveText, type Progress, plainText, shownMetrics } from "../../dist/cal
 import { cleanEnvironment } from "../support/run-ranks.js";
 import { screenAfter } from "../support/screen.js";
 
+// Whatever the terminal is that the tests run on, or none: it is not the one that they draw on.
+process.env.TERM = "xterm";
+
 /** An output that remembers; with columns it is a terminal. */
 class Output extends EventEmitter {
   text = "";
