@@ -1,5 +1,6 @@
 // Saving in the background: training goes on while the last checkpoint is written by any other `CheckpointIO`.
 import { serialization } from "@fabric-ts/torch";
+import { hasBegun, hasEnded } from "../utilities/background.js";
 import { className } from "../utilities/describe.js";
 import { CheckpointIO, type CheckpointLoadOptions, type CheckpointPath } from "./checkpoint-io.js";
 import { TorchCheckpointIO } from "./torch-checkpoint-io.js";
@@ -60,6 +61,7 @@ export class AsyncCheckpointIO extends CheckpointIO {
     while (this.#writing !== null) await this.#writing;
     const failure = this.#failure;
     this.#failure = null;
+    hasEnded(this.#finish);
     process.off("beforeExit", this.#throwAtExit);
     if (failure !== null) throw failure.error;
   }
@@ -76,8 +78,10 @@ export class AsyncCheckpointIO extends CheckpointIO {
   async #write(copy: Record<string, unknown>, path: CheckpointPath, storageOptions: unknown): Promise<void> {
     // Whatever the other one waits for, the process stays until it is done.
     const staying = setInterval(() => {}, 2 ** 30);
+    hasBegun(this.#finish);
     try {
       await this.checkpointIO.saveStableCheckpoint(copy, path, storageOptions);
+      hasEnded(this.#finish);
     } catch (error) {
       this.#failure = { error };
       process.once("beforeExit", this.#throwAtExit);
@@ -86,6 +90,7 @@ export class AsyncCheckpointIO extends CheckpointIO {
       this.#writing = null;
     }
   }
+  readonly #finish = (): Promise<void> => this.flush();
   readonly #throwAtExit = (): void => {
     if (this.#failure !== null) throw this.#failure.error;
   };
