@@ -53,7 +53,8 @@ function runWorker(command: string, args: string[], threads: number): Promise<Re
         .trim()
         .split("\n")
         .findLast((candidate) => candidate.startsWith("{"));
-      if (code !== 0 || !line) reject(new Error(`${command} ${args.join(" ")} ended with code ${code}: ${text}${errors}`));
+      if (code !== 0 || !line)
+        reject(new Error(`${command} ${args.join(" ")} ended with code ${code}: ${text}${errors}`));
       else resolve(JSON.parse(line) as Record<string, number>);
     });
   });
