@@ -2,6 +2,7 @@
 import { serialization } from "@fabric-ts/torch";
 import { hasBegun, hasEnded } from "../utilities/background.js";
 import { className } from "../utilities/describe.js";
+import { writeQuietly } from "../utilities/write-quietly.js";
 import { CheckpointIO, type CheckpointLoadOptions, type CheckpointPath } from "./checkpoint-io.js";
 import { TorchCheckpointIO } from "./torch-checkpoint-io.js";
 
@@ -10,7 +11,7 @@ import { TorchCheckpointIO } from "./torch-checkpoint-io.js";
  * `TorchCheckpointIO`). One checkpoint is written at a time: a save waits for the one before it, so that there is never
  * more than one copy. An error of the background is thrown by the next save, load or removal, or by `teardown`; when none of
  * these comes it is thrown at the end of the program, which then exits with an error. The process stays alive until the file is
- * complete.
+ * complete, unless `process.exit()` ends it: then the loss is told, and the exit code is not 0.
  *
  *     const fabric = new Fabric({ plugins: [new AsyncCheckpointIO()] });
  */
@@ -79,6 +80,14 @@ export class AsyncCheckpointIO extends CheckpointIO {
     // Whatever the other one waits for, the process stays until it is done.
     const staying = setInterval(() => {}, 2 ** 30);
     hasBegun(this.#finish);
+    const tellLoss = (): void => {
+      writeQuietly(
+        process.stderr,
+        `AsyncCheckpointIO: the process ends before ${path} is written; this checkpoint is lost.\nType \`await io.flush()\` before \`process.exit()\`, or let the program come to its end.\n`,
+      );
+      process.exitCode ||= 1;
+    };
+    process.on("exit", tellLoss);
     try {
       await this.checkpointIO.saveStableCheckpoint(copy, path, storageOptions);
       hasEnded(this.#finish);
@@ -87,6 +96,7 @@ export class AsyncCheckpointIO extends CheckpointIO {
       process.once("beforeExit", this.#throwAtExit);
     } finally {
       clearInterval(staying);
+      process.off("exit", tellLoss);
       this.#writing = null;
     }
   }
