@@ -369,6 +369,11 @@ export class Fabric {
     const options = (typeof args[0] === "function" ? {} : (args[0] ?? {})) as { enabled?: boolean | undefined };
     const body = args.find((arg) => typeof arg === "function") as (() => T) | undefined;
     checkOptions("noBackwardSync", options, ["enabled"]);
+    if (args[1] !== undefined && typeof args[1] !== "function") {
+      throw new TypeError(
+        `Expected the last argument of \`fabric.noBackwardSync()\` to be the function, but got ${describe(args[1])}.\nType \`fabric.noBackwardSync(model, { enabled }, () => ...)\`.`,
+      );
+    }
     if (!(module instanceof FabricModule)) {
       throw new TypeError(
         "You need to set up the model first before you can call `fabric.noBackwardSync()`: `const [model, optimizer] = fabric.setup(rawModel, rawOptimizer)`.",

@@ -1,6 +1,8 @@
 // Saving in the background: training goes on while the last checkpoint is written by any other `CheckpointIO`.
 import { serialization } from "@fabric-ts/torch";
+import { hasBegun, hasEnded } from "../utilities/background.js";
 import { className } from "../utilities/describe.js";
+import { writeQuietly } from "../utilities/write-quietly.js";
 import { CheckpointIO, type CheckpointLoadOptions, type CheckpointPath } from "./checkpoint-io.js";
 import { TorchCheckpointIO } from "./torch-checkpoint-io.js";
 
@@ -9,7 +11,7 @@ import { TorchCheckpointIO } from "./torch-checkpoint-io.js";
  * `TorchCheckpointIO`). One checkpoint is written at a time: a save waits for the one before it, so that there is never
  * more than one copy. An error of the background is thrown by the next save, load or removal, or by `teardown`; when none of
  * these comes it is thrown at the end of the program, which then exits with an error. The process stays alive until the file is
- * complete.
+ * complete, unless `process.exit()` ends it: then the loss is told, and the exit code is not 0.
  *
  *     const fabric = new Fabric({ plugins: [new AsyncCheckpointIO()] });
  */
@@ -60,6 +62,7 @@ export class AsyncCheckpointIO extends CheckpointIO {
     while (this.#writing !== null) await this.#writing;
     const failure = this.#failure;
     this.#failure = null;
+    hasEnded(this.#finish);
     process.off("beforeExit", this.#throwAtExit);
     if (failure !== null) throw failure.error;
   }
@@ -76,16 +79,28 @@ export class AsyncCheckpointIO extends CheckpointIO {
   async #write(copy: Record<string, unknown>, path: CheckpointPath, storageOptions: unknown): Promise<void> {
     // Whatever the other one waits for, the process stays until it is done.
     const staying = setInterval(() => {}, 2 ** 30);
+    hasBegun(this.#finish);
+    const tellLoss = (): void => {
+      writeQuietly(
+        process.stderr,
+        `AsyncCheckpointIO: the process ends before ${path} is written; this checkpoint is lost.\nType \`await io.flush()\` before \`process.exit()\`, or let the program come to its end.\n`,
+      );
+      process.exitCode ||= 1;
+    };
+    process.on("exit", tellLoss);
     try {
       await this.checkpointIO.saveStableCheckpoint(copy, path, storageOptions);
+      hasEnded(this.#finish);
     } catch (error) {
       this.#failure = { error };
       process.once("beforeExit", this.#throwAtExit);
     } finally {
       clearInterval(staying);
+      process.off("exit", tellLoss);
       this.#writing = null;
     }
   }
+  readonly #finish = (): Promise<void> => this.flush();
   readonly #throwAtExit = (): void => {
     if (this.#failure !== null) throw this.#failure.error;
   };

@@ -3,6 +3,7 @@ import { constants } from "node:os";
 import { processControl } from "@fabric-ts/torch";
 import { agree } from "../collectives/agree.js";
 import type { Strategy } from "../strategies/strategy.js";
+import { finishAll } from "../utilities/background.js";
 import { rankZeroInfo } from "../utilities/rank-zero.js";
 import type { ClusterEnvironment } from "./cluster-environment.js";
 
@@ -38,6 +39,8 @@ export class Requeue {
     rankZeroInfo(`${this.#signal}: the cluster will end this job. It is saved and put back into the queue.`);
     await agree(strategy, "Saving before the requeue", async () => {
       await save();
+      // The end comes with the requeue: what is saved in the background has to be in its place before.
+      await finishAll();
     });
     if (await this.#putBack(strategy)) await new Promise<never>(() => setTimeout(() => process.exit(0), endMs));
   }

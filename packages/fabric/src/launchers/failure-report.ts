@@ -90,7 +90,7 @@ function silentLines(silent: readonly RankOutcome[]): string[] {
 function headline(failed: RankOutcome): string {
   const who = capital(name(failed));
   const place = placeOf(failed);
-  if (failed.spawnError) return `${who} could not be started: ${failed.spawnError.message}`;
+  if (failed.spawnError) return `${who} could not be started: ${failed.spawnError.message}${limit(failed.spawnError)}`;
   if (failed.error) return `${who} failed with an uncaught error ${place}; the job has ended.`;
   if (failed.signal)
     return `${who} was killed by ${failed.signal} ${place}; the job has ended.${advice(failed, failed.signal)}`;
@@ -102,6 +102,17 @@ function headline(failed: RankOutcome): string {
   }
   const hint = failed.exitCode === 13 ? "\nCode 13 is Node's: an `await` at the top level never came back." : "";
   return `${who} ended with exit code ${failed.exitCode} ${place}; the job has ended.${hint}`;
+}
+
+function limit({ code }: NodeJS.ErrnoException): string {
+  switch (code) {
+    case "EMFILE":
+      return "\nThe launcher opens some files for each rank: raise its limit, `ulimit -n 4096`, or start fewer ranks.";
+    case "EAGAIN":
+      return "\nThis user or this job may run no more processes: raise the limit, `ulimit -u`, or start fewer ranks.";
+    default:
+      return "";
+  }
 }
 
 function advice({ seen, memoryRanOut }: RankOutcome, signal: NodeJS.Signals): string {

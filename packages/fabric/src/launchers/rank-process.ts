@@ -77,7 +77,8 @@ export class RankProcess extends EventEmitter<{ phase: []; error: []; ended: [] 
       ],
       detached: true,
     });
-    const [, stdout, stderr, channel] = this.#child.stdio as (Readable | null | undefined)[];
+    // Where this process may open no more files there are no streams at all.
+    const [, stdout, stderr, channel] = (this.#child.stdio ?? []) as (Readable | null | undefined)[];
     if (stdout) forwardLines(stdout, (lines) => output.stdout(lines, stdout));
     if (stderr) forwardLines(stderr, (lines) => output.stderr(lines, stderr));
     this.#streams = [stdout, stderr].filter((stream) => stream != null);
@@ -151,7 +152,8 @@ export class RankProcess extends EventEmitter<{ phase: []; error: []; ended: [] 
 
   /** Asks the rank to end. */
   ask(signal: NodeJS.Signals): void {
-    if (this.isOver) return;
+    // To Node, one that could not be started for want of files has number 0, which means this process' whole group.
+    if (this.isOver || this.pid === undefined) return;
     this.sent ??= signal;
     this.#child.kill(signal);
   }

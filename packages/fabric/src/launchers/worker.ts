@@ -11,6 +11,7 @@ import {
   type Tensor,
 } from "@fabric-ts/torch";
 import { reportPhase } from "../environments/rank-channel.js";
+import { finishAll } from "../utilities/background.js";
 import { moveDataToDevice } from "../utilities/move-data-to-device.js";
 import { type ErrorFacts, errorFrom } from "./error-copy.js";
 import { checkResult, type PackedArguments, unpackArguments } from "./transfer.js";
@@ -92,6 +93,7 @@ export async function runAsWorker(fn: (...args: unknown[]) => unknown, own: read
     const given = unpackArguments(args, own);
     reportPhase("launched");
     const value = await fn(...given);
+    await finishAll();
     if (process.env.LOCAL_RANK === "0") leaveResult(value);
   } catch (error) {
     // The program does not get to see it, and go on: the launching process is told.

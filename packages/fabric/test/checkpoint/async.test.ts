@@ -168,6 +168,26 @@ describe("AsyncCheckpointIO", () => {
     const { x } = (await torch.load(path)) as { x: Tensor };
     assert.equal(x.sum().item(), 3_000_000);
   });
+  it("an exit before the file is complete is no success, and says what is lost", () => {
+    const path = join(directory, "cut.ckpt");
+    const saving = `await fabric.save(${JSON.stringify(path)}, { x: torch.ones([3_000_000]) });`;
+    for (const code of ["", "0", "7"]) {
+      const { status, stderr } = program(`${saving} process.exit(${code});`);
+      assert.equal(status, Number(code) || 1);
+      assert.match(
+        stderr,
+        /cut\.ckpt is written; this checkpoint is lost\.\nType `await io\.flush\(\)` before `process\.exit/,
+      );
+    }
+    assert.ok(!existsSync(path));
+    const { status, stderr } = program(`${saving} await fabric.strategy.checkpointIO.flush(); process.exit();`);
+    assert.equal(status, 0, stderr);
+    assert.doesNotMatch(stderr, /lost/);
+    assert.deepEqual(
+      readdirSync(directory).filter((name) => name.includes("cut")),
+      ["cut.ckpt"],
+    );
+  });
   it("an error that nobody asked for ends the process with an error", () => {
     const { status, stderr } = program(`await fabric.save("/dev/null/x", { a: 1 });`);
     assert.notEqual(status, 0);

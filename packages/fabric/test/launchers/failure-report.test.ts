@@ -79,6 +79,8 @@ it("says why a rank could not be started", () => {
   const missing = outcome(0, { pid: undefined, spawnError: new Error("spawn EAGAIN") });
   assert.equal(failureReport(missing, [missing]), "Rank 0 could not be started: spawn EAGAIN\n");
   assert.equal(exitCodeOf(missing), 1);
+  const limited = outcome(0, { spawnError: Object.assign(new Error("spawn EAGAIN"), { code: "EAGAIN" }) });
+  assert.match(failureReport(limited, [limited]), /: spawn EAGAIN\n.* no more processes: .*`ulimit -u`/);
 });
 
 function seen(place: string, changes: Partial<RankActivity> = {}): RankActivity {

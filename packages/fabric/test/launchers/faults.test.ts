@@ -1,8 +1,10 @@
 // One of two ranks fails: the whole job ends soon, says which rank it was and why, and leaves nothing behind.
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { constants } from "node:os";
 import { after, describe, it } from "node:test";
-import { faultTime, Job } from "./job.js";
+import { fileURLToPath } from "node:url";
+import { fabricCommand, faultTime, Job } from "./job.js";
 
 const places = [
   "before launch",
@@ -107,4 +109,17 @@ it("ranks that never come to the meeting are named", async () => {
     /DistributedError: Rank [02] waited 1 s for all 3 ranks to meet: present are 0, 2, missing are 1\./,
   );
   await job.assertClean();
+});
+
+it("a launcher that may not open enough files for its ranks says so, and ends those that it had started and nobody else", () => {
+  const program = fileURLToPath(new URL("./programs/waiting.js", import.meta.url));
+  // A process group of its own, in which the shell goes on after the job.
+  const shell = ["--wait", "sh", "-c", 'ulimit -n 64; "$0" "$@"; echo "ended with $?"'];
+  const command = [process.execPath, fabricCommand, "run", "--devices", "24", program];
+  const { stdout, stderr } = spawnSync("setsid", [...shell, ...command], { encoding: "utf8" });
+  assert.equal(stdout, "ended with 1\n", stderr);
+  assert.match(stderr, /^Rank \d+ could not be started: spawn \S+ EMFILE\n.*`ulimit -n 4096`/m);
+  const pids = [...stderr.matchAll(/\(pid (\d+)\)/g)].map(([, pid]) => Number(pid));
+  assert.ok(pids.length > 0);
+  for (const pid of pids) assert.throws(() => process.kill(pid, 0), { code: "ESRCH" });
 });

@@ -57,6 +57,11 @@ describe("a function launched with `ddp_spawn`", () => {
   it("may be the second of the program: its ranks see the results of the first", () => {
     assert.deepEqual(found.second, [0, [0, 1], "DistributedError"]);
   });
+  it("is over when what it saves in the background is written; an error of that is one of the function", () => {
+    const { written, failed } = found.background;
+    assert.deepEqual(written, ["saved", true]);
+    assert.match(failed, /^Rank 0 .*\nError: disk full\n/);
+  });
   it("is refused before anything starts when it, or an argument, cannot be sent", () => {
     const [fn, nested, noParameter, none] = found.refused as string[];
     assert.match(

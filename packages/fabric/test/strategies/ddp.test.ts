@@ -77,6 +77,15 @@ describe("noBackwardSync", () => {
       /You need to set up the model first/,
     );
   });
+  it("does not pass over options that stand behind the function", () => {
+    const fabric = new Fabric({ accelerator: "cpu" });
+    const model = fabric.setup(new nn.Linear(2, 2));
+    const inAnyOrder = fabric.noBackwardSync.bind(fabric) as (...args: unknown[]) => unknown;
+    assert.throws(
+      () => inAnyOrder(model, () => assert.fail("called"), { enabled: false }),
+      /^TypeError: Expected the last argument .* to be the function, but got .*\nType `fabric\.noBackwardSync\(model, \{ enabled \}, /,
+    );
+  });
 });
 
 it("an error in one rank ends the program with its text", async () => {

@@ -213,6 +213,7 @@ function nothingWritten(): Error {
 
 /** Follows links, so that a link stays one; refuses what a rename would destroy. */
 function resolveTarget(path: string): { target: string; mode: number | null } {
+  if (path.endsWith("/")) throw isFolder(path);
   let stat: fs.Stats;
   let target: string;
   try {
@@ -222,8 +223,7 @@ function resolveTarget(path: string): { target: string; mode: number | null } {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return { target: path, mode: null };
     throw fileError("write", path, error);
   }
-  if (stat.isDirectory())
-    throw fileError("write", path, Object.assign(new Error("it is a folder"), { code: "EISDIR" }));
+  if (stat.isDirectory()) throw isFolder(path);
   if (!stat.isFile()) {
     throw new CheckpointError(`Could not write ${path}: it exists and is not a regular file.`, {
       code: "EINVAL",
@@ -231,6 +231,10 @@ function resolveTarget(path: string): { target: string; mode: number | null } {
     });
   }
   return { target, mode: stat.mode & 0o7777 };
+}
+
+function isFolder(path: string): CheckpointError {
+  return fileError("write", path, Object.assign(new Error("it is a folder"), { code: "EISDIR" }));
 }
 
 let machine: string | undefined;
@@ -244,16 +248,21 @@ function machineId(): string {
     } catch {
       // No such thing on this system.
     }
-    machine = crc32(Buffer.from(`${hostname()} ${namespace}`))
-      .toString(16)
-      .padStart(8, "0");
+    machine = hash(`${hostname()} ${namespace}`);
   }
   return machine;
 }
 
 /** internal: how the names of a target's temporary files begin; the process number and a counter follow. */
 export function prefixOf(target: string): string {
-  return `.${basename(target)}.tmp-${machineId()}-`;
+  const name = basename(target);
+  // Names have at most 255 bytes, of which the rest of a temporary one takes up to 40.
+  const stem = Buffer.byteLength(name) <= 210 ? name : `${[...name].slice(0, 50).join("")}-${hash(name)}`;
+  return `.${stem}.tmp-${machineId()}-`;
+}
+
+function hash(text: string): string {
+  return crc32(Buffer.from(text)).toString(16).padStart(8, "0");
 }
 
 // Failing to tidy up is no reason not to save.

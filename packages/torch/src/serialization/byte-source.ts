@@ -1,5 +1,5 @@
 // Where files are read from: the disk, memory, or an object of the user's. Reads are by position and never short.
-import { closeSync, fstatSync, openSync, read, readSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, read, readSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { typeError } from "../check.js";
 import { damaged, fileError, foreign } from "./damaged.js";
@@ -72,7 +72,8 @@ export class FileSource implements ByteSource {
   constructor(path: string) {
     this.name = path;
     try {
-      this.#fd = openSync(path, "r");
+      // A named pipe is opened at once, to be refused, and not when somebody writes to it.
+      this.#fd = openSync(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
     } catch (error) {
       throw fileError("open", path, error);
     }

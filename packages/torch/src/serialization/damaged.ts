@@ -44,5 +44,6 @@ const hints: Record<string, string> = {
   EPERM: "Check the permissions of the file and of its folder.",
   EROFS: "The file system is read-only: choose another folder.",
   EISDIR: "Name a file inside of the folder.",
+  ENAMETOOLONG: "Choose a shorter name, or a folder that is not as deep.",
   EMFILE: "Too many files are open: close some, or raise the limit with `ulimit -n`.",
 };

@@ -137,10 +137,34 @@ test("a missing folder, a folder as target and a device give errors with their c
   using folder = new TemporaryFolder();
   await assert.rejects(save(1, folder.file("none/state.pt")), { name: "CheckpointError", code: "ENOENT" });
   await assert.rejects(save(1, folder.path), { name: "CheckpointError", code: "EISDIR" });
+  await assert.rejects(save(1, folder.file("new/")), { name: "CheckpointError", code: "EISDIR" });
   await assert.rejects(save(1, "/dev/null"), { name: "CheckpointError", code: "EINVAL" });
   assert.ok(statSync("/dev/null").isCharacterDevice());
   assert.throws(() => loadSync(folder.file("none.pt")), { name: "CheckpointError", code: "ENOENT" });
   assert.throws(() => loadSync(folder.path), { name: "CheckpointError", code: "EISDIR" });
+});
+
+test("a named pipe is refused at once: nobody has to write to it", { skip: process.platform === "win32" }, () => {
+  using folder = new TemporaryFolder();
+  const path = folder.file("pipe");
+  assert.equal(spawnSync("mkfifo", [path]).status, 0);
+  const code = `import(${JSON.stringify(filesModule)}).then(({ loadSync }) => loadSync(${JSON.stringify(path)}))`;
+  const { stderr } = spawnSync(process.execPath, ["-e", code], { encoding: "utf8", timeout: 60_000 });
+  assert.match(stderr, /CheckpointError: .*pipe is not a checkpoint that can be loaded: it is not a regular file\./);
+});
+
+test("a name may be as long as the system allows, and what is left of it is swept", () => {
+  using folder = new TemporaryFolder();
+  const dead = spawnSync(process.execPath, ["-e", ""]).pid;
+  const names = ["a".repeat(255), "\u{1f642}".repeat(63), `${"\u00fc".repeat(125)}.ckpt`];
+  for (const name of names) {
+    const path = folder.file(name);
+    writeFileSync(folder.file(`${prefixOf(path)}${dead}-0`), "");
+    saveSync(name, path);
+    assert.equal(loadSync(path), name);
+  }
+  assert.notEqual(prefixOf("a".repeat(255)), prefixOf("a".repeat(254)));
+  assert.deepEqual(readdirSync(folder.path).sort(), [...names].sort());
 });
 
 test("a folder without write permission gives EACCES", {

@@ -14,8 +14,8 @@ const timeoutMs = how.includes("short") ? 1500 : 30_000;
 const options = { environment: new Attempt(), worldSize: 2, rank: Number(rank), timeoutMs };
 console.log("coming");
 try {
-  const store = how.includes("sync") ? createStoreSync(options) : await createStore(options);
-  if (how.includes("sync")) distributed.initProcessGroupSync({ ...options, store });
+  const store = how.startsWith("sync") ? createStoreSync(options) : await createStore(options);
+  if (how.startsWith("sync")) distributed.initProcessGroupSync({ ...options, store });
   else await distributed.initProcessGroup({ ...options, store });
   const ranks = await distributed.allGatherObject(options.rank);
   console.log(`met ${ranks.join()}`);

@@ -1,5 +1,8 @@
 // spawning.js: functions in processes of their own, one after the other; only the launching process reports.
-import { Fabric } from "@fabric-ts/fabric";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { AsyncCheckpointIO, CheckpointIO, Fabric } from "@fabric-ts/fabric";
 import * as torch from "@fabric-ts/torch";
 import { nn, optim, type Tensor } from "@fabric-ts/torch";
 
@@ -98,6 +101,29 @@ report("failed", {
 
 const second = await fabric.launch((own, before: unknown) => [own.globalRank, before, caught?.name], result.ranks);
 report("second", second);
+
+class Slow extends CheckpointIO {
+  override async saveCheckpoint(_checkpoint: Record<string, unknown>, path: string | URL): Promise<void> {
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    if (path === "full") throw new Error("disk full");
+    writeFileSync(path, "");
+  }
+  override async loadCheckpoint(): Promise<unknown> {
+    return {};
+  }
+  override async removeCheckpoint(): Promise<void> {}
+}
+async function saveInBackground(own: Fabric, path: string): Promise<string> {
+  if (own.isGlobalZero) await new AsyncCheckpointIO(new Slow()).saveCheckpoint({}, path);
+  return "saved";
+}
+const folder = isRank ? "" : mkdtempSync(join(tmpdir(), "fabric-launch-test-"));
+const path = join(folder, "x");
+report("background", {
+  written: [await fabric.launch(saveInBackground, path), existsSync(path)],
+  failed: await messageOf(fabric.launch(saveInBackground, "full")),
+});
+if (!isRank) rmSync(folder, { recursive: true });
 
 report("refused", [
   await messageOf(
