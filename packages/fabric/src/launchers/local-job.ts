@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { ConfigurationError, processControl } from "@fabric-ts/torch/base";
 import { suggestedMaxNumThreads } from "../utilities/cpu.js";
 import { JobOutput, type OutputOptions } from "./job-output.js";
+import { noteUnknownAddress } from "./main-address.js";
 import type { Command } from "./program.js";
 import { createRendezvousDirectory, removeRendezvousDirectory } from "./rendezvous-directory.js";
 import { type JobEnd, reportOf, Supervisor } from "./supervisor.js";
@@ -45,6 +46,7 @@ export async function runLocalJob(job: LocalJob): Promise<JobEnd> {
   const commands = ranks.map((_, localRank) => job.command(localRank));
   const output = new JobOutput(job.output);
   output.open(ranks);
+  if (job.numNodes > 1) void noteUnknownAddress(job.mainAddress, (text) => output.say(text));
   const directory = createRendezvousDirectory();
   const onExit = (): void => removeRendezvousDirectory(directory);
   process.on("exit", onExit);
