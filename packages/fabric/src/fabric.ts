@@ -5,7 +5,7 @@ import { callbacksFromFactories } from "./callbacks/factories.js";
 import { checkCallback, HookCaller } from "./callbacks/hook-caller.js";
 import type { HookArguments, HookName } from "./callbacks/hooks.js";
 import type { CheckpointPath } from "./checkpoint/checkpoint-io.js";
-import { type CheckpointFilter, checkFilter, isStateful } from "./checkpoint/state.js";
+import { type CheckpointFilter, checkFilter, checkState, isStateful } from "./checkpoint/state.js";
 import { type Collected, type CollectedParts, collect } from "./collectives/collect.js";
 import { reduceOp } from "./collectives/reduce-op.js";
 import { Connector, type ConnectorOptions, connectorOptionNames, isCliUsed } from "./connector.js";
@@ -37,9 +37,12 @@ import { type AnyDataLoader, FabricDataLoader, seedWorkers } from "./wrappers/da
 import { FabricModule, partsOf } from "./wrappers/module.js";
 import { type FabricOptimizer, wrapOptimizer } from "./wrappers/optimizer.js";
 import {
+  type ClipOptions,
   checkClipped,
   checkDataLoaders,
+  checkLimits,
   checkModule,
+  checkNoOptimizer,
   checkNotMeta,
   checkOptimizers,
   splitOptions,
@@ -254,9 +257,10 @@ export class Fabric {
   /** Sets up a model whose optimizer is made afterwards, over the parameters of what this returns. */
   setupModule<M extends nn.AnyModule>(module: M, options: SetupOptions = {}): FabricModule<M> {
     this.#validateLaunched();
+    checkModule("setupModule", module);
+    checkNoOptimizer(options);
     checkOptions("setupModule", options, ["moveToDevice", "reapplyCompile"]);
     const { moveToDevice = true, reapplyCompile = true } = options;
-    checkModule("setupModule", module);
     const inner = reapplyCompile ? unwrapCompiled(module) : { module, options: null };
     return during("setup", () => {
       this.#prepareModule(inner.module, moveToDevice);
@@ -322,18 +326,11 @@ export class Fabric {
     options: { maxNorm: number; normType?: number | undefined; errorIfNonfinite?: boolean | undefined },
   ): Tensor;
   clipGradients(module: nn.AnyModule, optimizer: optim.Optimizer, options: { clipVal: number }): undefined;
-  clipGradients(
-    module: nn.AnyModule,
-    optimizer: optim.Optimizer,
-    options: {
-      clipVal?: number | undefined;
-      maxNorm?: number | undefined;
-      normType?: number | undefined;
-      errorIfNonfinite?: boolean | undefined;
-    },
-  ): Tensor | undefined {
+  clipGradients(module: nn.AnyModule, optimizer: optim.Optimizer, options: ClipOptions): Tensor | undefined;
+  clipGradients(module: nn.AnyModule, optimizer: optim.Optimizer, options: ClipOptions): Tensor | undefined {
     checkClipped(optimizer);
     checkOptions("clipGradients", options, ["clipVal", "maxNorm", "normType", "errorIfNonfinite"]);
+    checkLimits(options);
     const { clipVal, maxNorm, ...normOptions } = options;
     if (clipVal !== undefined && maxNorm !== undefined) {
       throw new ConfigurationError(
@@ -450,6 +447,11 @@ export class Fabric {
   /** The value of process `src` on every process. Any plain value with tensors in it. */
   async broadcast<T>(value: T, src = 0): Promise<T> {
     this.#validateLaunched();
+    if (typeof src !== "number") {
+      throw new TypeError(
+        `Expected \`src\` to be a rank, but got ${describe(src)}.\nType \`await fabric.broadcast(value, 1)\`.`,
+      );
+    }
     return await duringCall("fabric.broadcast", () => this.strategy.broadcast(value, src));
   }
 
@@ -487,9 +489,10 @@ export class Fabric {
    */
   rankZeroFirst(options?: { local?: boolean | undefined }): Promise<AsyncDisposable>;
   rankZeroFirst<T>(body: () => T | Promise<T>, options?: { local?: boolean | undefined }): Promise<T>;
+  rankZeroFirst<T>(options: { local?: boolean | undefined }, body: () => T | Promise<T>): Promise<T>;
   async rankZeroFirst<T>(...args: unknown[]): Promise<T | AsyncDisposable> {
-    const body = typeof args[0] === "function" ? (args.shift() as () => T | Promise<T>) : undefined;
-    const options = (args[0] ?? {}) as { local?: boolean | undefined };
+    const body = args.find((arg) => typeof arg === "function") as (() => T | Promise<T>) | undefined;
+    const options = (args.find((arg) => arg !== body) ?? {}) as { local?: boolean | undefined };
     checkOptions("rankZeroFirst", options, ["local"]);
     const turn = await this.strategy.takeTurn((options.local ? this.localRank : this.globalRank) === 0);
     if (body === undefined) return turn;
@@ -518,11 +521,7 @@ export class Fabric {
   ): Promise<void> {
     checkOptions("save", options, ["filter"]);
     const { filter } = options;
-    if (typeof state !== "object" || state === null) {
-      throw new TypeError(
-        `Expected the state of \`save\` to be an object, but got ${describe(state)}.\nType \`await fabric.save(path, { model, optimizer })\`.`,
-      );
-    }
+    checkState("save", state);
     if (filter !== undefined) checkFilter(filter, state);
     this.#validateLaunched();
     await duringCall(`fabric.save("${String(path)}")`, async () => {
@@ -537,11 +536,7 @@ export class Fabric {
    */
   async load(path: CheckpointPath, state?: object, options: LoadOptions = {}): Promise<Record<string, unknown>> {
     checkOptions("load", options, ["strict", "weightsOnly"]);
-    if (state !== undefined && state !== null && typeof state !== "object" && typeof state !== "function") {
-      throw new TypeError(
-        `Expected the state of \`load\` to be an object, but got ${describe(state)}.\nType \`await fabric.load(path, { model, optimizer })\`.`,
-      );
-    }
+    if (state !== undefined && state !== null && !isStateful(state)) checkState("load", state);
     this.#validateLaunched();
     const unwrapped = unwrapState(state);
     const remainder = await duringCall(`fabric.load("${String(path)}")`, async () => {
@@ -607,6 +602,11 @@ export class Fabric {
   log(name: string, value: unknown, step?: number, options?: LogOptions): void;
   log(name: string, value: unknown, options: LogOptions): void;
   log(name: string, value: unknown, step?: number | LogOptions, options?: LogOptions): void {
+    if (typeof name !== "string") {
+      throw new TypeError(
+        `Expected the name of the metric to be a string, but got ${describe(name)}.\nType \`fabric.log("loss", loss, step)\`.`,
+      );
+    }
     this.logDict({ [name]: value }, step as number, options);
   }
 

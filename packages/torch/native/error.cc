@@ -52,6 +52,8 @@ static std::string engineText(const c10::Error& error) {
 
 // What to do, where the engine's sentence does not say it.
 static std::string adviceFor(const std::string& text) {
+  if (text.find("a leaf Variable that requires grad") != std::string::npos)
+    return "Change parameters outside of the graph: `torch.noGrad(() => parameter.mul_(0.9))`.";
   if (text.find("Found dtype ") == std::string::npos || text.find(" but expected ") == std::string::npos) return "";
   return "Some operation of the forward pass got tensors of two dtypes: often a loss, whose target has another dtype "
          "than the "

@@ -9,7 +9,8 @@ export interface Context extends Disposable {}
 
 /** internal: enters; without a callback returns a disposable, with one runs it and leaves, also when it throws. */
 export function runContext<T>(name: string, enter: Enter, body?: () => T): T | Context {
-  if (body !== undefined && typeof body !== "function") throw typeError("callback", "a function", body);
+  if (body !== undefined && typeof body !== "function")
+    throw typeError("callback", "a function", body, `Type \`${name}(() => ...)\`.`);
   const leave = enter();
   if (body === undefined) {
     let left = false;

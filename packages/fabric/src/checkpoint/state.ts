@@ -1,5 +1,5 @@
 // From what the user gives to `save` (modules, optimizers, anything) to what is stored. The way back is in restore.ts.
-import { ConfigurationError, nn, optim } from "@fabric-ts/torch";
+import { ConfigurationError, nn, optim, Tensor } from "@fabric-ts/torch";
 import { isPlainObject, setOwn } from "../utilities/apply-to-collection.js";
 import { describe } from "../utilities/describe.js";
 
@@ -39,6 +39,22 @@ export function convertState(
     if (kept !== nothing) setOwn(converted, key, kept);
   }
   return converted;
+}
+
+/** internal: what is saved and loaded goes by name. Anything without names would be a file without its contents. */
+export function checkState(method: "save" | "load", state: unknown): asserts state is object {
+  const isNamed =
+    typeof state === "object" &&
+    state !== null &&
+    !isStateful(state) &&
+    !Array.isArray(state) &&
+    !(state instanceof Map || state instanceof Set || state instanceof Tensor || state instanceof Promise);
+  if (isNamed) return;
+  const hint =
+    state instanceof Map
+      ? `Type \`await fabric.${method}(path, Object.fromEntries(map))\`, on an object that you keep.`
+      : `Type \`await fabric.${method}(path, { model, optimizer })\`.`;
+  throw new TypeError(`Expected the state of \`${method}\` to be an object, but got ${describe(state)}.\n${hint}`);
 }
 
 /** internal: checks the filter's keys and values against the state. */

@@ -23,12 +23,17 @@ export function convertToTensors(data: unknown, device: Device): unknown {
   });
 }
 
-/** internal: every tensor becomes a number; one with more than one element is refused. */
+/** internal: every tensor becomes a number; one with more than one element, and what is still waited for, is refused. */
 export function convertTensorsToScalars(data: unknown): unknown {
   return applyToCollection(
     data,
-    (value) => value instanceof Tensor,
-    (value: Tensor) => {
+    (value) => value instanceof Tensor || value instanceof Promise,
+    (value: Tensor | Promise<unknown>) => {
+      if (value instanceof Promise) {
+        throw new TypeError(
+          'The metric is a promise, it cannot be converted to a scalar.\nAwait it: `fabric.log("loss", await fabric.allReduce(loss))`.',
+        );
+      }
       if (value.numel() !== 1) {
         throw new ConfigurationError(
           `The metric has shape [${value.shape.join(", ")}], it cannot be converted to a scalar.`,

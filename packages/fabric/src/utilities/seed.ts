@@ -22,7 +22,9 @@ export function seedEverything(seed?: number | null, options: SeedOptions = {}):
   const { workers = false, verbose = true } = options;
   const chosen = chooseSeed(seed, verbose);
   if (!(chosen >= 0 && chosen <= maxSeed)) {
-    throw new ConfigurationError(`The seed ${chosen} is not in bounds, it can be from 0 to ${maxSeed}.`);
+    throw new ConfigurationError(`The seed ${chosen} is not in bounds, it can be from 0 to ${maxSeed}.`, {
+      hint: `Take one within, such as \`seedEverything(${((Math.trunc(chosen) % (maxSeed + 1)) + maxSeed + 1) % (maxSeed + 1)})\`.`,
+    });
   }
   if (verbose) info(rankPrefixedMessage(`Seed set to ${chosen}`, rankFromEnvironment()));
   process.env.PL_GLOBAL_SEED = String(chosen);
@@ -41,7 +43,11 @@ export function resetSeed(): void {
 function chooseSeed(seed: number | null | undefined, verbose: boolean): number {
   if (seed !== undefined && seed !== null) {
     if (typeof seed !== "number" || !Number.isFinite(seed)) {
-      throw new TypeError(`Expected \`seed\` to be a number, but got ${describe(seed)}.`);
+      const digits = typeof seed === "string" || typeof seed === "bigint" ? Number(seed) : Number.NaN;
+      const example = Number.isFinite(digits) ? Math.trunc(digits) : 42;
+      throw new TypeError(
+        `Expected \`seed\` to be a number, but got ${describe(seed)}.\nType \`seedEverything(${example})\`.`,
+      );
     }
     return Math.trunc(seed);
   }

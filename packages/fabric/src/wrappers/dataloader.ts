@@ -1,4 +1,5 @@
 // What `fabric.setupDataLoaders` returns: batches on the right device, another order each epoch.
+import { type InspectOptions, inspect } from "node:util";
 import { CheckpointError, type Device, data } from "@fabric-ts/torch";
 import { duringAsyncPass, duringPass } from "../utilities/activity.js";
 import { describe } from "../utilities/describe.js";
@@ -112,6 +113,11 @@ const Wrapper = class FabricDataLoader {
     } finally {
       this.#endPass(pass);
     }
+  }
+
+  [inspect.custom](_depth: number, options: InspectOptions): string {
+    const { loader, device, epoch } = this;
+    return `FabricDataLoader ${inspect({ loader, device, epoch }, options)}`;
   }
 
   #move(batch: unknown): unknown {

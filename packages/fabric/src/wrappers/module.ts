@@ -104,6 +104,15 @@ class WrapperState {
   }
 }
 
+type HookArguments<K extends HookMethod> = Parameters<nn.Module<unknown[], unknown>[K]>;
+type HookMethod =
+  | "registerForwardPreHook"
+  | "registerForwardHook"
+  | "registerFullBackwardPreHook"
+  | "registerFullBackwardHook";
+
+const wrapperChildren = new Set(["_forwardModule", "_originalModule"]);
+
 const wrapperState: unique symbol = Symbol("wrapperState");
 
 // Which model's method a function stands for, so that markForwardMethod takes what reading a method gave.
@@ -200,6 +209,53 @@ const Wrapper = class FabricModule extends DeviceDtypeModule<unknown[], unknown>
   override apply(fn: (module: nn.AnyModule) => void): this {
     return super.apply((module) => fn(this.#visible(module)));
   }
+  /** Finds what the model has under its own names; under those of `namedModules()` too. */
+  override getSubmodule(path: string): nn.AnyModule {
+    return wrapperChildren.has(path.split(".", 1)[0] as string) || path === ""
+      ? this.#visible(super.getSubmodule(path))
+      : this[wrapperState].original.getSubmodule(path);
+  }
+  override getParameter(path: string): nn.Parameter {
+    return wrapperChildren.has(path.split(".", 1)[0] as string)
+      ? super.getParameter(path)
+      : this[wrapperState].original.getParameter(path);
+  }
+  override getBuffer(path: string): Tensor {
+    return wrapperChildren.has(path.split(".", 1)[0] as string)
+      ? super.getBuffer(path)
+      : this[wrapperState].original.getBuffer(path);
+  }
+  // What is registered belongs to the model, as what is assigned does: the state dict is the model's.
+  override registerBuffer<T extends Tensor | null>(name: string, tensor: T, options?: { persistent?: boolean }): T {
+    return this[wrapperState].original.registerBuffer(name, tensor, options);
+  }
+  override registerParameter(name: string, parameter: nn.Parameter | null): void {
+    this[wrapperState].original.registerParameter(name, parameter);
+  }
+  override registerModule(name: string, module: nn.AnyModule | null): void {
+    this[wrapperState].original.registerModule(name, module);
+  }
+
+  override registerForwardPreHook(...[hook, options]: HookArguments<"registerForwardPreHook">): nn.RemovableHandle {
+    return super.registerForwardPreHook(this.#seen(hook), options);
+  }
+  override registerForwardHook(...[hook, options]: HookArguments<"registerForwardHook">): nn.RemovableHandle {
+    return super.registerForwardHook(this.#seen(hook), options);
+  }
+  override registerFullBackwardPreHook(
+    ...[hook, options]: HookArguments<"registerFullBackwardPreHook">
+  ): nn.RemovableHandle {
+    return super.registerFullBackwardPreHook(this.#seen(hook), options);
+  }
+  override registerFullBackwardHook(...[hook, options]: HookArguments<"registerFullBackwardHook">): nn.RemovableHandle {
+    return super.registerFullBackwardHook(this.#seen(hook), options);
+  }
+  /** Hooks get the wrapper that users see as their module. */
+  #seen<H>(hook: H): H {
+    if (typeof hook !== "function") return hook;
+    const seen = (module: nn.AnyModule, ...rest: unknown[]): unknown => hook(this.#visible(module), ...rest);
+    return seen as H;
+  }
   #visible(module: nn.AnyModule): nn.AnyModule {
     const { proxy } = this[wrapperState];
     return module === (this as unknown) ? (proxy as unknown as nn.AnyModule) : module;
@@ -292,6 +348,10 @@ const proxyHandler: ProxyHandler<Wrapper> = {
     const isModels = name in model;
     if (isOwn && !Reflect.set(target, name, value, target)) return false;
     return isModels || !isOwn ? Reflect.set(model, name, value) : true;
+  },
+  deleteProperty(target, name) {
+    if (typeof name === "symbol" || isOnWrapper(target, name)) return Reflect.deleteProperty(target, name);
+    return Reflect.deleteProperty(target[wrapperState].original, name);
   },
   has(target, name) {
     if (Reflect.has(target, name)) return true;

@@ -26,8 +26,12 @@ export function checkModule(method: string, module: unknown): asserts module is 
   if (module instanceof FabricModule) throw onlyOnce("A model", method);
   if (!(module instanceof nn.Module)) {
     const example = method === "setup" ? "setup(model, optimizer)" : `${method}(model)`;
+    const hint =
+      typeof module === "function" && module.prototype instanceof nn.Module
+        ? `That is the class: type \`fabric.${method}(new ${module.name}())\`.`
+        : `Type \`fabric.${example}\`.`;
     throw new TypeError(
-      `Expected the first argument of \`${method}\` to be a Module, but got ${describe(module)}.\nType \`fabric.${example}\`.`,
+      `Expected the first argument of \`${method}\` to be a Module, but got ${describe(module)}.\n${hint}`,
     );
   }
   for (const [name, inner] of module.namedModules()) {
@@ -68,13 +72,45 @@ export function checkOptimizers(method: string, items: readonly unknown[]): opti
       typeof (item as { step?: unknown } | null)?.step === "function" || className(item).endsWith("LR")
         ? "A scheduler goes by name: `fabric.setup(model, optimizer, { scheduler })`."
         : Array.isArray(item)
-          ? "Several go one after another, without an array: `fabric.setup(model, first, second)`."
+          ? `Several go one after another, without an array: \`fabric.${method === "setup" ? "setup(model, first, second)" : `${method}(first, second)`}\`.`
           : `Type \`fabric.${method === "setup" ? "setup(model, optimizer)" : `${method}(optimizer)`}\`.`;
     throw new TypeError(
       `Expected the optimizers of \`${method}\` to be Optimizers, but got ${describe(item)}.\n${hint}`,
     );
   }
   return items as optim.Optimizer[];
+}
+
+/** internal: an optimizer in the place of the options. */
+export function checkNoOptimizer(options: unknown): void {
+  if (!(options instanceof optim.Optimizer)) return;
+  throw new TypeError(
+    "`setupModule` sets up a model alone, but got an optimizer, too.\nType `fabric.setup(model, optimizer)`, or `fabric.setupOptimizers(optimizer)` afterwards.",
+  );
+}
+
+/** Options of `fabric.clipGradients`: one of the two limits. */
+export interface ClipOptions {
+  /** No element of a gradient is larger. */
+  clipVal?: number | undefined;
+  /** The norm of all gradients together is no larger. */
+  maxNorm?: number | undefined;
+  /** The p of the p-norm (default 2); `Infinity` is the greatest size. */
+  normType?: number | undefined;
+  /** Throws when the norm is not finite instead of scaling by it (default true). */
+  errorIfNonfinite?: boolean | undefined;
+}
+
+/** internal: limits are numbers; a negative one would turn gradients around. */
+export function checkLimits(options: ClipOptions): void {
+  for (const name of ["clipVal", "maxNorm", "normType"] as const) {
+    const value: unknown = options[name];
+    const isKind = name === "normType";
+    if (value === undefined || (typeof value === "number" && (isKind ? !Number.isNaN(value) : value >= 0))) continue;
+    throw new TypeError(
+      `Expected \`${name}\` to be a number${isKind ? "" : " from 0"}, but got ${describe(value)}.\nType \`fabric.clipGradients(model, optimizer, ${isKind ? "{ maxNorm: 1, normType: Infinity }" : `{ ${name}: 1 }`})\`.`,
+    );
+  }
 }
 
 /** internal: the gradients to clip are those of an optimizer's parameters. */
@@ -99,8 +135,12 @@ export function checkDataLoaders(items: readonly unknown[]): AnyDataLoader[] {
   for (const item of items) {
     if (isWrapped(item)) throw onlyOnce("A dataloader", "setupDataLoaders");
     if (!(item instanceof data.DataLoader)) {
+      const hint =
+        Array.isArray(item) && item.some((inner) => inner instanceof data.DataLoader || isWrapped(inner))
+          ? "Several go one after another, without an array: `fabric.setupDataLoaders(first, second)`."
+          : "Type `new data.DataLoader(dataset, { batchSize })`.";
       throw new TypeError(
-        `Only DataLoaders are currently supported in \`setupDataLoaders\`, but got ${describe(item)}.\nType \`new data.DataLoader(dataset, { batchSize })\`.`,
+        `Only DataLoaders are currently supported in \`setupDataLoaders\`, but got ${describe(item)}.\n${hint}`,
       );
     }
   }

@@ -1,7 +1,7 @@
 // Wrong objects, and calls in a wrong order.
 import { Fabric } from "@fabric-ts/fabric";
 import * as torch from "@fabric-ts/torch";
-import { data, optim } from "@fabric-ts/torch";
+import { data, nn, optim } from "@fabric-ts/torch";
 import { any, fabric, loader, model, optimizer, raw, rawOptimizer, refuses, x } from "./support.js";
 
 refuses("wrong objects and a wrong order of calls", [
@@ -54,6 +54,114 @@ refuses("wrong objects and a wrong order of calls", [
     "TypeError",
     /but got a Linear/,
     /new data\.DataLoader/,
+  ],
+  [
+    "an optimizer for the options of setupModule",
+    () => fabric.setupModule(raw, any(rawOptimizer)),
+    "TypeError",
+    /sets up a model alone/,
+    /fabric\.setup\(model, optimizer\)/,
+  ],
+  [
+    "an array of optimizers without a model",
+    () => fabric.setupOptimizers(any([rawOptimizer, rawOptimizer])),
+    "TypeError",
+    /but got \[an SGD, an SGD\]/,
+    /`fabric\.setupOptimizers\(first, second\)`/,
+  ],
+  [
+    "an array of loaders",
+    () => fabric.setupDataLoaders(any([loader(), loader()])),
+    "TypeError",
+    /but got \[a DataLoader, a DataLoader\]/,
+    /`fabric\.setupDataLoaders\(first, second\)`/,
+  ],
+  [
+    "the class of a model",
+    () => fabric.setup(any(nn.ReLU)),
+    "TypeError",
+    /but got the function `ReLU`/,
+    /That is the class: type `fabric\.setup\(new ReLU\(\)\)`/,
+  ],
+  [
+    "a limit that is text",
+    () => fabric.clipGradients(model, optimizer, any({ maxNorm: "1" })),
+    "TypeError",
+    /`maxNorm` to be a number from 0, but got "1"/,
+    /fabric\.clipGradients\(model, optimizer, \{ maxNorm: 1 \}\)/,
+  ],
+  [
+    "a limit that would turn the gradients around",
+    () => fabric.clipGradients(model, optimizer, { clipVal: -1 }),
+    "TypeError",
+    /`clipVal` to be a number from 0, but got -1/,
+    /\{ clipVal: 1 \}/,
+  ],
+  [
+    "Python's name of the infinite norm",
+    () => fabric.clipGradients(model, optimizer, any({ maxNorm: 1, normType: "inf" })),
+    "TypeError",
+    /`normType` to be a number, but got "inf"/,
+    /normType: Infinity/,
+  ],
+  [
+    "the source of a broadcast by name",
+    () => fabric.broadcast(1, any({ src: 1 })),
+    "TypeError",
+    /`src` to be a rank, but got an object/,
+    /fabric\.broadcast\(value, 1\)/,
+  ],
+  [
+    "a metric that was not awaited",
+    () => fabric.log("loss", fabric.allReduce(1)),
+    "TypeError",
+    /is a promise/,
+    /await fabric\.allReduce\(loss\)/,
+  ],
+  [
+    "a metric without a name",
+    () => fabric.log(any(0.5), "loss"),
+    "TypeError",
+    /name of the metric to be a string, but got 0\.5/,
+    /fabric\.log\("loss", loss, step\)/,
+  ],
+  [
+    "a seed that is text",
+    () => fabric.seedEverything(any("42")),
+    "TypeError",
+    /`seed` to be a number, but got "42"/,
+    /seedEverything\(42\)/,
+  ],
+  [
+    "the time as a seed",
+    () => fabric.seedEverything(2 ** 32 + 7),
+    "ConfigurationError",
+    /not in bounds/,
+    /Everything\(7\)/,
+  ],
+  [
+    "a result instead of a callback",
+    () => torch.noGrad(any(x)),
+    "TypeError",
+    /`callback` to be a function, but got a Tensor/,
+    /noGrad\(\(\) => \.\.\.\)/,
+  ],
+  [
+    "a parameter that is changed in place",
+    () => raw.weight.mul_(0.9),
+    "TorchError",
+    /leaf Variable/,
+    /torch\.noGrad\(\(\) => parameter\.mul_\(0\.9\)\)/,
+  ],
+  [
+    "a hook that is async",
+    () => {
+      using _ = model.registerForwardHook(any(async () => undefined));
+      model(x);
+    },
+    "TypeError",
+    /hook returned a promise/,
+    /plain function/,
   ],
   ["setup twice", () => fabric.setup(any(model)), "ConfigurationError", /only once/, /set up already: use it as it is/],
   ["an optimizer twice", () => fabric.setup(raw, any(optimizer)), "ConfigurationError", /only once/, /use it as it is/],

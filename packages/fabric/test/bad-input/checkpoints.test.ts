@@ -95,6 +95,34 @@ refuses("a checkpoint that does not fit", [
     /'modle'/,
     /It has: model, optimizer, step/,
   ],
+  [
+    "a whole checkpoint for a model",
+    async () => raw.loadStateDict(any(await torch.load(file("whole.ckpt")))),
+    "UsageError",
+    /Missing key\(s\) in state_dict: "weight", "bias"/,
+    /in its entry `model`: pass `state\.model` \(with Fabric `fabric\.load\(path, \{ model: model \}\)`\)/,
+  ],
+  [
+    "a checkpoint that was not awaited",
+    () => raw.loadStateDict(any(torch.load(file("whole.ckpt"))), { strict: false }),
+    "TypeError",
+    /but got a Promise/,
+    /model\.loadStateDict\(await torch\.load\(path\)\)/,
+  ],
+  [
+    "a Map to load into",
+    () => fabric.load(file("whole.ckpt"), new Map([["model", raw]])),
+    "TypeError",
+    /state of `load` to be an object, but got a Map/,
+    /Object\.fromEntries\(map\)/,
+  ],
+  [
+    "an array to load into",
+    () => fabric.load(file("whole.ckpt"), [raw, rawOptimizer]),
+    "TypeError",
+    /but got \[a Linear, an SGD\]/,
+    /fabric\.load\(path, \{ model, optimizer \}\)/,
+  ],
   ["a number for a model", () => raw.loadStateDict(any(3)), "TypeError", /but got 3/, /Pass what `stateDict\(\)`/],
   [
     "numbers for its tensors",
@@ -111,6 +139,26 @@ refuses("a checkpoint that does not fit", [
     /optimizer\.stateDict\(\)/,
   ],
 ]);
+
+const nameless: [name: string, state: object, fault: RegExp][] = [
+  ["a model alone", model, /but got a FabricModule/],
+  ["an optimizer alone", rawOptimizer, /but got an SGD/],
+  ["an array", [raw, rawOptimizer], /but got \[a Linear, an SGD\]/],
+  ["a Map", new Map([["model", raw]]), /but got a Map/],
+  ["a Set", new Set([raw]), /but got a Set/],
+  ["a tensor", torch.ones([2]), /but got a Tensor/],
+  ["a promise", Promise.resolve({ model: raw }), /but got a Promise/],
+];
+refuses(
+  "a state without names, of which nothing would be saved",
+  nameless.map(([name, state, fault]): Case => [
+    name,
+    () => fabric.save(file("never.ckpt"), state),
+    "TypeError",
+    fault,
+    /fabric\.save\(path, /,
+  ]),
+);
 
 refuses("what cannot be saved", [
   [

@@ -36,6 +36,8 @@ describe("collectives on one device", () => {
   });
   it("rankZeroFirst runs the body, and passes its error on", async () => {
     assert.equal(await fabric.rankZeroFirst(() => 5), 5);
+    assert.equal(await fabric.rankZeroFirst(() => 5, { local: true }), 5);
+    assert.equal(await fabric.rankZeroFirst({ local: true }, () => 5), 5);
     await assert.rejects(() => fabric.rankZeroFirst(() => Promise.reject(new Error("body"))), /^Error: body$/);
     await using _ = await fabric.rankZeroFirst();
   });

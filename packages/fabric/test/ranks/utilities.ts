@@ -45,7 +45,7 @@ async function turns(): Promise<unknown> {
     }),
   );
   const both = await messageOf(() => fabric.rankZeroFirst(() => Promise.reject(new Error(`rank ${rank} fails`))));
-  const value = await fabric.rankZeroFirst(() => rank + 5);
+  const value = await fabric.rankZeroFirst({ local: true }, () => rank + 5);
   return { order, second, both, value };
 }
 

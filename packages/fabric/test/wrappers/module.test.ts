@@ -143,6 +143,48 @@ describe("a model wrapped on one device", () => {
     assert.equal(calls, 1);
   });
 
+  it("gives hooks the wrapper as their module", () => {
+    const model = cpu().setup(new nn.Linear(3, 3));
+    const seen: unknown[] = [];
+    using _a = model.registerForwardPreHook((module) => void seen.push(module));
+    using _b = model.registerForwardHook((module) => void seen.push(module));
+    using _c = model.registerFullBackwardPreHook((module) => void seen.push(module));
+    using _d = model.registerFullBackwardHook((module) => void seen.push(module));
+    model(torch.ones([2, 3], { requiresGrad: true }))
+      .sum()
+      .backward();
+    assert.equal(seen.length, 4);
+    assert.ok(seen.every((module) => module === model));
+    assert.throws(() => model.registerForwardHook(undefined as never), /Expected `hook` to be a function/);
+  });
+
+  it("registers parameters, buffers and children on the model, and finds the model's", () => {
+    const raw = new nn.Sequential(new nn.Linear(3, 2));
+    const model = cpu().setup(raw);
+    const mask = model.registerBuffer("mask", torch.ones([2]));
+    model.registerParameter("scale", new nn.Parameter(torch.ones([2])));
+    model.addModule("last", new nn.Linear(2, 2));
+    model.registerModule("other", new nn.Linear(2, 2, { bias: false }));
+    const names = ["scale", "mask", "0.weight", "0.bias", "last.weight", "last.bias", "other.weight"];
+    assert.deepEqual(Object.keys(model.stateDict()), names);
+    assert.deepEqual(Object.keys(raw.stateDict()), names);
+    assert.equal(model.getBuffer("mask"), mask);
+    assert.equal(model.getParameter("0.weight"), raw.getParameter("0.weight"));
+    assert.equal(model.getSubmodule("0"), raw.at(0));
+    assert.equal(model.getSubmodule(""), model);
+    for (const [name, module] of model.namedModules()) assert.equal(model.getSubmodule(name), module);
+    for (const [name, parameter] of model.namedParameters()) assert.equal(model.getParameter(name), parameter);
+    for (const [name, buffer] of model.namedBuffers()) assert.equal(model.getBuffer(name), buffer);
+    assert.throws(() => model.getSubmodule("1"), /has no module "1"/);
+  });
+
+  it("deletes members of the model", () => {
+    const raw = Object.assign(new nn.Linear(3, 2), { note: "x" as string | undefined });
+    const model = cpu().setup(raw);
+    assert.ok(delete model.note);
+    assert.deepEqual(["note" in model, "note" in raw, model.note], [false, false, undefined]);
+  });
+
   it("gives the model's state dict, without prefixes, and loads it", () => {
     const raw = new nn.Linear(3, 2);
     const model = cpu().setup(raw);

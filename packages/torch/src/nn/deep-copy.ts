@@ -94,8 +94,11 @@ function refusePrivateMembers(module: AnyModule): void {
       looksPrivate.set(owner, found);
     }
     if (!found) continue;
+    const { module: inner } = module as { module?: unknown };
     throw new NotSupportedError(`${owner.name} has private members (\`#name\`), which cannot be copied.`, {
-      hint: `Make another ${owner.name} and load the values into it: \`copy.loadStateDict(model.stateDict())\`.`,
+      hint: isModule(inner)
+        ? "Copy the model inside of it, its `module`: `nn.utils.deepCopy(model.module)`, `new AveragedModel(model.module, ...)`."
+        : `Make another ${owner.name} and load the values into it: \`copy.loadStateDict(model.stateDict())\`.`,
     });
   }
 }

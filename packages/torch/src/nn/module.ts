@@ -389,6 +389,7 @@ function locate(module: unknown, path: string): [AnyModule, string] {
 function callWithHooks<A extends unknown[], R>(module: Module<A, R>, state: ModuleState, args: A): R {
   for (const hook of state.forwardPreHooks.values()) {
     const changed = (hook as unknown as ForwardPreHook<A>)(module, args);
+    refusePromise(changed);
     if (changed !== undefined && changed !== null) args = (Array.isArray(changed) ? changed : [changed]) as A;
   }
   const backwardHooks = state.hasBackwardHooks ? new BackwardHooks(module as unknown as AnyModule, state) : null;
@@ -396,6 +397,7 @@ function callWithHooks<A extends unknown[], R>(module: Module<A, R>, state: Modu
   let output = module.forward(...args);
   for (const hook of state.forwardHooks.values()) {
     const changed = (hook as unknown as ForwardHook<A, R>)(module, args, output);
+    if (changed !== output) refusePromise(changed);
     if (changed !== undefined && changed !== null) output = changed as R;
   }
   return backwardHooks === null ? output : backwardHooks.watchOutput(output);
@@ -427,6 +429,14 @@ function keepBeyondScope(tensor: Tensor): void {
 
 function checkHook(hook: unknown): void {
   if (typeof hook !== "function") throw typeError("hook", "a function", hook);
+}
+
+/** A hook's promise would take the place of what the module computes. */
+function refusePromise(returned: unknown): void {
+  if (typeof (returned as { then?: unknown } | null | undefined)?.then !== "function") return;
+  throw new TypeError(
+    "A hook returned a promise, but a module computes synchronously.\nMake the hook a plain function; collect what it sees, and await afterwards.",
+  );
 }
 
 function missing(

@@ -80,12 +80,14 @@ export function loadInto(
   state: Readonly<Record<string, unknown>> | ReadonlyMap<string, unknown>,
   options: LoadOptions,
 ): LoadResult {
-  if (typeof state !== "object" || state === null || Array.isArray(state)) {
+  if (typeof state !== "object" || state === null || Array.isArray(state) || state instanceof Promise) {
     throw typeError(
       "stateDict",
       "an object or Map of tensors by name",
       state,
-      "Pass what `stateDict()` of such a model returned.",
+      state instanceof Promise
+        ? "Await it: `model.loadStateDict(await torch.load(path))`."
+        : "Pass what `stateDict()` of such a model returned.",
     );
   }
   const { strict = true, assign = false, dryRun = false } = options;
@@ -204,5 +206,14 @@ function hintFor(load: Loading, unexpected: string[], strict: boolean): string {
     return "Pass what `stateDict()` of such a model returned: tensors by name.";
   if (load.problems.length > 0)
     return "The state dict comes from a model with other sizes: create the model with the sizes it was saved with.";
+  const inside = load.missing.length > 0 && unexpected.find((key) => holdsAll(load.given.get(key), load.missing));
+  if (inside)
+    return `They are in its entry \`${inside}\`: pass \`state.${inside}\` (with Fabric \`fabric.load(path, { ${inside}: model })\`).`;
   return strict ? "Pass `{ strict: false }` to load what matches." : "";
+}
+
+/** True for a state dict with all of these names, such as that of the model in a whole checkpoint. */
+function holdsAll(value: unknown, names: readonly string[]): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  return names.every((name) => (value instanceof Map ? value.has(name) : Object.hasOwn(value, name)));
 }

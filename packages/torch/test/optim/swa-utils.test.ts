@@ -127,6 +127,10 @@ test("what cannot work is explained", () => {
   }
   const net = new nn.Linear(1, 1);
   assert.throws(() => new AveragedModel(new Secret()), /Secret has private members/);
+  class Around extends Secret {
+    module = new nn.Linear(1, 1);
+  }
+  assert.throws(() => new AveragedModel(new Around()), /has private members.*\n.*`new AveragedModel\(model\.module, /);
   assert.throws(
     () => new AveragedModel(net).updateParameters(new nn.ReLU()),
     /Pass the model that the average was made of/,
