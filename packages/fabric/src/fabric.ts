@@ -24,7 +24,7 @@ import { DataParallelStrategy } from "./strategies/data-parallel.js";
 import { SingleDeviceStrategy } from "./strategies/single-device.js";
 import type { AllReduceOptions, BarrierOptions, GatherOptions, LoadOptions, Strategy } from "./strategies/strategy.js";
 import { during, duringCall } from "./utilities/activity.js";
-import { nullContext, within } from "./utilities/context.js";
+import { nullContext, optionsAndBody, within } from "./utilities/context.js";
 import { convertTensorsToScalars } from "./utilities/convert.js";
 import { checkOptions, className, describe } from "./utilities/describe.js";
 import { rememberDevice } from "./utilities/device-dtype-module.js";
@@ -361,10 +361,10 @@ export class Fabric {
   noBackwardSync(module: FabricModule, options?: { enabled?: boolean | undefined }): Disposable;
   noBackwardSync<T>(module: FabricModule, body: () => T): T;
   noBackwardSync<T>(module: FabricModule, options: { enabled?: boolean | undefined }, body: () => T): T;
+  noBackwardSync<T>(module: FabricModule, body: () => T, options: { enabled?: boolean | undefined }): T;
   noBackwardSync<T>(given: FabricModule, ...args: unknown[]): T | Disposable {
     const module = withoutCompiled(given);
-    const options = (typeof args[0] === "function" ? {} : (args[0] ?? {})) as { enabled?: boolean | undefined };
-    const body = args.find((arg) => typeof arg === "function") as (() => T) | undefined;
+    const { options, body } = optionsAndBody<{ enabled?: boolean | undefined }, T>(args);
     checkOptions("noBackwardSync", options, ["enabled"]);
     if (args[1] !== undefined && typeof args[1] !== "function") {
       throw new TypeError(
@@ -407,10 +407,10 @@ export class Fabric {
   initModule(options?: { emptyInit?: boolean | undefined }): Disposable;
   initModule<T>(body: () => T): T;
   initModule<T>(options: { emptyInit?: boolean | undefined }, body: () => T): T;
+  initModule<T>(body: () => T, options: { emptyInit?: boolean | undefined }): T;
   initModule<T>(...args: unknown[]): T | Disposable {
     this.#validateLaunched();
-    const options = (typeof args[0] === "function" ? {} : (args[0] ?? {})) as { emptyInit?: boolean | undefined };
-    const body = args.find((arg) => typeof arg === "function") as (() => T) | undefined;
+    const { options, body } = optionsAndBody<{ emptyInit?: boolean | undefined }, T>(args);
     checkOptions("initModule", options, ["emptyInit"]);
     return within(this.strategy.moduleInitContext(options.emptyInit ?? false), "fabric.initModule", body);
   }
@@ -491,8 +491,7 @@ export class Fabric {
   rankZeroFirst<T>(body: () => T | Promise<T>, options?: { local?: boolean | undefined }): Promise<T>;
   rankZeroFirst<T>(options: { local?: boolean | undefined }, body: () => T | Promise<T>): Promise<T>;
   async rankZeroFirst<T>(...args: unknown[]): Promise<T | AsyncDisposable> {
-    const body = args.find((arg) => typeof arg === "function") as (() => T | Promise<T>) | undefined;
-    const options = (args.find((arg) => arg !== body) ?? {}) as { local?: boolean | undefined };
+    const { options, body } = optionsAndBody<{ local?: boolean | undefined }, T | Promise<T>>(args);
     checkOptions("rankZeroFirst", options, ["local"]);
     const turn = await this.strategy.takeTurn((options.local ? this.localRank : this.globalRank) === 0);
     if (body === undefined) return turn;

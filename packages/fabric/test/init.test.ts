@@ -37,6 +37,9 @@ describe("initModule", () => {
     const fabric = new Fabric({ accelerator: "cpu" });
     const make = (): number => new nn.LayerNorm([4]).weight?.sum().item() as number;
     assert.deepEqual([fabric.initModule(make), fabric.initModule({ emptyInit: false }, make)], [4, 4]);
+    const untouched = fabric.initModule(() => nn.init.ones_(torch.zeros([1])).item(), { emptyInit: true });
+    assert.equal(untouched, 0);
+    assert.throws(() => fabric.initModule(make, { empty: true } as never), /initModule has no option `empty`/);
     fabric.initModule({ emptyInit: true }, () => {
       const x = torch.zeros([2]);
       for (const init of [nn.init.ones_, nn.init.uniform_, nn.init.normal_]) assert.ok(init(x) === x);

@@ -1,5 +1,6 @@
 // What Python writes as a `with` block: a disposable for `using`, or the same around a callback.
 import { UsageError } from "@fabric-ts/torch";
+import { describe } from "./describe.js";
 
 /** internal: a context that does nothing. */
 export const nullContext: Disposable = { [Symbol.dispose]() {} };
@@ -39,11 +40,24 @@ export function nested(...enter: (() => Disposable)[]): Disposable {
   return { [Symbol.dispose]: leave };
 }
 
+/** internal: what a context was given: its options and its body, whichever comes first. */
+export function optionsAndBody<O extends object, T>(
+  args: readonly unknown[],
+): { options: O; body: (() => T) | undefined } {
+  const body = args.find((arg) => typeof arg === "function") as (() => T) | undefined;
+  const options = args.find((arg) => arg !== body && arg !== undefined && arg !== null) ?? {};
+  return { options: options as O, body };
+}
+
 /** internal: the context itself without a callback; otherwise runs the callback inside it and returns its value. */
 export function within<T>(context: Disposable, name: string, body?: () => T): T | Disposable {
   if (body === undefined) return context;
   using _ = context;
-  if (typeof body !== "function") throw new TypeError(`Expected the body of \`${name}\` to be a function.`);
+  if (typeof body !== "function") {
+    throw new TypeError(
+      `Expected the body of \`${name}\` to be a function, but got ${describe(body)}.\nType \`${name}(() => ...)\`.`,
+    );
+  }
   const result = body();
   if (isThenable(result)) {
     result.then(undefined, () => {});

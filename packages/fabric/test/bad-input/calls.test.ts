@@ -147,6 +147,27 @@ refuses("wrong objects and a wrong order of calls", [
     /noGrad\(\(\) => \.\.\.\)/,
   ],
   [
+    "a result instead of the body of a context",
+    () => fabric.autocast(any(x)),
+    "TypeError",
+    /body of `fabric\.autocast` to be a function, but got a Tensor/,
+    /`fabric\.autocast\(\(\) => \.\.\.\)`/,
+  ],
+  [
+    "a result instead of options and body",
+    () => fabric.noBackwardSync(model, any(model(x))),
+    "TypeError",
+    /options of noBackwardSync to be an object, but got a Tensor/,
+    /it takes `enabled`/,
+  ],
+  [
+    "a step that is a tensor",
+    () => fabric.log("loss", 0.5, any(torch.tensor(3))),
+    "TypeError",
+    /but got a Tensor/,
+    /it takes `step`, `every`/,
+  ],
+  [
     "a parameter that is changed in place",
     () => raw.weight.mul_(0.9),
     "TorchError",

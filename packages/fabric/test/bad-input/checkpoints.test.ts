@@ -151,13 +151,15 @@ const nameless: [name: string, state: object, fault: RegExp][] = [
 ];
 refuses(
   "a state without names, of which nothing would be saved",
-  nameless.map(([name, state, fault]): Case => [
-    name,
-    () => fabric.save(file("never.ckpt"), state),
-    "TypeError",
-    fault,
-    /fabric\.save\(path, /,
-  ]),
+  nameless.map(
+    ([name, state, fault]): Case => [
+      name,
+      () => fabric.save(file("never.ckpt"), state),
+      "TypeError",
+      fault,
+      /fabric\.save\(path, /,
+    ],
+  ),
 );
 
 refuses("what cannot be saved", [

@@ -43,7 +43,7 @@ function train(compiled: boolean): { weights: number[]; model: Net } {
   for (let step = 0; step < 5; step++) {
     optimizer.zeroGrad();
     const x = torch.randn([4, 3], { dtype: "float64" });
-    fabric.noBackwardSync(model, { enabled: step === 0 }, () => fabric.backward(model(x).mean()));
+    fabric.noBackwardSync(model, () => fabric.backward(model(x).mean()), { enabled: step === 0 });
     if (step > 0) optimizer.step();
   }
   return { weights: net.layer.weight.flatten().tolist() as number[], model };

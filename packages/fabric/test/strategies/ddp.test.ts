@@ -69,6 +69,10 @@ describe("noBackwardSync", () => {
       fabric.noBackwardSync(model, () => 3),
       3,
     );
+    assert.equal(
+      fabric.noBackwardSync(model, () => 3, { enabled: false }),
+      3,
+    );
     {
       using _ = fabric.noBackwardSync(model, { enabled: false });
     }
