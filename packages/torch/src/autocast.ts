@@ -1,5 +1,5 @@
 // Automatic mixed precision: inside, the engine chooses the dtype for each operator.
-import { typeError } from "./check.js";
+import { checkOptions, typeError } from "./check.js";
 import { type Context, runContext } from "./context.js";
 import type { Dtype } from "./dtype.js";
 import { native } from "./native.js";
@@ -20,8 +20,20 @@ export interface AutocastOptions {
  */
 export function autocast(deviceType: "cpu" | "cuda", options?: AutocastOptions): Context;
 export function autocast<T>(deviceType: "cpu" | "cuda", options: AutocastOptions, body: () => T): T;
-export function autocast<T>(deviceType: "cpu" | "cuda", options: AutocastOptions = {}, body?: () => T): T | Context {
-  if (deviceType !== "cpu" && deviceType !== "cuda") throw typeError("deviceType", '"cpu" or "cuda"', deviceType);
+export function autocast<T>(deviceType: "cpu" | "cuda", body: () => T, options?: AutocastOptions): T;
+export function autocast<T>(
+  deviceType: "cpu" | "cuda",
+  first: AutocastOptions | (() => T) = {},
+  second?: AutocastOptions | (() => T),
+): T | Context {
+  const [options = {}, body] = (typeof first === "function" ? [second, first] : [first, second]) as [
+    AutocastOptions | undefined,
+    (() => T) | undefined,
+  ];
+  const example = 'torch.autocast("cpu", { dtype: "bfloat16" }, () => model(x))';
+  if (deviceType !== "cpu" && deviceType !== "cuda")
+    throw typeError("deviceType", '"cpu" or "cuda"', deviceType, `Type \`${example}\`.`);
+  checkOptions(options, ["dtype", "enabled", "cacheEnabled"], example);
   const dtype = options.dtype ?? (deviceType === "cpu" ? "bfloat16" : "float16");
   if (deviceType === "cpu" && dtype !== "bfloat16") {
     throw typeError("dtype", '"bfloat16" for autocast on CPU', dtype, "float16 autocast needs a CUDA device.");

@@ -18,6 +18,22 @@ test("matrix products are in bfloat16 inside, sums stay in float32", () => {
   assert.equal(x.matmul(x).dtype, "float32");
 });
 
+test("options may be left out, or follow the callback", () => {
+  const product = (): string => x.matmul(x).dtype;
+  assert.equal(torch.autocast("cpu", product), "bfloat16");
+  assert.equal(torch.autocast("cpu", product, { enabled: false }), "float32");
+  assert.equal(torch.autocast("cpu", { enabled: false }, product), "float32");
+  assert.equal(torch.isAutocastEnabled("cpu"), false);
+  assert.throws(
+    () => torch.autocast("cpu", { device_type: "cpu" } as never, product),
+    /Unknown option `device_type`[\s\S]*Type `torch\.autocast\("cpu"/,
+  );
+  assert.throws(
+    () => torch.autocast(product as never),
+    /`deviceType` to be "cpu" or "cuda"[\s\S]*Type `torch\.autocast/,
+  );
+});
+
 test("as a block, nested and switched off inside", () => {
   {
     using _ = torch.autocast("cpu");

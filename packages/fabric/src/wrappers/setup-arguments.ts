@@ -71,9 +71,11 @@ export function checkOptimizers(method: string, items: readonly unknown[]): opti
     const hint =
       typeof (item as { step?: unknown } | null)?.step === "function" || className(item).endsWith("LR")
         ? "A scheduler goes by name: `fabric.setup(model, optimizer, { scheduler })`."
-        : Array.isArray(item)
-          ? `Several go one after another, without an array: \`fabric.${method === "setup" ? "setup(model, first, second)" : `${method}(first, second)`}\`.`
-          : `Type \`fabric.${method === "setup" ? "setup(model, optimizer)" : `${method}(optimizer)`}\`.`;
+        : item instanceof nn.Module && method === "setup"
+          ? "Each model is set up by a call of its own: `fabric.setup(generator, optimizer)`, `fabric.setup(critic, other)`."
+          : Array.isArray(item)
+            ? `Several go one after another, without an array: \`fabric.${method === "setup" ? "setup(model, first, second)" : `${method}(first, second)`}\`.`
+            : `Type \`fabric.${method === "setup" ? "setup(model, optimizer)" : `${method}(optimizer)`}\`.`;
     throw new TypeError(
       `Expected the optimizers of \`${method}\` to be Optimizers, but got ${describe(item)}.\n${hint}`,
     );

@@ -70,6 +70,13 @@ refuses("wrong objects and a wrong order of calls", [
     /`fabric\.setupOptimizers\(first, second\)`/,
   ],
   [
+    "two models at once",
+    () => fabric.setup(raw, any(new nn.ReLU())),
+    "TypeError",
+    /but got a ReLU/,
+    /Each model is set up by a call of its own/,
+  ],
+  [
     "an array of loaders",
     () => fabric.setupDataLoaders(any([loader(), loader()])),
     "TypeError",

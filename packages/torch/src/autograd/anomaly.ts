@@ -1,5 +1,5 @@
 // Finding where a wrong gradient comes from.
-import { typeError } from "../check.js";
+import { checkOptions, typeError } from "../check.js";
 import { type Context, runContext } from "../context.js";
 import { native } from "../native.js";
 
@@ -15,9 +15,17 @@ export interface DetectAnomalyOptions {
  */
 export function detectAnomaly(options?: DetectAnomalyOptions): Context;
 export function detectAnomaly<T>(body: () => T, options?: DetectAnomalyOptions): T;
-export function detectAnomaly<T>(first?: (() => T) | DetectAnomalyOptions, second?: DetectAnomalyOptions): T | Context {
-  const [body, options] = typeof first === "function" ? [first, second] : [undefined, first];
-  const checkNan = options?.checkNan ?? true;
+export function detectAnomaly<T>(options: DetectAnomalyOptions, body: () => T): T;
+export function detectAnomaly<T>(
+  first: DetectAnomalyOptions | (() => T) = {},
+  second?: DetectAnomalyOptions | (() => T),
+): T | Context {
+  const [options = {}, body] = (typeof first === "function" ? [second, first] : [first, second]) as [
+    DetectAnomalyOptions | undefined,
+    (() => T) | undefined,
+  ];
+  checkOptions(options, ["checkNan"], "autograd.detectAnomaly({ checkNan: false }, () => loss.backward())");
+  const { checkNan = true } = options;
   if (typeof checkNan !== "boolean") throw typeError("checkNan", "a boolean", checkNan);
   return runContext(
     "detectAnomaly",

@@ -1,5 +1,5 @@
 // Backward passes and gradients of given inputs.
-import { typeError } from "../check.js";
+import { checkOptions, typeError } from "../check.js";
 import { native } from "../native.js";
 import { handleOf, Tensor, wrapOptional } from "../tensor.js";
 import { runPass } from "./pass.js";
@@ -53,6 +53,7 @@ export function backward(
   gradients?: Tensor | readonly (Tensor | null)[] | null,
   options: BackwardOptions = {},
 ): void {
+  checkOptions(options, ["retainGraph", "createGraph", "inputs"], "loss.backward({ retainGraph: true })");
   const outputs = listOf("tensors", tensors);
   const createGraph = options.createGraph ?? false;
   const handles = outputs.map(handleOf);
@@ -77,6 +78,11 @@ export function grad(
   inputs: Tensor | readonly Tensor[],
   options: GradOptions = {},
 ): (Tensor | null)[] {
+  checkOptions(
+    options,
+    ["gradOutputs", "retainGraph", "createGraph", "allowUnused"],
+    "autograd.grad(loss, [x], { createGraph: true })",
+  );
   const from = listOf("outputs", outputs);
   const createGraph = options.createGraph ?? false;
   const handles = from.map(handleOf);

@@ -34,10 +34,15 @@ export function enableGrad<T>(body?: () => T): T | Context {
   return gradMode("enableGrad", true, body) as T | Context;
 }
 
-/** Switches recording on or off, at once; the result restores what was before when used with `using`. */
-export function setGradEnabled(enabled: boolean): Context {
+/**
+ * Switches recording on or off, at once; the result restores what was before when used with `using`. With a callback, for it alone:
+ * `torch.setGradEnabled(isTraining, () => model(x))`.
+ */
+export function setGradEnabled(enabled: boolean): Context;
+export function setGradEnabled<T>(enabled: boolean, body: () => T): T;
+export function setGradEnabled<T>(enabled: boolean, body?: () => T): T | Context {
   if (typeof enabled !== "boolean") throw typeError("enabled", "a boolean", enabled);
-  return gradMode("setGradEnabled", enabled) as Context;
+  return gradMode("setGradEnabled", enabled, body) as T | Context;
 }
 
 /** True when operations are being recorded. */

@@ -91,3 +91,17 @@ test("other errors of backward name the forward call, too, and checkNan can be l
   detectAnomaly(() => bad().sqrt().sum().backward(), { checkNan: false });
   assert.throws(() => detectAnomaly({ checkNan: 1 as never }), /Expected `checkNan` to be a boolean, but got 1/);
 });
+
+test("detectAnomaly takes its options before the callback, too, and ends with it", () => {
+  const backward = (): void => new Root()(bad()).sum().backward();
+  assert.throws(() => detectAnomaly({ checkNan: true }, backward), /returned nan values/);
+  assert.equal(
+    detectAnomaly({ checkNan: false }, () => {
+      backward();
+      return 5;
+    }),
+    5,
+  );
+  backward();
+  assert.throws(() => detectAnomaly({ check_nan: false } as never, backward), /It is called `checkNan` here/);
+});

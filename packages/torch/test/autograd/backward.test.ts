@@ -157,3 +157,11 @@ test("detectAnomaly turns NaN gradients into errors, inside only", () => {
   assert.throws(() => autograd.detectAnomaly(pass), { name: "TorchError", message: /returned nan values/ });
   pass();
 });
+
+test("unknown options are refused, and named as they are called here", () => {
+  const x = leaf(1);
+  assert.throws(() => x.sum().backward({ retain_graph: true } as never), /It is called `retainGraph` here/);
+  assert.throws(() => autograd.backward(x.sum(), null, { retain: true } as never), /Unknown option `retain`/);
+  assert.throws(() => autograd.grad(x.sum(), [x], { create_graph: true } as never), /It is called `createGraph` here/);
+  assert.equal(x.grad, null);
+});

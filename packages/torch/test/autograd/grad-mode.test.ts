@@ -67,6 +67,25 @@ test("setGradEnabled works at once, and restores with using", () => {
   assert.throws(() => torch.setGradEnabled(1 as never), /to be a boolean, but got 1/);
 });
 
+test("setGradEnabled with a callback holds for the callback", () => {
+  for (const isTraining of [true, false]) {
+    assert.equal(
+      torch.setGradEnabled(isTraining, () => torch.isGradEnabled()),
+      isTraining,
+    );
+    assert.equal(torch.isGradEnabled(), true);
+  }
+  assert.throws(
+    () =>
+      torch.setGradEnabled(false, (): never => {
+        throw new RangeError("inside");
+      }),
+    RangeError,
+  );
+  assert.throws(() => torch.setGradEnabled(false, 3 as never), /`callback` to be a function, but got 3/);
+  assert.equal(torch.isGradEnabled(), true);
+});
+
 test("tensors of inferenceMode stay out of graphs", () => {
   const y = torch.inferenceMode(() => {
     assert.deepEqual([torch.isInferenceModeEnabled(), torch.isGradEnabled()], [true, false]);
