@@ -686,7 +686,8 @@ export class Fabric {
         "Overriding `Fabric.run()` and launching from the CLI is not allowed.\nRun the script itself, without `LT_CLI_USED` in the environment, or call `await fabric.launch()` right after `new Fabric(...)` instead of overriding `run`.",
       );
     }
-    this.run = (...args: unknown[]) => this.#launchAndRun((...given) => body.apply(this, given), args);
+    const value = (...args: unknown[]) => this.#launchAndRun((...given) => body.apply(this, given), args);
+    Object.defineProperty(this, "run", { value, writable: true, configurable: true });
   }
 
   #validateLaunched(): void {

@@ -121,6 +121,9 @@ it("types of wrapped models, optimizers and loaders are exact", () => {
 
   const clipped = (): void => {
     const norm = fabric.clipGradients(model, sgd, { maxNorm: 1 });
+    const flags: { clipVal?: number; maxNorm?: number } = {};
+    const perhaps = fabric.clipGradients(model, sgd, flags);
+    same<typeof perhaps, Tensor | undefined>(true);
     same<typeof norm, Tensor>(true);
   };
   void clipped;

@@ -52,7 +52,7 @@ export function checkState(method: "save" | "load", state: unknown): asserts sta
   if (isNamed) return;
   const hint =
     state instanceof Map
-      ? `Type \`await fabric.${method}(path, Object.fromEntries(map))\`, on an object that you keep.`
+      ? `Type \`const state = Object.fromEntries(map)\` and \`await fabric.${method}(path, state)\`.`
       : `Type \`await fabric.${method}(path, { model, optimizer })\`.`;
   throw new TypeError(`Expected the state of \`${method}\` to be an object, but got ${describe(state)}.\n${hint}`);
 }
