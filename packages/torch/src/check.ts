@@ -15,8 +15,10 @@ export function describe(value: unknown): string {
     case "symbol":
       return value.toString();
     default: {
-      if (Array.isArray(value))
-        return value.length <= 8 ? `[${value.map(describe).join(", ")}]` : `an array of ${value.length}`;
+      if (Array.isArray(value)) {
+        const text = value.length <= 8 ? `[${value.map(describe).join(", ")}]` : "";
+        return text !== "" && text.length <= 160 ? text : `an array of ${value.length}`;
+      }
       const name = (Object.getPrototypeOf(value) as { constructor?: { name?: string } } | null)?.constructor?.name;
       if (name === "Function" || name === "AsyncFunction")
         return `the function \`${(value as { name?: string }).name || "(anonymous)"}\``;

@@ -278,7 +278,12 @@ const Wrapper = class FabricModule extends DeviceDtypeModule<unknown[], unknown>
     return this[wrapperState].original.loadStateDict(...args);
   }
 
-  markForwardMethod(method: unknown): void {
+  markForwardMethod(method: unknown, ...more: unknown[]): void {
+    if (more.length > 0) {
+      throw new TypeError(
+        `\`markForwardMethod\` marks one method, but got ${describe([method, ...more])}.\nCall it once for each of them.`,
+      );
+    }
     const { original, forwardMethods } = this[wrapperState];
     const name = methodName(original, method);
     if (name === "forward") {

@@ -226,6 +226,13 @@ refuses("wrong objects and a wrong order of calls", [
     /`Linear\.generat` does not exist/,
     /Give one of the methods/,
   ],
+  [
+    "two methods at once",
+    () => any(model).markForwardMethod("a", "b"),
+    "TypeError",
+    /marks one method, but got \["a", "b"\]/,
+    /once for each/,
+  ],
   ["launch of a result", () => fabric.launch(any(3)), "TypeError", /but got 3/, /launch\(yourFn\)/],
   ["arithmetic with operators", () => any(x) + any(x), "TypeError", /do not work on tensors/, /`x\.add\(y\)`/],
   [

@@ -132,6 +132,13 @@ refuses("a checkpoint that does not fit", [
     /Pass what `stateDict\(\)`/,
   ],
   [
+    "nested arrays for its tensors",
+    () => raw.loadStateDict(any(JSON.parse(JSON.stringify(new nn.Linear(3, 8).stateDict())))),
+    "UsageError",
+    /"weight", expected a Tensor.*received an array of 8\./,
+    /Pass what `stateDict\(\)`/,
+  ],
+  [
     "a model for an optimizer",
     () => fabric.load(file("whole.ckpt"), { model: rawOptimizer }),
     "TypeError",
