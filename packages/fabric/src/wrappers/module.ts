@@ -355,8 +355,12 @@ const proxyHandler: ProxyHandler<Wrapper> = {
     return isModels || !isOwn ? Reflect.set(model, name, value) : true;
   },
   deleteProperty(target, name) {
-    if (typeof name === "symbol" || isOnWrapper(target, name)) return Reflect.deleteProperty(target, name);
-    return Reflect.deleteProperty(target[wrapperState].original, name);
+    if (typeof name === "string" && !isOnWrapper(target, name) && name in target[wrapperState].original) {
+      throw new UsageError(`\`${name}\` is a member of the model, which its wrapper does not delete.`, {
+        hint: `Type \`delete model.module.${name}\`.`,
+      });
+    }
+    return Reflect.deleteProperty(target, name);
   },
   has(target, name) {
     if (Reflect.has(target, name)) return true;

@@ -178,13 +178,6 @@ describe("a model wrapped on one device", () => {
     assert.throws(() => model.getSubmodule("1"), /has no module "1"/);
   });
 
-  it("deletes members of the model", () => {
-    const raw = Object.assign(new nn.Linear(3, 2), { note: "x" as string | undefined });
-    const model = cpu().setup(raw);
-    assert.ok(delete model.note);
-    assert.deepEqual(["note" in model, "note" in raw, model.note], [false, false, undefined]);
-  });
-
   it("gives the model's state dict, without prefixes, and loads it", () => {
     const raw = new nn.Linear(3, 2);
     const model = cpu().setup(raw);
