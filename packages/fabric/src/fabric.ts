@@ -364,13 +364,8 @@ export class Fabric {
   noBackwardSync<T>(module: FabricModule, body: () => T, options: { enabled?: boolean | undefined }): T;
   noBackwardSync<T>(given: FabricModule, ...args: unknown[]): T | Disposable {
     const module = withoutCompiled(given);
-    const { options, body } = optionsAndBody<{ enabled?: boolean | undefined }, T>(args);
+    const { options, body } = optionsAndBody<{ enabled?: boolean | undefined }, T>("noBackwardSync", args);
     checkOptions("noBackwardSync", options, ["enabled"]);
-    if (args[1] !== undefined && typeof args[1] !== "function") {
-      throw new TypeError(
-        `Expected the last argument of \`fabric.noBackwardSync()\` to be the function, but got ${describe(args[1])}.\nType \`fabric.noBackwardSync(model, { enabled }, () => ...)\`.`,
-      );
-    }
     if (!(module instanceof FabricModule)) {
       throw new TypeError(
         "You need to set up the model first before you can call `fabric.noBackwardSync()`: `const [model, optimizer] = fabric.setup(rawModel, rawOptimizer)`.",
@@ -410,7 +405,7 @@ export class Fabric {
   initModule<T>(body: () => T, options: { emptyInit?: boolean | undefined }): T;
   initModule<T>(...args: unknown[]): T | Disposable {
     this.#validateLaunched();
-    const { options, body } = optionsAndBody<{ emptyInit?: boolean | undefined }, T>(args);
+    const { options, body } = optionsAndBody<{ emptyInit?: boolean | undefined }, T>("initModule", args);
     checkOptions("initModule", options, ["emptyInit"]);
     return within(this.strategy.moduleInitContext(options.emptyInit ?? false), "fabric.initModule", body);
   }
@@ -491,7 +486,7 @@ export class Fabric {
   rankZeroFirst<T>(body: () => T | Promise<T>, options?: { local?: boolean | undefined }): Promise<T>;
   rankZeroFirst<T>(options: { local?: boolean | undefined }, body: () => T | Promise<T>): Promise<T>;
   async rankZeroFirst<T>(...args: unknown[]): Promise<T | AsyncDisposable> {
-    const { options, body } = optionsAndBody<{ local?: boolean | undefined }, T | Promise<T>>(args);
+    const { options, body } = optionsAndBody<{ local?: boolean | undefined }, T | Promise<T>>("rankZeroFirst", args);
     checkOptions("rankZeroFirst", options, ["local"]);
     const turn = await this.strategy.takeTurn((options.local ? this.localRank : this.globalRank) === 0);
     if (body === undefined) return turn;

@@ -42,10 +42,17 @@ export function nested(...enter: (() => Disposable)[]): Disposable {
 
 /** internal: what a context was given: its options and its body, whichever comes first. */
 export function optionsAndBody<O extends object, T>(
+  method: string,
   args: readonly unknown[],
 ): { options: O; body: (() => T) | undefined } {
-  const body = args.find((arg) => typeof arg === "function") as (() => T) | undefined;
-  const options = args.find((arg) => arg !== body && arg !== undefined && arg !== null) ?? {};
+  const given = args.filter((arg) => arg !== undefined && arg !== null);
+  const body = given.find((arg) => typeof arg === "function") as (() => T) | undefined;
+  const [options = {}, ...more] = given.filter((arg) => arg !== body);
+  if (more.length > 0) {
+    throw new TypeError(
+      `Expected options and a function in the call of \`${method}\`, but got ${describe(given)}.\nThe function does what is to be done inside: \`() => ...\`.`,
+    );
+  }
   return { options: options as O, body };
 }
 

@@ -81,13 +81,19 @@ describe("noBackwardSync", () => {
       /You need to set up the model first/,
     );
   });
-  it("does not pass over options that stand behind the function", () => {
+  it("does not pass over what is neither options nor the function", () => {
     const fabric = new Fabric({ accelerator: "cpu" });
     const model = fabric.setup(new nn.Linear(2, 2));
     const inAnyOrder = fabric.noBackwardSync.bind(fabric) as (...args: unknown[]) => unknown;
+    for (const args of [
+      [{}, 3],
+      [() => assert.fail("called"), { enabled: false }, true],
+    ]) {
+      assert.throws(() => inAnyOrder(model, ...args), /^TypeError: Expected options and a function .*`noBackwardSync`/);
+    }
     assert.throws(
-      () => inAnyOrder(model, () => assert.fail("called"), { enabled: false }),
-      /^TypeError: Expected the last argument .* to be the function, but got .*\nType `fabric\.noBackwardSync\(model, \{ enabled \}, /,
+      () => inAnyOrder(model, () => assert.fail("called"), { enable: false }),
+      /noBackwardSync has no option `enable`/,
     );
   });
 });
