@@ -1,6 +1,6 @@
 // Automatic mixed precision: inside, the engine chooses the dtype for each operator.
 import { checkOptions, typeError } from "./check.js";
-import { type Context, runContext } from "./context.js";
+import { type Context, optionsAndCallback, runContext } from "./context.js";
 import type { Dtype } from "./dtype.js";
 import { native } from "./native.js";
 
@@ -26,10 +26,7 @@ export function autocast<T>(
   first: AutocastOptions | (() => T) = {},
   second?: AutocastOptions | (() => T),
 ): T | Context {
-  const [options = {}, body] = (typeof first === "function" ? [second, first] : [first, second]) as [
-    AutocastOptions | undefined,
-    (() => T) | undefined,
-  ];
+  const [options, body] = optionsAndCallback<AutocastOptions, T>(first, second);
   const example = 'torch.autocast("cpu", { dtype: "bfloat16" }, () => model(x))';
   if (deviceType !== "cpu" && deviceType !== "cuda")
     throw typeError("deviceType", '"cpu" or "cuda"', deviceType, `Type \`${example}\`.`);

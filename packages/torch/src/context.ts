@@ -34,3 +34,12 @@ export function runContext<T>(name: string, enter: Enter, body?: () => T): T | C
     leave();
   }
 }
+
+/** internal: the options and the callback of a context, which may stand in either order. */
+export function optionsAndCallback<O extends object, T>(
+  first: O | (() => T) | undefined,
+  second: O | (() => T) | undefined,
+): [options: O, body: (() => T) | undefined] {
+  const [options = {}, body] = typeof first === "function" ? [second, first] : [first, second];
+  return [options as O, body as (() => T) | undefined];
+}

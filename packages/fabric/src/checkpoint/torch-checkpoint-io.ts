@@ -17,30 +17,36 @@ export class TorchCheckpointIO extends CheckpointIO {
     path: CheckpointPath,
     storageOptions?: unknown,
   ): Promise<void> {
-    refuseStorageOptions(this, storageOptions);
-    const file = localFile(path);
-    const format = this.formatOf(path);
-    if (file === null) {
-      await upload(torch.serialization.copyOf(checkpoint), path, format);
-      return;
-    }
-    await makeParentFolder(file);
-    await (format === "torch" ? torch.save : torch.safetensors.saveState)(checkpoint, file);
+    await this.#save(path, storageOptions, {
+      stable: () => torch.serialization.copyOf(checkpoint),
+      write: (file, format) => (format === "torch" ? torch.save : torch.safetensors.saveState)(checkpoint, file),
+    });
   }
   override async saveStableCheckpoint(
     checkpoint: Record<string, unknown>,
     path: CheckpointPath,
     storageOptions?: unknown,
   ): Promise<void> {
+    await this.#save(path, storageOptions, {
+      stable: () => checkpoint,
+      write: (file, format) => torch.serialization.saveInBackground(checkpoint, file, { format }),
+    });
+  }
+  /** `stable` gives what does not change while it is sent elsewhere; `write` makes a file of this machine. */
+  async #save(
+    path: CheckpointPath,
+    storageOptions: unknown,
+    how: { stable: () => Record<string, unknown>; write: (file: string | URL, format: Format) => unknown },
+  ): Promise<void> {
     refuseStorageOptions(this, storageOptions);
     const file = localFile(path);
     const format = this.formatOf(path);
     if (file === null) {
-      await upload(checkpoint, path, format);
+      await upload(how.stable(), path, format);
       return;
     }
     await makeParentFolder(file);
-    await torch.serialization.saveInBackground(checkpoint, file, { format });
+    await how.write(file, format);
   }
 
   /** Reads either format, whatever the file is called, and folders that sharded strategies have written. */

@@ -1,6 +1,6 @@
 // Finding where a wrong gradient comes from.
 import { checkOptions, typeError } from "../check.js";
-import { type Context, runContext } from "../context.js";
+import { type Context, optionsAndCallback, runContext } from "../context.js";
 import { native } from "../native.js";
 
 /** Options of `detectAnomaly`. */
@@ -20,10 +20,7 @@ export function detectAnomaly<T>(
   first: DetectAnomalyOptions | (() => T) = {},
   second?: DetectAnomalyOptions | (() => T),
 ): T | Context {
-  const [options = {}, body] = (typeof first === "function" ? [second, first] : [first, second]) as [
-    DetectAnomalyOptions | undefined,
-    (() => T) | undefined,
-  ];
+  const [options, body] = optionsAndCallback<DetectAnomalyOptions, T>(first, second);
   checkOptions(options, ["checkNan"], "autograd.detectAnomaly({ checkNan: false }, () => loss.backward())");
   const { checkNan = true } = options;
   if (typeof checkNan !== "boolean") throw typeError("checkNan", "a boolean", checkNan);
