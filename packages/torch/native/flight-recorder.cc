@@ -27,20 +27,26 @@ std::string differs(const std::string& where, const std::string& own, int ownRan
 
 }  // namespace
 
+// The transport's thread ends a call that the JavaScript thread may just be telling of itself: all under the lock.
 void FlightEntry::end() {
-  if (!flight_) return;
-  const auto flight = std::move(flight_);
-  flight_.reset();
-  waiting_.reset();
-  const std::lock_guard<std::mutex> lock(flight->mutex_);
-  auto& all = flight->pending_;
-  all.erase(std::remove_if(all.begin(), all.end(), [&](const PendingCall& call) { return call.id == id_; }), all.end());
+  // Let go of outside of the lock: the call may own its operation, and that this entry.
+  std::unique_ptr<Waiting> waiting;
+  std::function<void(std::exception_ptr)> fail;
+  const std::lock_guard<std::mutex> lock(flight_->mutex_);
+  waiting = std::move(waiting_);
+  auto& all = flight_->pending_;
+  const auto call = std::find_if(all.begin(), all.end(), [&](const PendingCall& other) { return other.id == id_; });
+  if (call == all.end()) return;
+  fail = std::move(call->fail);
+  all.erase(call);
 }
 
-void FlightEntry::wait() { waiting_ = std::make_unique<Waiting>(); }
+void FlightEntry::wait() {
+  const std::lock_guard<std::mutex> lock(flight_->mutex_);
+  waiting_ = std::make_unique<Waiting>();
+}
 
 void FlightEntry::onFailure(std::function<void(std::exception_ptr)> fail) {
-  if (!flight_) return;
   const std::lock_guard<std::mutex> lock(flight_->mutex_);
   for (auto& call : flight_->pending_) {
     if (call.id == id_) call.fail = std::move(fail);
@@ -62,9 +68,7 @@ std::shared_ptr<FlightEntry> Flight::begin(const std::string& text, bool counted
     if (last_.size() > kTexts) last_.pop_front();
   }
   pending_.push_back(std::move(call));
-  auto entry = std::make_shared<FlightEntry>(shared_from_this(), nextId_);
-  if (!local) entry->wait();
-  return entry;
+  return std::make_shared<FlightEntry>(shared_from_this(), nextId_, local ? nullptr : std::make_unique<Waiting>());
 }
 
 void Flight::breakOff(const std::exception_ptr& error) {

@@ -19,10 +19,11 @@ namespace fabric {
 
 class Flight;
 
-// One call in progress. It ends with `end()` or with its last owner.
+// One call in progress. It ends with `end()` or with its last owner. Used from any thread.
 class FlightEntry {
  public:
-  FlightEntry(std::shared_ptr<Flight> flight, uint64_t id) : flight_(std::move(flight)), id_(id) {}
+  FlightEntry(std::shared_ptr<Flight> flight, uint64_t id, std::unique_ptr<Waiting> waiting)
+      : flight_(std::move(flight)), id_(id), waiting_(std::move(waiting)) {}
   ~FlightEntry() { end(); }
   FlightEntry(const FlightEntry&) = delete;
   FlightEntry& operator=(const FlightEntry&) = delete;
@@ -34,9 +35,9 @@ class FlightEntry {
   void onFailure(std::function<void(std::exception_ptr)> fail);
 
  private:
-  std::shared_ptr<Flight> flight_;
-  uint64_t id_;
-  std::unique_ptr<Waiting> waiting_;
+  const std::shared_ptr<Flight> flight_;
+  const uint64_t id_;
+  std::unique_ptr<Waiting> waiting_;  // guarded by the flight's lock
 };
 
 // A call that has begun and not ended.
