@@ -1,6 +1,6 @@
 // From a checkpoint back into the user's models, optimizers and values: checked first, then put in place in steps that can be
 // undone, so that what does not fit, here or on another rank, changes nothing.
-import { CheckpointError, nn, optim, type Tensor } from "@fabric-ts/torch";
+import { CheckpointError, ConfigurationError, nn, optim, type Tensor } from "@fabric-ts/torch";
 import { isPlainObject, setOwn } from "../utilities/apply-to-collection.js";
 import { describe } from "../utilities/describe.js";
 import { isPerRank, ownShare } from "./per-rank.js";
@@ -54,7 +54,7 @@ export class Restoration {
       const stored = rest.get(key);
       rest.delete(key);
       if (target instanceof nn.Module || isStateful(target)) this.#plan(access, target, stored, strict);
-      else this.#modules.push({ apply: () => setOwn(wanted, key, stored), undo: () => setOwn(wanted, key, target) });
+      else this.#modules.push(assignment(wanted, key, target, stored));
     }
     for (const [key, target] of Object.entries(extras)) {
       if (!rest.has(key)) continue;
@@ -122,6 +122,23 @@ function change(target: Stateful, load: () => unknown): Change {
       if (before !== undefined) target.loadStateDict(before as never);
     },
   };
+}
+
+/** A value of the state takes the one that was saved, through its setter where it has one. */
+function assignment(state: Record<string, unknown>, key: string, before: unknown, stored: unknown): Change {
+  const own = Object.getOwnPropertyDescriptor(state, key);
+  if (!own?.writable && !own?.set) {
+    throw new ConfigurationError(
+      `The entry '${key}' of the state cannot take the saved value: ${Object.isFrozen(state) ? "the state is frozen" : "it is read-only"}.`,
+      {
+        hint: "Give `load` an object whose entries can be set, or take what was saved from its result: `const saved = await fabric.load(path)`.",
+      },
+    );
+  }
+  const set = (value: unknown): void => {
+    state[key] = value;
+  };
+  return { apply: () => set(stored), undo: () => set(before) };
 }
 
 /** True for models whose classes load in a way of their own, which cannot be tried out. */

@@ -77,12 +77,48 @@ export function applyToCollection(
   }
   const isOfType = matcherOf(dtype);
   const isWrong = options.wrongDtype === undefined ? undefined : matcherOf(options.wrongDtype);
-  return walk(data, {
+  const how: Walk = {
     matches: isWrong ? (leaf) => isOfType(leaf) && !isWrong(leaf) : isOfType,
     fn: fn as (leaf: unknown) => unknown,
     includeNone: options.includeNone ?? true,
     allowFrozen: options.allowFrozen ?? false,
-  });
+  };
+  try {
+    return walk(data, how);
+  } catch (error) {
+    const path = error instanceof RangeError ? cycleIn(data) : undefined;
+    if (path === undefined) throw error;
+    throw new ConfigurationError(`The collection contains itself: ${path} is an object that it lies in.`, {
+      hint: "Take that entry out. What refers to what holds it cannot be moved, converted or saved.",
+      cause: error,
+    });
+  }
+}
+
+/** The way to the first object that lies in itself. Looked for only once the stack has overflowed, so without recursion. */
+function cycleIn(data: unknown): string | undefined {
+  const above = new Set<unknown>();
+  const searched = new Set<unknown>();
+  const toDo: { value: unknown; path: string; isLeft?: boolean }[] = [{ value: data, path: "" }];
+  for (let step = toDo.pop(); step !== undefined; step = toDo.pop()) {
+    const { value, path } = step;
+    if (step.isLeft) {
+      above.delete(value);
+      searched.add(value);
+      continue;
+    }
+    if (searched.has(value)) continue;
+    if (above.has(value)) return `\`${path}\``;
+    if (!Array.isArray(value) && !(value instanceof Map) && !isPlainObject(value) && !dataclassOf(value)) continue;
+    above.add(value);
+    toDo.push({ value, path, isLeft: true });
+    for (const [key, item] of value instanceof Map ? value : Object.entries(value as object)) {
+      if (typeof item === "object" && item !== null) {
+        toDo.push({ value: item, path: path === "" ? String(key) : `${path}.${String(key)}` });
+      }
+    }
+  }
+  return undefined;
 }
 
 function walk(data: unknown, how: Walk): unknown {

@@ -60,6 +60,34 @@ describe("save and load", () => {
     assert.deepEqual({ ...state.options }, { lr: 0.5, names: ["a"] });
   });
 
+  it("values go through setters; a frozen or read-only entry is an error before anything has changed", async () => {
+    const path = newPath();
+    await fabric.save(path, { epoch: 7, best: 1 });
+    const trainer = { epoch: 0 };
+    const state = {
+      get epoch() {
+        return trainer.epoch;
+      },
+      set epoch(value) {
+        trainer.epoch = value;
+      },
+      best: 0,
+    };
+    await fabric.load(path, Object.seal(state));
+    assert.deepEqual([trainer.epoch, state.best], [7, 1]);
+    await assert.rejects(async () => fabric.load(path, Object.freeze({ epoch: 0, best: 0 })), {
+      name: "ConfigurationError",
+      message: /^The entry 'epoch' of the state cannot take the saved value: the state is frozen\.\nGive `load`/,
+    });
+    const half = {
+      epoch: 1,
+      get best() {
+        return 2;
+      },
+    };
+    await assert.rejects(async () => fabric.load(path, half), /The entry 'best' .*: it is read-only/);
+    assert.equal(half.epoch, 1);
+  });
   it("what was not asked for is returned, in the order of the file", async () => {
     const { raw, inner } = make(1);
     const path = newPath();

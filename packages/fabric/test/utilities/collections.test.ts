@@ -94,6 +94,26 @@ describe("applyToCollection", () => {
       /to be a class, several or a function, but got "number"/,
     );
   });
+  it("says where a collection contains itself", () => {
+    const state: Record<string, unknown> = { list: [1, { deep: 2 }], twice: 3 };
+    const shared = { n: 1 };
+    assert.deepEqual(
+      double({ a: shared, b: shared }),
+      { a: { n: 2 }, b: { n: 2 } },
+      "the same object twice is no circle",
+    );
+    ((state.list as unknown[])[1] as Record<string, unknown>).up = new Map([["state", state]]);
+    assert.throws(() => double(state), {
+      name: "ConfigurationError",
+      message:
+        /^The collection contains itself: `list\.1\.up\.state` is an object that it lies in\.\nTake that entry out/,
+    });
+    assert.throws(
+      () => applyToCollection([1], Number, () => new Array(-1)),
+      /Invalid array length/,
+      "others as they are",
+    );
+  });
   it("keeps the class and the properties of a Map of another class", () => {
     class DefaultMap extends Map<string, number> {
       constructor(readonly factory: () => number) {
