@@ -13,6 +13,8 @@ export interface ProcessAddon {
   dieWithParent(parentPid: number): void;
   /** A file descriptor of new memory, 256 zeros, that a child process may be given; it has no name and is gone with its last user. */
   createPage(): number;
+  /** Gives that descriptor back, without the warning of Node's `closeSync` for what Node did not open. */
+  closePage(fd: number): void;
   /**
    * Such memory in the child; `fd` is closed. From now on the 32-bit words 1 and 2 are the heart of the process, which counts seconds even
    * while the JavaScript thread is blocked, and the most memory that it has had, in KiB.

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, readSync } from "node:fs";
+import { fstatSync, readSync } from "node:fs";
 import type { Readable } from "node:stream";
 import { it } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -130,7 +130,8 @@ it("a launcher reads what its child wrote into shared memory, after the child wa
   assert.ok(heart() >= 2);
   assert.deepEqual([words[0], words[63]], [42, -1]);
   assert.ok((words[2] as number) > 1000, `at most ${words[2]} KiB`);
-  closeSync(fd);
+  processControl.processAddon().closePage(fd);
+  assert.throws(() => fstatSync(fd), { code: "EBADF" });
 });
 
 it("memory that is no shared memory is an error", () => {
@@ -144,7 +145,7 @@ it("wrong arguments are TypeErrors", () => {
   );
   assert.match(stdout, /TypeError dieWithParent expects the process id of the parent\./);
   assert.match(stdout, /TypeError countSignal expects the number of a signal\./);
-  assert.match(stdout, /TypeError mapPage expects a file descriptor\./);
+  assert.match(stdout, /TypeError Expected a file descriptor\./);
 });
 
 it("the base entry is a part of the whole one, and loads neither the rest nor LibTorch", () => {

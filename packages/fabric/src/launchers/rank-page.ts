@@ -1,5 +1,5 @@
 // The launcher's side of the memory in which a rank shows what it is doing. It outlives the rank, however that ended.
-import { closeSync, readSync } from "node:fs";
+import { readSync } from "node:fs";
 import { processControl } from "@fabric-ts/torch/base";
 import { pageBytes, tellPlace, textStart, words } from "../utilities/activity.js";
 
@@ -57,6 +57,6 @@ export class RankPage {
     if (!this.#isOpen) return;
     this.read();
     this.#isOpen = false;
-    closeSync(this.fd);
+    processControl.processAddon().closePage(this.fd);
   }
 }

@@ -27,6 +27,18 @@ napi_value fail(napi_env env, const char* what) {
   return nullptr;
 }
 
+// False with a pending exception.
+bool descriptorOf(napi_env env, napi_callback_info info, int32_t* fd) {
+  napi_value value = nullptr;
+  size_t count = 1;
+  if (napi_get_cb_info(env, info, &count, &value, nullptr, nullptr) == napi_ok && count > 0 &&
+      napi_get_value_int32(env, value, fd) == napi_ok) {
+    return true;
+  }
+  napi_throw_type_error(env, "ERR_INVALID_ARG_TYPE", "Expected a file descriptor.");
+  return false;
+}
+
 int newFile() {
 #if defined(__linux__)
   // Some systems insist on the second flag, which older kernels do not know.
@@ -84,15 +96,15 @@ napi_value createPage(napi_env env, napi_callback_info) {
   return result;
 }
 
-napi_value mapPage(napi_env env, napi_callback_info info) {
-  napi_value value = nullptr;
-  size_t count = 1;
+napi_value closePage(napi_env env, napi_callback_info info) {
   int32_t fd = -1;
-  if (napi_get_cb_info(env, info, &count, &value, nullptr, nullptr) != napi_ok || count < 1 ||
-      napi_get_value_int32(env, value, &fd) != napi_ok) {
-    napi_throw_type_error(env, "ERR_INVALID_ARG_TYPE", "mapPage expects a file descriptor.");
-    return nullptr;
-  }
+  if (descriptorOf(env, info, &fd)) close(fd);
+  return nullptr;
+}
+
+napi_value mapPage(napi_env env, napi_callback_info info) {
+  int32_t fd = -1;
+  if (!descriptorOf(env, info, &fd)) return nullptr;
   void* memory = mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   if (memory == MAP_FAILED) return fail(env, "The memory shared with the launcher cannot be mapped");
   close(fd);

@@ -7,6 +7,8 @@
 
 // createPage(): a file descriptor of new memory, all zero, without a name and gone with its last user.
 napi_value createPage(napi_env env, napi_callback_info info);
+// closePage(fd): gives it back. Node's own `closeSync` warns of a descriptor that it did not open.
+napi_value closePage(napi_env env, napi_callback_info info);
 
 // mapPage(fd): the memory as an ArrayBuffer. `fd` is closed. From now on the 32-bit words 1 and 2 are the process'
 // heart, which counts seconds, and the most memory that it has had, in KiB.

@@ -329,6 +329,7 @@ napi_value initialize(napi_env env, napi_value exports) {
       {"settleHeap", settleHeap},
       {"dieWithParent", dieWithParent},
       {"createPage", createPage},
+      {"closePage", closePage},
       {"mapPage", mapPage},
       {"exitNow", exitNow},
       {"startExitTimer", startExitTimer},
