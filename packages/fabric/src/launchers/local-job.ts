@@ -88,6 +88,8 @@ function environmentOf(job: LocalJob, localRank: number, attempt: number, direct
     FABRIC_PROCESS_ADDON: processControl.processAddonPath(),
     // A file of its own for each attempt: nobody meets those of an earlier one.
     FABRIC_RENDEZVOUS_FILE: numNodes > 1 ? undefined : join(directory, `store-${attempt}`),
+    // Under `node --test` this process reports in a binary form; ranks that did so through the same pipe would make Node's runner spin for ever.
+    NODE_TEST_CONTEXT: undefined,
     ...job.env?.(localRank, attempt),
   };
 }

@@ -128,6 +128,17 @@ it("lines of different ranks are never mixed, whatever their length", async () =
   await job.assertClean();
 });
 
+it("a file of tests that launches runs under `node --test`: on each rank, and a test that fails on one fails the file", async () => {
+  const good = new Job("under-node-test", [], { flags: ["--test"] });
+  assert.equal((await good.end).code, 0, good.stdout + good.stderr);
+  await good.assertClean();
+  const bad = new Job("under-node-test", [], { flags: ["--test"], env: { LAST_FAILS: "1" } });
+  assert.equal((await bad.end).code, 1);
+  assert.match(bad.stdout, /not ok 2 - the last rank passes/);
+  assert.match(bad.stdout + bad.stderr, /Rank 1 \(pid \d+\) ended with exit code 1/);
+  await bad.assertClean();
+});
+
 it("two jobs that start at the same moment do not meet", async () => {
   const tmp = mkdtempSync(join(tmpdir(), "fabric-launch-test-"));
   const jobs = [1, 2, 3].map(() => new Job("faulty", [], { tmp }));
