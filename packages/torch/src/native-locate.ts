@@ -60,10 +60,11 @@ export function currentBuild(): CurrentBuild {
 
 /**
  * internal: paths of the addon that holds LibTorch and of the one to be loaded before it, unless FABRIC_FULL_LIBTORCH is 1. Throws a
- * `NotSupportedError` when it has not been built.
+ * `NotSupportedError` when it has not been built. FABRIC_TORCH_ADDON is the path of another build, such as one with a sanitizer.
  */
 export function locateAddon(): { addon: string; standIns: string | null } {
-  const { addon, standIns } = currentBuild();
+  const { addon: current, standIns } = currentBuild();
+  const addon = process.env.FABRIC_TORCH_ADDON || current;
   if (!existsSync(addon)) throw notBuilt(`${addon} is missing`);
   const isWanted = standIns && "file" in standIns && process.env.FABRIC_FULL_LIBTORCH !== "1";
   return { addon, standIns: isWanted && existsSync(standIns.file) ? standIns.file : null };
