@@ -1,6 +1,10 @@
 // Rules of the connector one by one: environment variables against code, fallbacks, messages.
 import assert from "node:assert/strict";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { dirname } from "node:path";
 import { describe, it, type TestContext } from "node:test";
+import { fileURLToPath } from "node:url";
 import {
   AcceleratorRegistry,
   BitsandbytesPrecision,
@@ -26,6 +30,7 @@ import {
 } from "@fabric-ts/fabric";
 import { Connector, type ConnectorOptions, connectorOptionNames, type Surroundings } from "../dist/connector.js";
 import { detectEnvironment } from "../dist/environments/detect.js";
+import { cleanEnvironment } from "./support/run-ranks.js";
 
 const plain = { env: {}, isInteractive: false, detectEnvironment: () => new LightningEnvironment() };
 const cpu = (options: object, env: Record<string, string> = {}): Connector =>
@@ -117,15 +122,19 @@ describe("decisions", () => {
     assert.throws(() => withGpus(wrong as ConnectorOptions, 1), /You requested gpu: \[7\]/);
   });
   it("say in a REPL that one of several GPUs is used, and how to have more", (t) => {
-    const said = saying(t, () =>
-      assert.deepEqual(withGpus({}, 4, { isInteractive: true }).parsedDevices, [0]),
-    );
+    const said = saying(t, () => assert.deepEqual(withGpus({}, 4, { isInteractive: true }).parsedDevices, [0]));
     assert.match(
       said,
       /^Fabric will use only 1 of 4 GPUs because it is running inside an interactive .*`new Fabric\(\{ devices: 4 \}\)`/,
     );
-    assert.equal(saying(t, () => withGpus({ devices: 1 }, 4, { isInteractive: true })), "");
-    assert.equal(saying(t, () => withGpus({}, 1, { isInteractive: true })), "");
+    assert.equal(
+      saying(t, () => withGpus({ devices: 1 }, 4, { isInteractive: true })),
+      "",
+    );
+    assert.equal(
+      saying(t, () => withGpus({}, 1, { isInteractive: true })),
+      "",
+    );
   });
   it("prefer TPUs to all others, where somebody's accelerator has some", () => {
     class Tpus extends CPUAccelerator {}
@@ -133,6 +142,37 @@ describe("decisions", () => {
     accelerators.register("tpu", Tpus);
     accelerators.register("cpu", CPUAccelerator);
     assert.ok(new Connector({}, { ...plain, accelerators }).accelerator instanceof Tpus);
+  });
+});
+
+const noTerminal = process.platform !== "linux" || spawnSync("script", ["--version"]).status !== 0;
+
+describe("a REPL", { skip: noTerminal && "needs Linux and `script`, which makes a terminal" }, () => {
+  /** What a line that is typed at Node's prompt prints; it has to end the process. */
+  async function typed(line: string): Promise<string> {
+    const node = `'${process.execPath}' --no-warnings`;
+    const child = spawn("script", ["-qec", node, "/dev/null"], {
+      cwd: dirname(fileURLToPath(import.meta.url)),
+      env: { ...cleanEnvironment(), NODE_REPL_HISTORY: "" },
+      stdio: ["pipe", "pipe", "ignore"],
+    });
+    let output = "";
+    child.stdout.setEncoding("utf8").on("data", (text: string) => (output += text));
+    child.stdin.write(`${line}\n`);
+    await once(child, "close");
+    return output;
+  }
+
+  it("is one at a terminal: the script launcher is refused there, and functions in processes are what is chosen", async () => {
+    const output = await typed(
+      `import("@fabric-ts/fabric").then(({ Fabric }) => { const make = (strategy) => new Fabric({ accelerator: "cpu", devices: 2, strategy }); ` +
+        `try { make("ddp") } catch (error) { console.log("said", error.message) }; console.log("chosen", make("auto").strategy.launcher.constructor.name); process.exit(); })`,
+    );
+    assert.match(
+      output,
+      /said `new Fabric\({ strategy: "ddp" }\)` is not compatible with an interactive environment\./,
+    );
+    assert.match(output, /^chosen SpawnLauncher\r?$/m);
   });
 });
 

@@ -1,10 +1,13 @@
 // What ranks find around them, what the launching process does and does not do, and how output comes through.
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { it } from "node:test";
+import { fileURLToPath } from "node:url";
 import { LightningEnvironment, ScriptLauncher, SpawnLauncher } from "@fabric-ts/fabric";
+import { cleanEnvironment } from "../support/run-ranks.js";
 import { Job } from "./job.js";
 
 interface Description {
@@ -58,6 +61,24 @@ it("under another launcher nothing is started", async () => {
   assert.equal((await job.end).code, 0);
   assert.equal(job.stdout, "rank 1\n");
   await job.assertClean();
+});
+
+it("under another launcher each process gets its share of the threads, unless the user has said how many", () => {
+  const threads = (env: Record<string, string | undefined>): string => {
+    const program = `
+      import { LightningEnvironment, ScriptLauncher } from "@fabric-ts/fabric";
+      import { getNumThreads } from "@fabric-ts/torch";
+      await new ScriptLauncher(new LightningEnvironment(), 1000).launch(() => {});
+      console.log(process.env.OMP_NUM_THREADS, getNumThreads());`;
+    const { stdout } = spawnSync(process.execPath, ["--input-type=module", "-e", program], {
+      cwd: fileURLToPath(new URL(".", import.meta.url)),
+      env: { ...cleanEnvironment(), LOCAL_RANK: "0", OMP_NUM_THREADS: undefined, ...env },
+      encoding: "utf8",
+    });
+    return stdout;
+  };
+  assert.equal(threads({}), "1 1\n");
+  assert.equal(threads({ OMP_NUM_THREADS: "2" }), "2 2\n");
 });
 
 it("a launcher starts processes once, and not from a rank", async () => {
