@@ -123,6 +123,25 @@ it("settings that do not fit to the environment are refused in every process", a
   }
 });
 
+it("on several machines the meeting point has to be given: what is missing is named", async () => {
+  const before = { ...process.env };
+  const launch = (): Promise<void> => new ScriptLauncher(new LightningEnvironment(), 2, 2).launch(() => {});
+  const all = { MASTER_ADDR: "127.0.0.1", MASTER_PORT: "500", NODE_RANK: "1" };
+  try {
+    process.env = cleanEnvironment() as NodeJS.ProcessEnv;
+    for (const missing of Object.keys(all)) {
+      Object.assign(process.env, all);
+      delete process.env[missing];
+      await assert.rejects(launch, {
+        name: "ConfigurationError",
+        message: new RegExp(`^With 2 machines, ${missing} must be set on each of them\\.`),
+      });
+    }
+  } finally {
+    process.env = before;
+  }
+});
+
 it("arguments reach the function where nothing is started", async () => {
   const launcher = new ScriptLauncher(new LightningEnvironment(), 1);
   assert.deepEqual([launcher.requiresFunction, launcher.isInteractiveCompatible], [false, false]);
