@@ -20,6 +20,7 @@ import {
   LightningEnvironment,
   MixedPrecision,
   Precision,
+  rankZeroOnly,
   ScriptLauncher,
   SLURMEnvironment,
   SpawnLauncher,
@@ -287,6 +288,12 @@ describe("precisions by name", () => {
       const text = new RegExp(`supported for historical reasons but its usage is discouraged.*"${name}"`);
       assert.equal(caught.length, isDiscouraged ? 1 : 0, String(given));
       for (const { message } of caught) assert.match(message, text);
+    }
+    rankZeroOnly.rank = 1;
+    try {
+      assert.deepEqual(await catchWarnings(() => cpu({ precision: "bf16" })), [], "on other ranks");
+    } finally {
+      rankZeroOnly.rank = 0;
     }
   });
   it("have a class each", () => {
