@@ -52,7 +52,8 @@ export const connectorOptionNames = ["accelerator", "strategy", "devices", "numN
 
 /** internal: true when the environment says that the command line tool started the script. */
 export function isCliUsed(env: Record<string, string | undefined> = process.env): boolean {
-  return Number(env.LT_CLI_USED ?? 0) !== 0;
+  const value = Number(env.LT_CLI_USED ?? 0);
+  return Number.isInteger(value) && value !== 0;
 }
 
 /** Decides once, in its constructor. */

@@ -84,10 +84,8 @@ export interface FabricOptions extends ConnectorOptions {
  *     }
  */
 export class Fabric {
-  /** How the model runs on the devices. */
-  readonly strategy: Strategy;
-  /** The hardware. */
-  readonly accelerator: Accelerator;
+  readonly #strategy: Strategy;
+  readonly #accelerator: Accelerator;
   readonly #options: FabricOptions;
   readonly #callbacks: object[];
   readonly #hooks: HookCaller;
@@ -101,8 +99,8 @@ export class Fabric {
     checkOptions("Fabric", options, [...connectorOptionNames, "callbacks", "loggers"]);
     const { callbacks = [], loggers, ...connectorOptions } = options;
     const connector = new Connector(connectorOptions);
-    this.strategy = connector.strategy;
-    this.accelerator = connector.accelerator;
+    this.#strategy = connector.strategy;
+    this.#accelerator = connector.accelerator;
     this.#options = options;
     this.#callbacks = [...listOf(callbacks).map(checkCallback), ...callbacksFromFactories()];
     this.#hooks = new HookCaller(this.#callbacks);
@@ -117,6 +115,14 @@ export class Fabric {
 
   // Where this process is
 
+  /** How the model runs on the devices. */
+  get strategy(): Strategy {
+    return this.#strategy;
+  }
+  /** The hardware. */
+  get accelerator(): Accelerator {
+    return this.#accelerator;
+  }
   /** The device of this process. */
   get device(): Device {
     return this.strategy.rootDevice;

@@ -45,17 +45,27 @@ interface Row {
   strategy: string;
   launcher?: string;
   devices: number | number[];
+  rootDevice?: string;
   precision?: string;
 }
 
 const rows: Row[] = [
-  { title: "no GPU", accelerator: "cpu", strategy: "SingleDeviceStrategy", devices: 1 },
+  { title: "no GPU", accelerator: "cpu", strategy: "SingleDeviceStrategy", devices: 1, rootDevice: "cpu" },
+  {
+    title: "no GPU, in a REPL",
+    around: machine({}, { isInteractive: true }),
+    accelerator: "cpu",
+    strategy: "SingleDeviceStrategy",
+    devices: 1,
+    rootDevice: "cpu",
+  },
   {
     title: "one CUDA device",
     around: machine({ cuda: 1 }),
     accelerator: "cuda",
     strategy: "SingleDeviceStrategy",
     devices: [0],
+    rootDevice: "cuda:0",
   },
   {
     title: "four CUDA devices",
@@ -70,10 +80,34 @@ const rows: Row[] = [
     accelerator: "cuda",
     strategy: "SingleDeviceStrategy",
     devices: [0],
+    rootDevice: "cuda:0",
   },
   {
     title: "Apple Silicon",
     around: machine({ mps: true }),
+    accelerator: "mps",
+    strategy: "SingleDeviceStrategy",
+    devices: [0],
+    rootDevice: "mps:0",
+  },
+  {
+    title: "Apple's GPU before NVIDIA's",
+    around: machine({ cuda: 2, mps: true }),
+    accelerator: "mps",
+    strategy: "SingleDeviceStrategy",
+    devices: [0],
+  },
+  {
+    title: "gpu, which is Apple's before NVIDIA's",
+    options: { accelerator: "gpu" },
+    around: machine({ cuda: 2, mps: true }),
+    accelerator: "mps",
+    strategy: "SingleDeviceStrategy",
+    devices: [0],
+  },
+  {
+    title: "one Apple GPU in a REPL",
+    around: machine({ mps: true }, { isInteractive: true }),
     accelerator: "mps",
     strategy: "SingleDeviceStrategy",
     devices: [0],
@@ -85,6 +119,7 @@ const rows: Row[] = [
     strategy: "DDPStrategy",
     launcher: "ScriptLauncher",
     devices: 2,
+    rootDevice: "cpu",
   },
   {
     title: "two CPU processes in a REPL",
@@ -212,13 +247,15 @@ const rows: Row[] = [
 
 describe("what is chosen", () => {
   for (const row of rows) {
-    const { title, options, around = machine(), accelerator, strategy, launcher, devices, precision = "32-true" } = row;
+    const { title, options, around = machine(), accelerator, strategy, launcher, devices, rootDevice } = row;
+    const { precision = "32-true" } = row;
     it(title, () => {
       const connector = new Connector(options, around);
       assert.equal(connector.accelerator.name, accelerator);
       assert.equal(connector.strategy.constructor.name, strategy);
       if (launcher) assert.equal(connector.strategy.launcher?.constructor.name, launcher);
       assert.deepEqual(connector.parsedDevices, devices);
+      if (rootDevice) assert.equal(connector.strategy.rootDevice, rootDevice);
       assert.equal(connector.strategy.precision.precision, precision);
     });
   }
@@ -238,8 +275,9 @@ describe("what is chosen", () => {
       checkpointIO,
       parallelDevices: ["cpu", "cpu"],
     });
+    const { accelerator } = strategy;
     const connector = new Connector({ strategy }, machine());
-    assert.ok(connector.strategy === strategy);
+    assert.ok(connector.strategy === strategy && connector.accelerator === accelerator);
     assert.ok(strategy.precision === precision && strategy.checkpointIO === checkpointIO);
     assert.equal(strategy.worldSize, 2);
   });
@@ -290,7 +328,21 @@ const refused: [title: string, options: unknown, around: Partial<Surroundings>, 
     { strategy: "dpp" },
     machine(),
     "ConfigurationError",
-    /invalid strategy name: `strategy: "dpp"`.*auto, ddp/s,
+    /invalid strategy name: `strategy: "dpp"`.*must be a name or a Strategy object.*auto, ddp.*docs\/strategies\.md/s,
+  ],
+  [
+    "the class of a strategy",
+    { strategy: DDPStrategy },
+    machine(),
+    "ConfigurationError",
+    /invalid strategy name.*a Strategy object, such as `new DDPStrategy\(\)`/s,
+  ],
+  [
+    "the class of an accelerator",
+    { accelerator: CPUAccelerator },
+    machine(),
+    "ConfigurationError",
+    /invalid accelerator name.*an Accelerator object, such as `new CPUAccelerator\(\)`/s,
   ],
   [
     "a strategy that exists in Python only",
@@ -338,6 +390,20 @@ const refused: [title: string, options: unknown, around: Partial<Surroundings>, 
     /devices: 0.* is not a valid input using cpu accelerator/,
   ],
   ["no device ids", { accelerator: "cpu", devices: [] }, machine(), "ConfigurationError", /is not a valid input/],
+  [
+    "no devices, as a text",
+    { devices: "0" },
+    machine(),
+    "ConfigurationError",
+    /devices: "0".* is not a valid input using auto accelerator/,
+  ],
+  [
+    "false as a number of devices",
+    { accelerator: "cuda", devices: false },
+    machine(),
+    "ConfigurationError",
+    /devices: false.* is not a valid input using cuda accelerator/,
+  ],
   ["null devices", { accelerator: "cpu", devices: null }, machine(), "TypeError", /should be an int > 0/],
   [
     "a list for the CPU",
@@ -356,6 +422,13 @@ const refused: [title: string, options: unknown, around: Partial<Surroundings>, 
   ["a GPU twice", { devices: [1, 1] }, machine({ cuda: 2 }), "ConfigurationError", /must be unique/],
   ["no machines", { numNodes: 0 }, machine(), "ConfigurationError", /`numNodes` must be a positive integer, but got 0/],
   [
+    "half a machine",
+    { numNodes: 1.5 },
+    machine(),
+    "ConfigurationError",
+    /`numNodes` must be a positive integer, but got 1.5/,
+  ],
+  [
     "text for machines",
     {},
     machine({}, { env: { LT_NUM_NODES: "two" } }),
@@ -367,7 +440,7 @@ const refused: [title: string, options: unknown, around: Partial<Surroundings>, 
     { precision: "8" },
     machine(),
     "ConfigurationError",
-    /Precision "8" is invalid. Allowed precision values: .*bf16-mixed/,
+    /Precision "8" is invalid. Allowed precision values: .*bf16-mixed.*64, 32, 16, bf16/,
   ],
   [
     "transformer engine",
@@ -383,6 +456,13 @@ const refused: [title: string, options: unknown, around: Partial<Surroundings>, 
     machine(),
     "ConfigurationError",
     /Received multiple values for Precision flags in `plugins`/,
+  ],
+  [
+    "two of several kinds, named in the order in which they came",
+    { plugins: [new OtherIO(), new Precision(), new Precision(), new OtherIO()] },
+    machine(),
+    "ConfigurationError",
+    /Received multiple values for CheckpointIO, Precision flags in `plugins`.\nExpected one value for each type at most/,
   ],
   [
     "a precision twice",
@@ -430,6 +510,41 @@ const refused: [title: string, options: unknown, around: Partial<Surroundings>, 
     /CPU parallelDevices set through/,
   ],
   [
+    "GPU devices for the CPU",
+    { accelerator: "cpu", strategy: new DDPStrategy({ parallelDevices: ["cuda:0"] }) },
+    machine({ cuda: 1 }),
+    "ConfigurationError",
+    /GPU parallelDevices set through.*accelerator is set to "cpu".\nPlease choose one device type/,
+  ],
+  [
+    "mixed precision on Apple's GPU",
+    { precision: "bf16-mixed" },
+    machine({ mps: true }),
+    "NotSupportedError",
+    /is not available on the MPS accelerator.\nUse `precision: "16-true"`/,
+  ],
+  [
+    "dp on Apple's GPU",
+    { accelerator: "gpu", strategy: "dp" },
+    machine({ mps: true }),
+    "ConfigurationError",
+    /from the DDP family are not supported on the MPS accelerator.\nEither .*`accelerator: 'cpu'` or change the strategy/,
+  ],
+  [
+    "a DDPStrategy where Apple's GPU is the automatic choice",
+    { strategy: new DDPStrategy() },
+    machine({ mps: true }),
+    "ConfigurationError",
+    /not supported on the MPS accelerator/,
+  ],
+  [
+    "ddp on Apple's GPU as an object",
+    { accelerator: machine({ mps: true }).accelerators?.get("mps"), strategy: "ddp" },
+    machine({ mps: true }),
+    "ConfigurationError",
+    /not supported on the MPS accelerator/,
+  ],
+  [
     "ddp on Apple's GPU",
     { accelerator: "mps", strategy: "ddp" },
     machine({ mps: true }),
@@ -455,7 +570,7 @@ const refused: [title: string, options: unknown, around: Partial<Surroundings>, 
     { accelerator: "cpu", devices: 3 },
     machine({}, { env: { LT_CLI_USED: "1", LT_DEVICES: "2" } }),
     "ConfigurationError",
-    /devices: 3.*conflicts with the value `--devices=2` set through the CLI/,
+    /devices: 3.*conflicts with the value `--devices=2` set through the CLI.\nRemove one of the two/,
   ],
 ];
 

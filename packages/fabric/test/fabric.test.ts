@@ -15,6 +15,21 @@ import { nn, optim } from "@fabric-ts/torch";
 
 const fabric = new Fabric({ accelerator: "cpu" });
 
+/** Keeps what is logged. */
+class Memory extends Logger {
+  readonly logged: unknown[] = [];
+  override get name(): string {
+    return "memory";
+  }
+  override get version(): number {
+    return 0;
+  }
+  override logMetrics(metrics: Record<string, unknown>, step?: number): void {
+    this.logged.push([metrics, step]);
+  }
+  override logHyperparams(): void {}
+}
+
 describe("a Fabric on one device", () => {
   it("says where it is", () => {
     const { device, globalRank, localRank, nodeRank, worldSize, isGlobalZero } = fabric;
@@ -43,10 +58,23 @@ describe("a Fabric on one device", () => {
     strategy.where = 0;
     assert.deepEqual(facts(), [0, 1, true]);
     assert.ok(mine.strategy === strategy && mine.accelerator === strategy.accelerator);
-    const names = "device globalRank localRank nodeRank worldSize isGlobalZero isLaunched loggers logger callbacks";
+    const names =
+      "strategy accelerator device globalRank localRank nodeRank worldSize isGlobalZero isLaunched loggers logger callbacks";
     for (const name of names.split(" ")) {
       assert.throws(() => Object.assign(mine, { [name]: 3 }), TypeError, name);
     }
+  });
+
+  it("takes one callback and one logger, or lists that stay the user's", () => {
+    const [callback, logger] = [{}, new Memory()];
+    const one = new Fabric({ accelerator: "cpu", callbacks: callback, loggers: logger });
+    assert.deepEqual([one.callbacks, one.loggers], [[callback], [logger]]);
+    const lists = { callbacks: [callback, {}], loggers: [logger, new Memory()] };
+    const several = new Fabric({ accelerator: "cpu", ...lists });
+    assert.deepEqual([several.callbacks, several.loggers], [lists.callbacks, lists.loggers]);
+    assert.ok(several.callbacks !== lists.callbacks && several.loggers !== lists.loggers);
+    assert.ok(several.logger === logger);
+    assert.deepEqual([fabric.callbacks, fabric.loggers], [[], []]);
   });
 
   it("prints on the first process of each machine, whatever its rank among all", (t) => {
@@ -166,6 +194,60 @@ describe("a Fabric on one device", () => {
     assert.deepEqual(seen, [3, 4]);
   });
 
+  it("launch and run go through the launcher, make the process ready, and then come to the body", async () => {
+    const events: string[] = [];
+    class Noting extends Launcher {
+      override readonly isInteractiveCompatible = true;
+      override async launch<A extends unknown[], T>(fn: (...args: A) => T | Promise<T>, ...args: A): Promise<T> {
+        events.push("launcher");
+        return await fn(...args);
+      }
+    }
+    class Ready extends SingleDeviceStrategy {
+      override async setupEnvironment(): Promise<void> {
+        await super.setupEnvironment();
+        events.push("ready");
+      }
+    }
+    class Mine extends Fabric {
+      override run(a: number, b: number): number {
+        events.push("body");
+        return a - b;
+      }
+    }
+    const strategy = new Ready("cpu");
+    strategy.launcher = new Noting();
+    const mine = new Mine({ accelerator: "cpu", strategy });
+    assert.equal(await mine.run(5, 3), 2);
+    assert.deepEqual(events.splice(0), ["launcher", "ready", "body"]);
+    await mine.launch((_fabric) => void events.push("function"));
+    assert.deepEqual(events.splice(0), ["launcher", "ready", "function"]);
+    assert.equal(await mine.launch(), undefined);
+    assert.deepEqual(events, ["launcher", "ready"]);
+  });
+
+  it("is not launched when the launch has failed", async () => {
+    const strategy = new DDPStrategy();
+    const mine = new Fabric({ accelerator: "cpu", strategy, devices: 1 });
+    const { launcher } = strategy;
+    strategy.launcher = new (class extends Launcher {
+      override readonly isInteractiveCompatible = true;
+      override launch(): Promise<never> {
+        return Promise.reject(new Error("no machine is free"));
+      }
+    })();
+    await assert.rejects(() => mine.launch(), /no machine is free/);
+    assert.equal(mine.isLaunched, false);
+    assert.throws(() => mine.setup(new nn.Linear(1, 1)), /you must call `.launch\(\)` first/);
+    strategy.launcher = launcher;
+    try {
+      await mine.launch();
+      mine.setup(new nn.Linear(1, 1));
+    } finally {
+      await strategy.teardown();
+    }
+  });
+
   it("run of a subclass goes through launch and keeps arguments and result", async () => {
     class Mine extends Fabric {
       offset = 10;
@@ -228,6 +310,7 @@ describe("under the command line tool", () => {
       const mine = new Fabric({ accelerator: "cpu", strategy: "ddp", devices: 1 });
       try {
         assert.ok(torch.distributed.isInitialized());
+        assert.equal(mine.isLaunched, true);
         mine.setup(new nn.Linear(1, 1));
         await mine.launch();
         await mine.launch();
@@ -310,28 +393,16 @@ describe("callbacks", () => {
 
 describe("log", () => {
   it("hands numbers to all loggers", () => {
-    const logged: unknown[] = [];
-    class Memory extends Logger {
-      override get name(): string {
-        return "memory";
-      }
-      override get version(): number {
-        return 0;
-      }
-      override logMetrics(metrics: Record<string, unknown>, step?: number): void {
-        logged.push([metrics, step]);
-      }
-      override logHyperparams(): void {}
-    }
-    const mine = new Fabric({ accelerator: "cpu", loggers: [new Memory(), new Memory()] });
+    const loggers = [new Memory(), new Memory()];
+    const mine = new Fabric({ accelerator: "cpu", loggers });
     mine.log("loss", torch.tensor([0.5]), 3);
     mine.logDict({ a: 1, b: torch.tensor(2) });
-    assert.deepEqual(logged, [
-      [{ loss: 0.5 }, 3],
-      [{ loss: 0.5 }, 3],
-      [{ a: 1, b: 2 }, undefined],
-      [{ a: 1, b: 2 }, undefined],
-    ]);
+    for (const { logged } of loggers) {
+      assert.deepEqual(logged, [
+        [{ loss: 0.5 }, 3],
+        [{ a: 1, b: 2 }, undefined],
+      ]);
+    }
     assert.throws(() => mine.log("loss", torch.ones([2])), /it cannot be converted to a scalar/);
     assert.ok(mine.logger === mine.loggers[0]);
   });

@@ -1,7 +1,14 @@
 // What `setup` and its siblings do, in which order, and what they leave alone.
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { CPUAccelerator, catchWarnings, Fabric, Precision, SingleDeviceStrategy } from "@fabric-ts/fabric";
+import {
+  CPUAccelerator,
+  catchWarnings,
+  Fabric,
+  FabricModule,
+  Precision,
+  SingleDeviceStrategy,
+} from "@fabric-ts/fabric";
 import * as torch from "@fabric-ts/torch";
 import { type Device, data, nn, optim, type Tensor } from "@fabric-ts/torch";
 
@@ -76,8 +83,21 @@ describe("setup", () => {
     assert.throws(() => (mine.setupDataLoaders as () => unknown)(), text);
   });
 
-  it("is not needed for what works anywhere", async () => {
+  it("is not needed for what works anywhere", async (t) => {
     const mine = new Fabric({ accelerator: "cpu", strategy: "ddp" });
+    const print = t.mock.method(console, "log", () => {});
+    mine.print("before");
+    print.mock.restore();
+    assert.deepEqual(print.mock.calls[0]?.arguments, ["before"]);
+    assert.equal(mine.seedEverything(3), 3);
+    for (const name of ["PL_GLOBAL_SEED", "PL_SEED_WORKERS"]) delete process.env[name];
+    const byHand = new FabricModule(new nn.Linear(1, 1), mine.strategy);
+    assert.equal(
+      mine.noBackwardSync(byHand as never, { enabled: false }, () => 5),
+      5,
+    );
+    const missing = { name: "CheckpointError", code: "ENOENT" };
+    await assert.rejects(() => mine.loadRaw("/nowhere/raw.pt", new nn.Linear(1, 1)), missing);
     assert.equal(mine.initTensor(() => torch.ones([1])).item(), 1);
     assert.equal(mine.toDevice(torch.ones([1])).item(), 1);
     assert.equal(

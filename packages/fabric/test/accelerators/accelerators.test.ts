@@ -44,6 +44,13 @@ describe("accelerators", () => {
     assert.equal(new CPUAccelerator().autoDeviceCount(), 1);
     assert.equal(new CPUAccelerator().isAvailable(), true);
     assert.equal(new CUDAAccelerator().autoDeviceCount(), cuda.deviceCount());
+    assert.equal(new CUDAAccelerator().isAvailable(), cuda.deviceCount() > 0);
+    class NoGpu extends CUDAAccelerator {
+      override autoDeviceCount(): number {
+        return 0;
+      }
+    }
+    assert.equal(new NoGpu().isAvailable(), false);
     assert.equal(new MPSAccelerator().autoDeviceCount(), 1);
   });
   it("have Apple's GPU on Apple Silicon only", () => {

@@ -21,6 +21,7 @@ isolateVariables();
 
 describe("LightningEnvironment", () => {
   it("without variables is one process on this machine", () => {
+    assert.equal(LightningEnvironment.detect(), true);
     const environment = new LightningEnvironment();
     assert.equal(environment.createsProcessesExternally, false);
     assert.equal(environment.mainAddress, "127.0.0.1");
@@ -37,6 +38,17 @@ describe("LightningEnvironment", () => {
     assert.deepEqual([environment.localRank(), environment.nodeRank()], [2, 1]);
     set({ NODE_RANK: "3" });
     assert.equal(environment.nodeRank(), 3);
+    delete process.env.LOCAL_RANK;
+    assert.deepEqual([environment.createsProcessesExternally, environment.localRank()], [false, 0]);
+  });
+
+  it("finds its free port once, and MASTER_PORT is asked for each time", () => {
+    const environment = new LightningEnvironment();
+    const found = environment.mainPort;
+    set({ STANDALONE_PORT: "1234" });
+    assert.equal(environment.mainPort, found);
+    set({ MASTER_PORT: "500" });
+    assert.equal(environment.mainPort, 500);
   });
 
   it("sets world size and rank, also for messages; teardown removes WORLD_SIZE", () => {

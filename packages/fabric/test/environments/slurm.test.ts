@@ -11,6 +11,17 @@ import { isolateVariables, ranksOf, set, temporaryFolder, writeProgram } from ".
 
 isolateVariables();
 
+/** Runs `body` where Node says that this is Windows. */
+function onWindows<T>(body: () => T): T {
+  const { platform } = process;
+  Object.defineProperty(process, "platform", { value: "win32" });
+  try {
+    return body();
+  } finally {
+    Object.defineProperty(process, "platform", { value: platform });
+  }
+}
+
 describe("SLURMEnvironment", () => {
   for (const [nodes, host] of [
     ["127.0.0.1", "127.0.0.1"],
@@ -163,11 +174,12 @@ describe("srun that is there and not used", () => {
     assert.match(warning?.message ?? "", /like so: srun npx tsx /);
   });
 
-  it("is none in a job, in a rank that Fabric or mpirun started, and without srun", async () => {
+  it("is none in a job, in a rank that Fabric or mpirun started, on Windows, and without srun", async () => {
     const isQuiet = async () => assert.deepEqual(await catchWarnings(() => SLURMEnvironment.detect()), []);
     set({ PATH: folder.path });
     await isQuiet();
     writeProgram(folder.path, "srun", "");
+    assert.deepEqual(await catchWarnings(() => onWindows(() => SLURMEnvironment.detect())), []);
     for (const name of ["SLURM_NTASKS", "FABRIC_LAUNCHER_PID", "OMPI_COMM_WORLD_RANK"]) {
       set({ [name]: "0" });
       await isQuiet();
@@ -202,6 +214,7 @@ describe("the requeue", () => {
     assert.deepEqual(facts(new SLURMEnvironment()), [true, "SIGUSR1", "SIGUSR1"]);
     assert.deepEqual(facts(new SLURMEnvironment({ autoRequeue: false })), [false, "SIGUSR1", undefined]);
     assert.deepEqual(facts(new SLURMEnvironment({ requeueSignal: "SIGUSR2" })), [true, "SIGUSR2", "SIGUSR2"]);
+    onWindows(() => assert.deepEqual(facts(new SLURMEnvironment()), [true, undefined, undefined]));
   });
 
   it("options that cannot be are named", () => {

@@ -1,10 +1,13 @@
 // What ranks find around them, what the launching process does and does not do, and how output comes through.
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { it } from "node:test";
+import { fileURLToPath } from "node:url";
 import { LightningEnvironment, ScriptLauncher, SpawnLauncher } from "@fabric-ts/fabric";
+import { cleanEnvironment } from "../support/run-ranks.js";
 import { Job } from "./job.js";
 
 interface Description {
@@ -60,6 +63,24 @@ it("under another launcher nothing is started", async () => {
   await job.assertClean();
 });
 
+it("under another launcher each process gets its share of the threads, unless the user has said how many", () => {
+  const threads = (env: Record<string, string | undefined>): string => {
+    const program = `
+      import { LightningEnvironment, ScriptLauncher } from "@fabric-ts/fabric";
+      import { getNumThreads } from "@fabric-ts/torch";
+      await new ScriptLauncher(new LightningEnvironment(), 1000).launch(() => {});
+      console.log(process.env.OMP_NUM_THREADS, getNumThreads());`;
+    const { stdout } = spawnSync(process.execPath, ["--input-type=module", "-e", program], {
+      cwd: fileURLToPath(new URL(".", import.meta.url)),
+      env: { ...cleanEnvironment(), LOCAL_RANK: "0", OMP_NUM_THREADS: undefined, ...env },
+      encoding: "utf8",
+    });
+    return stdout;
+  };
+  assert.equal(threads({}), "1 1\n");
+  assert.equal(threads({ OMP_NUM_THREADS: "2" }), "2 2\n");
+});
+
 it("a launcher starts processes once, and not from a rank", async () => {
   class Here extends LightningEnvironment {
     override get createsProcessesExternally(): boolean {
@@ -99,6 +120,25 @@ it("settings that do not fit to the environment are refused in every process", a
     } finally {
       delete process.env.LOCAL_RANK;
     }
+  }
+});
+
+it("on several machines the meeting point has to be given: what is missing is named", async () => {
+  const before = { ...process.env };
+  const launch = (): Promise<void> => new ScriptLauncher(new LightningEnvironment(), 2, 2).launch(() => {});
+  const all = { MASTER_ADDR: "127.0.0.1", MASTER_PORT: "500", NODE_RANK: "1" };
+  try {
+    process.env = cleanEnvironment() as NodeJS.ProcessEnv;
+    for (const missing of Object.keys(all)) {
+      Object.assign(process.env, all);
+      delete process.env[missing];
+      await assert.rejects(launch, {
+        name: "ConfigurationError",
+        message: new RegExp(`^With 2 machines, ${missing} must be set on each of them\\.`),
+      });
+    }
+  } finally {
+    process.env = before;
   }
 });
 

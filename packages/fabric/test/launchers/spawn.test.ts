@@ -1,6 +1,7 @@
 // Functions in processes of their own: what they get, what comes back, and what happens when one of the processes does not.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { availableParallelism } from "node:os";
 import { before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { freePort, Job } from "./job.js";
@@ -26,6 +27,10 @@ describe("a function launched with `ddp_spawn`", () => {
   it("runs in new processes, and rank 0's result comes back to the process that stays", () => {
     const { rank, localRank, port, ranks, isTensor, isRank } = found.first;
     assert.deepEqual([rank, localRank, port, ranks, isTensor, isRank], [0, "0", undefined, [0, 1], true, false]);
+  });
+  it("has its share of the threads", () => {
+    const share = Math.max(1, Math.floor(availableParallelism() / 2));
+    assert.equal(found.first.threads, process.env.OMP_NUM_THREADS ?? String(share));
   });
   it("gets the arguments of the launching process: data, tensors, and models and optimizers in their states", () => {
     assert.deepEqual(found.first.start, [

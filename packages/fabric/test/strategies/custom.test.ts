@@ -116,6 +116,7 @@ describe("the registry of strategies", () => {
     registry.register("fn", () => new SingleDeviceStrategy());
     registry.register("ddp", DDPStrategy, { init: [{ findUnusedParameters: true }] });
     assert.ok(registry.get("fn") instanceof SingleDeviceStrategy);
+    assert.equal(registry.description("fn"), "");
     const made = registry.get("ddp");
     assert.ok(made instanceof DDPStrategy && made !== registry.get("ddp"), "a new object each time");
     assert.deepEqual(registry.availableStrategies(), ["fn", "ddp"]);
@@ -139,8 +140,11 @@ describe("the registry of strategies", () => {
     ]);
     for (const name of strategyRegistry.names()) assert.match(strategyRegistry.description(name) ?? "", /\.$/);
     assert.equal(strategyRegistry.get("fsdp", "nothing"), "nothing");
-    const others = "deepspeed deepspeed_stage_1 deepspeed_stage_3_offload_nvme xla single_tpu";
-    for (const name of others.split(" ")) {
+    const stages = "1 1_offload 2 2_offload 3 3_offload 3_offload_nvme"
+      .split(" ")
+      .map((one) => `deepspeed_stage_${one}`);
+    const others = "fsdp fsdp_cpu_offload deepspeed xla xla_fsdp single_xla single_tpu".split(" ");
+    for (const name of [...others, ...stages]) {
       assert.throws(() => new Fabric({ accelerator: "cpu", strategy: name }), {
         name: "NotSupportedError",
         message: /is not available\.\nUse /,

@@ -1,5 +1,8 @@
 // Two processes that each see half of a batch train exactly like one that sees all of it.
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { before, describe, it } from "node:test";
 import { Fabric, type FabricModule } from "@fabric-ts/fabric";
 import { nn } from "@fabric-ts/torch";
@@ -42,14 +45,18 @@ describe("a strategy with several processes", () => {
   });
   it("rejects what has to be awaited before the launch", async () => {
     const fabric = new Fabric({ accelerator: "cpu", strategy: "ddp" });
+    const path = join(tmpdir(), `fabric-test-${process.pid}.ckpt`);
     for (const call of [
       () => fabric.barrier(),
       () => fabric.broadcast(1),
       () => fabric.allGather(1),
       () => fabric.allReduce(1),
+      () => fabric.save(path, { step: 1 }),
+      () => fabric.load(path),
     ]) {
       await assert.rejects(call, /you must call `.launch\(\)`/);
     }
+    assert.equal(existsSync(path), false);
   });
   it("says that a launch was not awaited", async () => {
     const fabric = new Fabric({ accelerator: "cpu", strategy: "ddp" });

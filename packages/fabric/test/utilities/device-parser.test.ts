@@ -12,7 +12,7 @@ describe("devices of the CPU", () => {
   ] as const) {
     it(`${JSON.stringify(given)} is ${count}`, () => assert.equal(parseCpuCores(given), count));
   }
-  for (const given of [0, -1, 1.5, "", "x", [1], null, undefined, true]) {
+  for (const given of [0, -1, 1.5, "", "0", "-1", "1.5", "1,", "x", "auto", [1], {}, null, undefined, true]) {
     it(`${JSON.stringify(given)} is refused`, () => assert.throws(() => parseCpuCores(given), /should be an int > 0/));
   }
 });
@@ -39,18 +39,35 @@ describe("GPU ids on a machine with four", () => {
   for (const [given, ids] of table) {
     it(`${JSON.stringify(given)} is ${JSON.stringify(ids)}`, () => assert.deepEqual(parseGpuIds(given, four, {}), ids));
   }
-  for (const given of [1.5, true, null, {}, ["0"], [true]]) {
+  for (const [given, shown] of [
+    [1.5, "1.5"],
+    [true, "true"],
+    [null, "null"],
+    [{}, "an object"],
+    [["0"], '["0"]'],
+    [[true], "[true]"],
+    [[1, 2.5], "[1, 2.5]"],
+  ]) {
     it(`${JSON.stringify(given)} has the wrong type`, () =>
-      assert.throws(() => parseGpuIds(given, four, {}), TypeError));
+      assert.throws(() => parseGpuIds(given, four, {}), {
+        name: "TypeError",
+        message: `Device IDs (GPU/TPU) must be an int, a string, a sequence of ints, but you passed ${shown}.`,
+      }));
   }
   it("lists have to be of GPUs that exist, each once, and not be empty", () => {
     assert.throws(() => parseGpuIds([1, 1], four, {}), /must be unique/);
-    assert.throws(() => parseGpuIds([0, 5], four, {}), /You requested gpu: \[0, 5\]/);
+    assert.throws(
+      () => parseGpuIds([0, 5], four, {}),
+      /You requested gpu: \[0, 5\]\nBut your machine only has: \[0, 1, 2, 3\]/,
+    );
     assert.throws(() => parseGpuIds([], four, {}), /none are available/);
     assert.throws(() => parseGpuIds(-1, [], {}), /none are available/);
     assert.throws(() => parseGpuIds("a", four, {}), /neither a count nor a list/);
   });
   it("under torchelastic a process that sees one GPU may ask for its own number", () => {
-    assert.deepEqual(parseGpuIds([0, 1], [0], { TORCHELASTIC_RUN_ID: "1" }), [0, 1]);
+    const env = { TORCHELASTIC_RUN_ID: "1" };
+    assert.deepEqual(parseGpuIds([0, 1], [0], env), [0, 1]);
+    assert.throws(() => parseGpuIds([1], [0], env), /You requested gpu: \[1\]/);
+    assert.throws(() => parseGpuIds([0, 2], [0, 1], env), /You requested gpu: \[0, 2\]/);
   });
 });

@@ -55,6 +55,7 @@ async function train(own: Fabric, net: Tied, sgd: optim.SGD, x: Tensor, hints: H
     rank: own.globalRank,
     localRank: process.env.LOCAL_RANK,
     port: process.env.MASTER_PORT,
+    threads: process.env.OMP_NUM_THREADS,
     ranks: ranks.tolist(),
     draw,
     start,
