@@ -1,7 +1,14 @@
 // What `setup` and its siblings do, in which order, and what they leave alone.
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { CPUAccelerator, catchWarnings, Fabric, Precision, SingleDeviceStrategy } from "@fabric-ts/fabric";
+import {
+  CPUAccelerator,
+  catchWarnings,
+  DeviceDtypeModule,
+  Fabric,
+  Precision,
+  SingleDeviceStrategy,
+} from "@fabric-ts/fabric";
 import * as torch from "@fabric-ts/torch";
 import { type Device, data, nn, optim, type Tensor } from "@fabric-ts/torch";
 
@@ -65,6 +72,61 @@ describe("setup", () => {
     mine.setupModule(raw);
     assert.deepEqual(mine.callbacks, [raw]);
     assert.deepEqual(raw._fabricOptimizers, []);
+  });
+
+  it("moves the model to the strategy's device, and tells the modules inside that ask where they are", () => {
+    class Metric extends DeviceDtypeModule<[Tensor], Tensor> {
+      forward(input: Tensor): Tensor {
+        return input;
+      }
+    }
+    class Measured extends nn.Linear {
+      metric = new Metric();
+    }
+    class Elsewhere extends CPUAccelerator {
+      override setupDevice(): void {}
+    }
+    const mine = new Fabric({ accelerator: new Elsewhere(), strategy: new SingleDeviceStrategy("meta") });
+    const model = mine.setup(new Measured(2, 2));
+    assert.deepEqual([model.weight.device, model.device, model.metric.device], ["meta", "meta", "meta"]);
+    const stays = mine.setupModule(new Measured(2, 2), { moveToDevice: false });
+    assert.deepEqual([stays.weight.device, stays.device, stays.metric.device], ["cpu", "cpu", "cpu"]);
+  });
+
+  it("makes the model a callback before it calls them, so that it hears of its own set-up", () => {
+    class Model extends nn.Linear {
+      _fabric: unknown = null;
+      _fabricOptimizers: unknown = null;
+      seen: unknown[] = [];
+      onAfterSetup(facts: object): void {
+        this.seen.push(facts, this._fabric, this._fabricOptimizers);
+      }
+    }
+    const mine = new Fabric({ accelerator: "cpu" });
+    const raw = new Model(2, 2);
+    const model = mine.setupModule(raw);
+    assert.deepEqual(raw.seen.splice(0), [{ fabric: mine, module: model }, mine, null], "setupModule");
+    const [again, optimizer] = mine.setup(raw, sgd(raw));
+    assert.ok((raw._fabricOptimizers as unknown[])[0] === optimizer);
+    assert.deepEqual([raw.seen[0], mine.callbacks], [{ fabric: mine, module: again }, [raw]]);
+  });
+
+  it("of a model alone goes to the strategy's `setupModule`, in both spellings", () => {
+    const events: string[] = [];
+    class Noting extends SingleDeviceStrategy {
+      override setupModule(module: nn.AnyModule): nn.AnyModule {
+        events.push("module");
+        return module;
+      }
+      override setupModuleAndOptimizers(): never {
+        throw new Error("there are no optimizers");
+      }
+    }
+    const mine = new Fabric({ accelerator: "cpu", strategy: new Noting() });
+    const raw = new nn.Linear(2, 2);
+    assert.ok(mine.setup(raw).module === raw && mine.setupModule(raw).module === raw);
+    assert.deepEqual(events, ["module", "module"]);
+    assert.throws(() => mine.setupModule(raw, false as never), TypeError);
   });
 
   it("comes after the launch, whatever else is wrong", () => {
@@ -133,6 +195,18 @@ describe("setup", () => {
 });
 
 describe("setupOptimizers", () => {
+  it("asks the strategy for each optimizer", () => {
+    class Replacing extends SingleDeviceStrategy {
+      override setupOptimizer(optimizer: optim.Optimizer): optim.Optimizer {
+        return new optim.SGD(optimizer.paramGroups[0]?.params as nn.Parameter[], { lr: 7 });
+      }
+    }
+    const mine = new Fabric({ accelerator: "cpu", strategy: new Replacing() });
+    const raw = new nn.Linear(2, 2);
+    const rates = mine.setupOptimizers(sgd(raw), sgd(raw)).map(({ paramGroups }) => paramGroups[0]?.lr);
+    assert.deepEqual(rates, [7, 7]);
+  });
+
   it("refuses parameters that have no values yet, and says the order that works", () => {
     const raw = torch.withDevice("meta", () => new nn.Linear(2, 2));
     assert.throws(() => fabric.setupOptimizers(sgd(raw)), {
@@ -208,5 +282,23 @@ describe("setupDataLoaders", () => {
     const wrapped = mine.setupDataLoaders(loader, { moveToDevice: false });
     assert.deepEqual([wrapped.loader === loader, wrapped.device, strategy.isAsked], [true, null, false]);
     assert.equal(mine.setupDataLoaders(loader).device, "cpu");
+  });
+
+  it("leaves loaders of a class or with a sampler of one's own as they are on one device", () => {
+    class Own extends data.DataLoader<number> {}
+    class Backwards extends data.Sampler {
+      override get length(): number {
+        return 3;
+      }
+      override *[Symbol.iterator](): Generator<number> {
+        yield* [2, 1, 0];
+      }
+    }
+    const sampler = new Backwards();
+    const loaders = [new Own([1, 2, 3]), new data.DataLoader([1, 2, 3], { sampler })] as const;
+    const wrapped = fabric.setupDataLoaders(...loaders);
+    assert.ok(Array.isArray(wrapped));
+    assert.ok(wrapped[0].loader === loaders[0] && wrapped[1].loader === loaders[1]);
+    assert.ok(wrapped[1].sampler === sampler);
   });
 });

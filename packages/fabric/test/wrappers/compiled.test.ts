@@ -7,7 +7,9 @@ import { after, before, describe, it } from "node:test";
 import { Fabric, isWrapped, Strategy } from "@fabric-ts/fabric";
 import * as torch from "@fabric-ts/torch";
 import { nn, OptimizedModule, optim, type Tensor } from "@fabric-ts/torch";
+import { unwrapCompiled } from "../../dist/wrappers/compiled.js";
 import { partsOf } from "../../dist/wrappers/module.js";
+import { unwrapObjects } from "../../dist/wrappers/wrap.js";
 import { runRanks } from "../support/run-ranks.js";
 
 class Net extends nn.Module<[Tensor], Tensor> {
@@ -102,6 +104,21 @@ describe("compile of what fabric.setup returned", () => {
     assert.equal(state.a, before.a);
     assert.equal(state.c, before.c);
     for (const net of [first, second]) assert.ok(net.layer.weight.equal(saved.layer.weight));
+  });
+
+  it("is taken off with the rest, outside and inside of what was set up", () => {
+    const fabric = new Fabric({ accelerator: "cpu" });
+    const net = new Net();
+    const [outside, inside] = [torch.compile(fabric.setup(net)), fabric.setup(torch.compile(net))];
+    assert.deepEqual(
+      unwrapObjects([outside, inside, torch.compile(net), 3]).map((value) => value === net),
+      [true, true, true, false],
+    );
+    const options = { fullgraph: true };
+    const unwrapped = unwrapCompiled(torch.compile(net, options));
+    assert.ok(unwrapped.module === net);
+    assert.deepEqual(unwrapped.options, options);
+    assert.deepEqual(unwrapCompiled(net), { module: net, options: null });
   });
 
   it("the strategy gets models without it", () => {

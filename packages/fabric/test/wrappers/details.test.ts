@@ -5,38 +5,7 @@ import { DeviceDtypeModule, Fabric, FabricModule, Precision, SingleDeviceStrateg
 import * as torch from "@fabric-ts/torch";
 import { autograd, type Dtype, data, nn, optim, type Tensor } from "@fabric-ts/torch";
 import { unwrapObjects } from "../../dist/wrappers/wrap.js";
-
-/** Calls the model inside, as the wrappers of real strategies do. */
-class Outer extends nn.Module<unknown[], unknown> {
-  constructor(readonly inner: nn.AnyModule) {
-    super();
-  }
-  forward(...args: unknown[]): unknown {
-    return this.inner(...args);
-  }
-}
-class Wrapping extends SingleDeviceStrategy {
-  override setupModule(module: nn.AnyModule): nn.AnyModule {
-    return new Outer(module);
-  }
-}
-
-/** Notes when its context is open. */
-class Noting extends Precision {
-  readonly events: string[] = [];
-  override convertInput<T>(data: T): T {
-    this.events.push("input");
-    return data;
-  }
-  override forwardContext(): Disposable {
-    this.events.push("enter");
-    return { [Symbol.dispose]: () => this.events.push("leave") };
-  }
-  override convertOutput<T>(data: T): T {
-    this.events.push("output");
-    return data;
-  }
-}
+import { Noting, Outer, wrapping } from "../support/wrapping.js";
 
 class Model extends nn.Module<[Tensor], Tensor> {
   layer = new nn.Linear(3, 2);
@@ -59,8 +28,6 @@ class Model extends nn.Module<[Tensor], Tensor> {
 }
 
 const x = torch.ones([3]);
-const wrapping = (plugins: Precision[] = []): Fabric =>
-  new Fabric({ accelerator: "cpu", strategy: new Wrapping(), plugins });
 
 describe("forward", () => {
   it("converts inputs, runs inside the context, and converts outputs outside of it, each once", () => {
