@@ -93,6 +93,14 @@ describe("setup", () => {
     assert.deepEqual([stays.weight.device, stays.device, stays.metric.device], ["cpu", "cpu", "cpu"]);
   });
 
+  it("refuses to move a model without values, and says how it gets some", () => {
+    const raw = new nn.Linear(2, 2, { device: "meta" });
+    for (const call of [() => fabric.setup(raw), () => fabric.setup(raw, sgd(raw)), () => fabric.setupModule(raw)]) {
+      assert.throws(call, { name: "UsageError", message: /no values[\s\S]*`module\.toEmpty\(\{ device \}\)`/ });
+    }
+    assert.ok(fabric.setup(raw.toEmpty({ device: "cpu" })).module === raw);
+  });
+
   it("makes the model a callback before it calls them, so that it hears of its own set-up", () => {
     class Model extends nn.Linear {
       _fabric: unknown = null;

@@ -11,6 +11,7 @@ import { unwrapCompiled } from "../../dist/wrappers/compiled.js";
 import { partsOf } from "../../dist/wrappers/module.js";
 import { unwrapObjects } from "../../dist/wrappers/wrap.js";
 import { runRanks } from "../support/run-ranks.js";
+import { Outer, wrapping } from "../support/wrapping.js";
 
 class Net extends nn.Module<[Tensor], Tensor> {
   layer = new nn.Linear(3, 2);
@@ -41,6 +42,14 @@ describe("fabric.setup of a compiled model", () => {
     assert.deepEqual(model(torch.ones([1, 3])).tolist(), net(torch.ones([1, 3])).tolist());
     assert.deepEqual(model.generate().tolist(), net.generate().tolist());
     assert.deepEqual(Object.keys(model.stateDict()), ["layer.weight", "layer.bias"]);
+  });
+
+  it("puts the strategy's module between the compiled one and the model", () => {
+    const net = new Net();
+    const { forwardModule, original } = partsOf(wrapping().setup(torch.compile(net, options)));
+    assert.ok(forwardModule instanceof OptimizedModule && original === net);
+    assert.ok(forwardModule._orig_mod instanceof Outer && forwardModule._orig_mod.inner === net);
+    assert.deepEqual(forwardModule.compileOptions, options);
   });
 
   it("does the same in setupModule", () => {

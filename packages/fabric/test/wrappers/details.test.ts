@@ -191,11 +191,14 @@ describe("marked methods", () => {
     const calls: string[] = [];
     model.registerForwardHook(() => void calls.push("wrapper"));
     model._forwardModule.registerForwardHook(() => void calls.push("strategy"));
+    model.layer.registerForwardHook(() => void calls.push("layer"));
+    model.module.registerForwardHook(() => void calls.push("model"));
     model.markForwardMethod("stepped");
     model.stepped(x);
-    assert.deepEqual(calls, ["strategy"]);
+    // `stepped` calls the model, then its forward: the layer runs twice, the model's own hook for the call and for the way to it.
+    assert.deepEqual(calls.splice(0), ["layer", "model", "layer", "model", "strategy"]);
     model(x);
-    assert.deepEqual(calls, ["strategy", "strategy", "wrapper"]);
+    assert.deepEqual(calls, ["layer", "model", "strategy", "wrapper"]);
   });
 });
 

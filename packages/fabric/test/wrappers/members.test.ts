@@ -76,6 +76,14 @@ describe("a wrapper", () => {
     });
   });
 
+  it("is not copied: the error says to copy the model inside", () => {
+    const model = cpu.setup(new nn.Linear(2, 2));
+    const refused = { name: "NotSupportedError", message: /FabricModule.*\n.*`nn\.utils\.deepCopy\(model\.module\)`/ };
+    assert.throws(() => nn.utils.deepCopy(model), refused);
+    const copy = nn.utils.deepCopy(model.module);
+    assert.ok(copy !== model.module && cpu.setup(copy).weight.equal(model.weight));
+  });
+
   it("names the functions that it makes of the model's methods as the model does", () => {
     class Own extends nn.Linear {
       describe(_what: string, _how: string): string {

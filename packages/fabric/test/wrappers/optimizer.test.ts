@@ -109,7 +109,7 @@ describe("a wrapped optimizer", () => {
 
   it("tells callbacks after each step, also those that are added later", () => {
     const seen: object[] = [];
-    const callbacks = [{ onAfterOptimizerStep: (facts: object) => seen.push(facts) }, { other: 1 }];
+    const callbacks = [{ onAfterOptimizerStep: (facts: object) => seen.push(facts) }, { onAfterOptimizerStep: 1 }];
     const mine = new Fabric({ accelerator: "cpu", callbacks });
     const raw = new nn.Linear(2, 1);
     const inner = new optim.SGD(raw.parameters(), { lr: 0.1 });
@@ -169,7 +169,13 @@ describe("setup", () => {
       name: "TypeError",
       message: /A scheduler goes by name: `fabric.setup\(model, optimizer, { scheduler }\)`/,
     });
-    assert.throws(() => fabric.setup(raw, { scheduler } as never), /scheduler without an optimizer/);
+    assert.throws(() => fabric.setup(raw, { scheduler } as never), {
+      name: "TypeError",
+      message: /scheduler without an optimizer/,
+    });
+    for (const none of [null, undefined]) {
+      assert.ok((fabric.setup(raw, { scheduler: none } as never) as { module: unknown }).module === raw, "none given");
+    }
     assert.throws(() => fabric.setup(raw, inner, { move_to_device: true } as never), /Did you mean `moveToDevice`/);
     assert.throws(() => fabric.setup(3 as never), /to be a Module, but got 3/);
   });
