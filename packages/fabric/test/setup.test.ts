@@ -227,8 +227,10 @@ describe("setupOptimizers", () => {
 describe("a wrapped optimizer", () => {
   it("passes a closure on only where there is one, and arguments of zeroGrad as they are", () => {
     const seen: unknown[][] = [];
+    const stepped = new Set<optim.Optimizer>();
     class Noting extends SingleDeviceStrategy {
       override optimizerStep(...args: [optim.Optimizer, (() => Tensor)?]): unknown {
+        stepped.add(args[0]);
         seen.push(args.slice(1));
         return "stepped";
       }
@@ -250,6 +252,7 @@ describe("a wrapped optimizer", () => {
     optimizer.zeroGrad();
     optimizer.zeroGrad({ setToNone: false });
     assert.deepEqual(seen, [[], [closure], [], [{ setToNone: false }]]);
+    assert.ok(stepped.size === 1 && stepped.has(optimizer.optimizer), "the one inside");
   });
 
   it("that is spread over ranks is gathered before its state is read", () => {

@@ -286,6 +286,10 @@ describe("device and dtype", () => {
     expect("float16");
     model.float();
     expect("float32");
+    model.bfloat16();
+    expect("bfloat16");
+    model.to("float32");
+    expect("float32");
     model.to("cpu", "bfloat16");
     expect("bfloat16");
     model.to(torch.ones([1], { dtype: "float64" }));
