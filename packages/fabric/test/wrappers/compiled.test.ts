@@ -52,6 +52,14 @@ describe("fabric.setup of a compiled model", () => {
     assert.deepEqual(forwardModule.compileOptions, options);
   });
 
+  it("is called by its own name in errors, also with reapplyCompile: false", () => {
+    const model = wrapping().setup(torch.compile(new Net()), { reapplyCompile: false });
+    assert.throws(() => model.generate(), /You are calling the method `Net\.generate\(\)`/);
+    assert.throws(() => model.markForwardMethod("missing" as never), /`Net\.missing` does not exist/);
+    model.markForwardMethod(model.generate);
+    assert.deepEqual(model.generate().shape, [1, 2]);
+  });
+
   it("does the same in setupModule", () => {
     const net = new Net();
     const model = fabric.setupModule(torch.compile(net, options));
@@ -93,6 +101,18 @@ describe("compile of what fabric.setup returned", () => {
     assert.ok(net.layer.weight.grad);
     assert.throws(() => fabric.setup(model), /should be passed only once to the `setup` method/);
     assert.throws(() => fabric.noBackwardSync(torch.compile(new Net()) as never, () => 3), /need to set up the model/);
+  });
+
+  it("has the methods of what is inside, the very same, so that they can be marked", () => {
+    for (const fabric of [new Fabric({ accelerator: "cpu" }), wrapping()]) {
+      const inside = fabric.setup(new Net());
+      const model = torch.compile(inside);
+      assert.equal(model.generate, inside.generate);
+      if (partsOf(inside).forwardModule !== inside.module) assert.throws(() => model.generate(), /`Net\.generate\(\)`/);
+      model.markForwardMethod(model.generate);
+      assert.deepEqual(model.generate().shape, [1, 2]);
+      model.markForwardMethod("generate");
+    }
   });
 
   it("is saved and loaded like the model itself, and stays in the state", async () => {

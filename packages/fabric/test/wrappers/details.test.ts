@@ -236,6 +236,10 @@ describe("writing attributes", () => {
     const inner = new Outer(raw);
     (model as { _forwardModule: nn.AnyModule })._forwardModule = inner;
     assert.ok(model._forwardModule === inner);
+    let calls = 0;
+    inner.registerForwardHook(() => void calls++);
+    model(torch.ones([2]));
+    assert.equal(calls, 1, "it is what a call runs");
     assert.equal("_forwardModule" in raw, false);
     assert.throws(() => delete (model as { version?: number }).version, /Type `delete model\.module\.version`/);
     assert.ok(delete (model as { nothing?: number }).nothing);
