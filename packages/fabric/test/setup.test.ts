@@ -219,8 +219,15 @@ describe("setupOptimizers", () => {
     const raw = torch.withDevice("meta", () => new nn.Linear(2, 2));
     assert.throws(() => fabric.setupOptimizers(sgd(raw)), {
       name: "UsageError",
-      message: /references to the model's meta-device parameters[\s\S]*setupModule[\s\S]*setupOptimizers/,
+      message: /references to the model's meta-device parameters[\s\S]*toEmpty[\s\S]*setupModule[\s\S]*setupOptimizers/,
     });
+    raw.toEmpty({ device: "cpu" }).loadStateDict(new nn.Linear(2, 2).stateDict());
+    const model = fabric.setupModule(raw);
+    const optimizer = fabric.setupOptimizers(sgd(model));
+    const before = model.weight.tolist();
+    fabric.backward(model(torch.ones([2])).sum());
+    optimizer.step();
+    assert.notDeepEqual(model.weight.tolist(), before, "in that order it trains");
   });
 });
 
