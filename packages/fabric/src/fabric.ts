@@ -237,7 +237,7 @@ export class Fabric {
       ? unwrapCompiled(given)
       : { module: given, options: null };
     const optimizers = checkOptimizers("setup", items);
-    if (scheduler !== undefined && optimizers.length === 0) {
+    if (scheduler !== undefined && scheduler !== null && optimizers.length === 0) {
       throw new TypeError(
         "`setup` got a scheduler without an optimizer.\nType `fabric.setup(model, optimizer, { scheduler })`.",
       );

@@ -291,7 +291,12 @@ describe("a Fabric on one device", () => {
       caught[0]?.message ?? "",
       /has 2 parameters on different devices \(for example '1.weight' on meta and '0.weight' on cpu\)/,
     );
+    assert.match(
+      caught[0]?.message ?? "",
+      /all parameters will be moved.*set `fabric\.setup\(\.\.\., \{ moveToDevice: false \}\)`/,
+    );
     assert.equal(caught[0]?.kind, "PossibleUserWarning");
+    assert.deepEqual(await catchWarnings(() => fabric.setup(raw, { moveToDevice: false })), []);
   });
 });
 

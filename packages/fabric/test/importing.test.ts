@@ -5,8 +5,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { it } from "node:test";
 import { fileURLToPath } from "node:url";
-import * as index from "@fabric-ts/fabric";
-import { Fabric, isWrapped, seedEverything } from "@fabric-ts/fabric";
+import * as fabric from "@fabric-ts/fabric";
 import { cleanEnvironment } from "./support/run-ranks.js";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "../../..");
@@ -32,8 +31,20 @@ it("importing sets nothing, listens to nothing, says nothing, and loads no engin
   assert.equal(stderr, "");
 });
 
-it("the index has what programs begin with", () => {
+it("the index has what programs begin with, and none of the names that Lightning keeps for old code", () => {
+  const { Fabric, isWrapped, seedEverything } = fabric;
   for (const exported of [Fabric, isWrapped, seedEverything]) assert.equal(typeof exported, "function");
+  const old = ["TPUAccelerator", "TPUPrecision", "TPUBf16Precision", "SingleTPUStrategy", "LightningDeepSpeedStrategy"];
+  assert.deepEqual(
+    old.filter((name) => name in fabric),
+    [],
+  );
+});
+
+it("accelerators and strategies have their names once the package is imported", () => {
+  const { acceleratorRegistry, strategyRegistry } = fabric;
+  assert.deepEqual([...acceleratorRegistry.names()].sort(), ["cpu", "cuda", "mps", "tpu"]);
+  for (const name of ["ddp", "ddp_spawn", "dp"]) assert.ok(strategyRegistry.has(name), name);
 });
 
 it("the index has all names of Lightning Fabric that exist here", () => {
@@ -49,7 +60,7 @@ it("the index has all names of Lightning Fabric that exist here", () => {
     rankZeroOnly rankZeroInfo rankZeroWarn rankZeroDeprecation disablePossibleUserWarnings
     SpikeDetection TrainingSpikeException FabricModule FabricOptimizer FabricDataLoader unwrapObjects`;
   assert.deepEqual(
-    names.split(/\s+/).filter((name) => !(name in index)),
+    names.split(/\s+/).filter((name) => !(name in fabric)),
     [],
   );
 });
@@ -66,6 +77,12 @@ it("each environment variable that is read stands on a page of the guide", () =>
     sources.flatMap((path) => [...readFileSync(path, "utf8").matchAll(read)].map((match) => match[1] ?? match[2])),
   );
   assert.ok(names.has("LT_CLI_USED") && names.has("LOCAL_RANK") && names.size > 30, [...names].join(" "));
+  const libraries = ["PL_DEEPSPEED_CONFIG_PATH", "XLA_USE_BF16", "XLA_USE_F16", "PYTORCH_NVML_BASED_CUDA_CHECK"];
+  assert.deepEqual(
+    [...libraries, "USE_LIBUV"].filter((name) => names.has(name)),
+    [],
+    "of libraries that are not used",
+  );
   const pages = below("docs").filter((path) => path.endsWith(".md") && !path.includes("spec-tests"));
   const text = [...pages, join(root, "README.md")].map((path) => readFileSync(path, "utf8")).join("\n");
   const missing = [...names].filter((name) => !others.has(name as string) && !new RegExp(`\\b${name}\\b`).test(text));

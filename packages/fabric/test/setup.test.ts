@@ -4,6 +4,7 @@ import { describe, it } from "node:test";
 import {
   CPUAccelerator,
   catchWarnings,
+  DeviceDtypeModule,
   Fabric,
   FabricModule,
   Precision,
@@ -72,6 +73,69 @@ describe("setup", () => {
     mine.setupModule(raw);
     assert.deepEqual(mine.callbacks, [raw]);
     assert.deepEqual(raw._fabricOptimizers, []);
+  });
+
+  it("moves the model to the strategy's device, and tells the modules inside that ask where they are", () => {
+    class Metric extends DeviceDtypeModule<[Tensor], Tensor> {
+      forward(input: Tensor): Tensor {
+        return input;
+      }
+    }
+    class Measured extends nn.Linear {
+      metric = new Metric();
+    }
+    class Elsewhere extends CPUAccelerator {
+      override setupDevice(): void {}
+    }
+    const mine = new Fabric({ accelerator: new Elsewhere(), strategy: new SingleDeviceStrategy("meta") });
+    const model = mine.setup(new Measured(2, 2));
+    assert.deepEqual([model.weight.device, model.device, model.metric.device], ["meta", "meta", "meta"]);
+    const stays = mine.setupModule(new Measured(2, 2), { moveToDevice: false });
+    assert.deepEqual([stays.weight.device, stays.device, stays.metric.device], ["cpu", "cpu", "cpu"]);
+  });
+
+  it("refuses to move a model without values, and says how it gets some", () => {
+    const raw = new nn.Linear(2, 2, { device: "meta" });
+    for (const call of [() => fabric.setup(raw), () => fabric.setup(raw, sgd(raw)), () => fabric.setupModule(raw)]) {
+      assert.throws(call, { name: "UsageError", message: /no values[\s\S]*`module\.toEmpty\(\{ device \}\)`/ });
+    }
+    assert.ok(fabric.setup(raw.toEmpty({ device: "cpu" })).module === raw);
+  });
+
+  it("makes the model a callback before it calls them, so that it hears of its own set-up", () => {
+    class Model extends nn.Linear {
+      _fabric: unknown = null;
+      _fabricOptimizers: unknown = null;
+      seen: unknown[] = [];
+      onAfterSetup(facts: object): void {
+        this.seen.push(facts, this._fabric, this._fabricOptimizers);
+      }
+    }
+    const mine = new Fabric({ accelerator: "cpu" });
+    const raw = new Model(2, 2);
+    const model = mine.setupModule(raw);
+    assert.deepEqual(raw.seen.splice(0), [{ fabric: mine, module: model }, mine, null], "setupModule");
+    const [again, optimizer] = mine.setup(raw, sgd(raw));
+    assert.ok((raw._fabricOptimizers as unknown[])[0] === optimizer);
+    assert.deepEqual([raw.seen[0], mine.callbacks], [{ fabric: mine, module: again }, [raw]]);
+  });
+
+  it("of a model alone goes to the strategy's `setupModule`, in both spellings", () => {
+    const events: string[] = [];
+    class Noting extends SingleDeviceStrategy {
+      override setupModule(module: nn.AnyModule): nn.AnyModule {
+        events.push("module");
+        return module;
+      }
+      override setupModuleAndOptimizers(): never {
+        throw new Error("there are no optimizers");
+      }
+    }
+    const mine = new Fabric({ accelerator: "cpu", strategy: new Noting() });
+    const raw = new nn.Linear(2, 2);
+    assert.ok(mine.setup(raw).module === raw && mine.setupModule(raw).module === raw);
+    assert.deepEqual(events, ["module", "module"]);
+    assert.throws(() => mine.setupModule(raw, false as never), TypeError);
   });
 
   it("comes after the launch, whatever else is wrong", () => {
@@ -153,20 +217,41 @@ describe("setup", () => {
 });
 
 describe("setupOptimizers", () => {
+  it("asks the strategy for each optimizer", () => {
+    class Replacing extends SingleDeviceStrategy {
+      override setupOptimizer(optimizer: optim.Optimizer): optim.Optimizer {
+        return new optim.SGD(optimizer.paramGroups[0]?.params as nn.Parameter[], { lr: 7 });
+      }
+    }
+    const mine = new Fabric({ accelerator: "cpu", strategy: new Replacing() });
+    const raw = new nn.Linear(2, 2);
+    const rates = mine.setupOptimizers(sgd(raw), sgd(raw)).map(({ paramGroups }) => paramGroups[0]?.lr);
+    assert.deepEqual(rates, [7, 7]);
+  });
+
   it("refuses parameters that have no values yet, and says the order that works", () => {
     const raw = torch.withDevice("meta", () => new nn.Linear(2, 2));
     assert.throws(() => fabric.setupOptimizers(sgd(raw)), {
       name: "UsageError",
-      message: /references to the model's meta-device parameters[\s\S]*setupModule[\s\S]*setupOptimizers/,
+      message: /references to the model's meta-device parameters[\s\S]*toEmpty[\s\S]*setupModule[\s\S]*setupOptimizers/,
     });
+    raw.toEmpty({ device: "cpu" }).loadStateDict(new nn.Linear(2, 2).stateDict());
+    const model = fabric.setupModule(raw);
+    const optimizer = fabric.setupOptimizers(sgd(model));
+    const before = model.weight.tolist();
+    fabric.backward(model(torch.ones([2])).sum());
+    optimizer.step();
+    assert.notDeepEqual(model.weight.tolist(), before, "in that order it trains");
   });
 });
 
 describe("a wrapped optimizer", () => {
   it("passes a closure on only where there is one, and arguments of zeroGrad as they are", () => {
     const seen: unknown[][] = [];
+    const stepped = new Set<optim.Optimizer>();
     class Noting extends SingleDeviceStrategy {
       override optimizerStep(...args: [optim.Optimizer, (() => Tensor)?]): unknown {
+        stepped.add(args[0]);
         seen.push(args.slice(1));
         return "stepped";
       }
@@ -188,6 +273,7 @@ describe("a wrapped optimizer", () => {
     optimizer.zeroGrad();
     optimizer.zeroGrad({ setToNone: false });
     assert.deepEqual(seen, [[], [closure], [], [{ setToNone: false }]]);
+    assert.ok(stepped.size === 1 && stepped.has(optimizer.optimizer), "the one inside");
   });
 
   it("that is spread over ranks is gathered before its state is read", () => {
@@ -228,5 +314,23 @@ describe("setupDataLoaders", () => {
     const wrapped = mine.setupDataLoaders(loader, { moveToDevice: false });
     assert.deepEqual([wrapped.loader === loader, wrapped.device, strategy.isAsked], [true, null, false]);
     assert.equal(mine.setupDataLoaders(loader).device, "cpu");
+  });
+
+  it("leaves loaders of a class or with a sampler of one's own as they are on one device", () => {
+    class Own extends data.DataLoader<number> {}
+    class Backwards extends data.Sampler {
+      override get length(): number {
+        return 3;
+      }
+      override *[Symbol.iterator](): Generator<number> {
+        yield* [2, 1, 0];
+      }
+    }
+    const sampler = new Backwards();
+    const loaders = [new Own([1, 2, 3]), new data.DataLoader([1, 2, 3], { sampler })] as const;
+    const wrapped = fabric.setupDataLoaders(...loaders);
+    assert.ok(Array.isArray(wrapped));
+    assert.ok(wrapped[0].loader === loaders[0] && wrapped[1].loader === loaders[1]);
+    assert.ok(wrapped[1].sampler === sampler);
   });
 });

@@ -1,7 +1,7 @@
 // Lets a marked method take the way of `forward`: through precision and strategy, with the method in forward's place at the end.
 import { NotSupportedError, type nn } from "@fabric-ts/torch";
 import { isGenerator, isThenable } from "../utilities/context.js";
-import { className } from "../utilities/describe.js";
+import { modelName } from "./compiled.js";
 
 /**
  * internal: calls `forward` (the wrapper's) with `original.forward` replaced by the method `name`. While the method runs the real forward is
@@ -51,7 +51,7 @@ function callMethod(original: nn.AnyModule, name: string, args: unknown[]): unkn
 
 function lateMethod(original: nn.AnyModule, name: string, what: string, when: string): NotSupportedError {
   return new NotSupportedError(
-    `\`${className(original)}.${name}()\` ${what}, but a marked method goes the way of forward, which is over before ${when}.`,
+    `\`${modelName(original)}.${name}()\` ${what}, but a marked method goes the way of forward, which is over before ${when}.`,
     { hint: "Compute in a plain method and mark that one; do the waiting, or the loop, in a function around it." },
   );
 }

@@ -3,7 +3,7 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import { type nn, UsageError } from "@fabric-ts/torch";
 import { type AnyGenerator, isGenerator, isThenable } from "../utilities/context.js";
-import { className } from "../utilities/describe.js";
+import { modelName } from "./compiled.js";
 
 /** internal: what the guard has to know about the wrapper. */
 export interface GuardedModel {
@@ -100,7 +100,7 @@ class MethodGuard {
     const { original, strategyName } = this.#model;
     const name = this.#name;
     return new UsageError(
-      `You are calling the method \`${className(original)}.${name}()\` from outside the model. To avoid issues with the currently selected strategy (\`${strategyName}\`), explicitly mark it as a forward method.`,
+      `You are calling the method \`${modelName(original)}.${name}()\` from outside the model. To avoid issues with the currently selected strategy (\`${strategyName}\`), explicitly mark it as a forward method.`,
       {
         code: "ERR_FORWARD_METHOD",
         hint: `Call \`fabricModel.markForwardMethod('${name}')\` after \`fabric.setup()\`.`,

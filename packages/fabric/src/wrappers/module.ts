@@ -7,7 +7,7 @@ import { during } from "../utilities/activity.js";
 import { applyToCollection } from "../utilities/apply-to-collection.js";
 import { className, describe } from "../utilities/describe.js";
 import { DeviceDtypeModule, remember } from "../utilities/device-dtype-module.js";
-import { withoutCompiled } from "./compiled.js";
+import { modelName, withoutCompiled } from "./compiled.js";
 import { callAsForward } from "./forward-redirect.js";
 import { callGuarded } from "./method-guard.js";
 
@@ -79,7 +79,7 @@ class WrapperState {
   hasNotedInputs = false;
 
   constructor(
-    readonly forwardModule: nn.AnyModule,
+    readonly wrapper: { readonly _forwardModule: nn.AnyModule },
     readonly original: nn.AnyModule,
     readonly strategy: Strategy,
   ) {
@@ -91,6 +91,10 @@ class WrapperState {
       : null;
   }
 
+  /** What is called: another one, once another is assigned. */
+  get forwardModule(): nn.AnyModule {
+    return this.wrapper._forwardModule;
+  }
   /** True when calls have to go through something around the model, so that methods are guarded. */
   get isStrategyWrapped(): boolean {
     return withoutCompiled(this.forwardModule) !== withoutCompiled(this.original);
@@ -133,7 +137,7 @@ const Wrapper = class FabricModule extends DeviceDtypeModule<unknown[], unknown>
     const original = originalModule ?? forwardModule;
     this._forwardModule = forwardModule;
     this._originalModule = original;
-    const state = new WrapperState(forwardModule, original, strategy);
+    const state = new WrapperState(this, original, strategy);
     Object.defineProperty(this, wrapperState, { value: state });
     this.training = original.training;
     state.proxy = new Proxy(this, proxyHandler);
@@ -295,14 +299,14 @@ const Wrapper = class FabricModule extends DeviceDtypeModule<unknown[], unknown>
       throw new UsageError(
         `\`${name}\` cannot be marked as a forward method: it is a method of every module, and the wrapper has its own.`,
         {
-          hint: `Give one of the methods that ${className(original)} adds.`,
+          hint: `Give one of the methods that ${modelName(original)} adds.`,
         },
       );
     }
     if (name in Object.prototype || !isMethod((original as unknown as Record<string, unknown>)[name])) {
       throw new UsageError(
-        `You marked \`${name}\` as a forward method, but \`${className(original)}.${name}\` does not exist or is not a method.`,
-        { hint: `Give one of the methods of ${className(original)} that compute something.` },
+        `You marked \`${name}\` as a forward method, but \`${modelName(original)}.${name}\` does not exist or is not a method.`,
+        { hint: `Give one of the methods of ${modelName(original)} that compute something.` },
       );
     }
     forwardMethods.add(name);
@@ -436,7 +440,7 @@ function methodName(original: nn.AnyModule, method: unknown): string {
     if (name !== undefined) return name;
   }
   throw new TypeError(
-    `Expected a method or a string, but got: ${describe(method)}.\nGive a method of ${className(original)}, such as \`model.generate\`, or its name.`,
+    `Expected a method or a string, but got: ${describe(method)}.\nGive a method of ${modelName(original)}, such as \`model.generate\`, or its name.`,
   );
 }
 

@@ -127,7 +127,7 @@ export function checkClipped(optimizer: unknown): void {
 export function checkNotMeta(optimizers: readonly optim.Optimizer[]): void {
   if (!optimizers.some((optimizer) => hasMetaDeviceParametersOrBuffers(optimizer))) return;
   throw new UsageError("The optimizer has references to the model's meta-device parameters.", {
-    hint: "Materialize the model first: `const model = fabric.setupModule(rawModel)`, then make the optimizer over `model.parameters()`, then `fabric.setupOptimizers(optimizer)`.",
+    hint: "Make the optimizer last: give the model its values (`rawModel.toEmpty({ device })`, then `loadStateDict` or an initialization), `const model = fabric.setupModule(rawModel)`, an optimizer over `model.parameters()`, `fabric.setupOptimizers(optimizer)`.",
   });
 }
 

@@ -59,7 +59,7 @@ describe("a script under `fabric run`", () => {
         isConnected: true,
         sum: 3,
         strategy: "DDPStrategy",
-        environment: true,
+        environment: "TorchElasticEnvironment",
         precision: "DoublePrecision",
         variables: {
           RANK: String(rank),

@@ -48,6 +48,16 @@ it("each rank runs the same program with the same flags and arguments, and knows
   await job.assertClean();
 });
 
+it("a number of threads that the user has set stays what it is", async () => {
+  const job = new Job("describing", ["2"], { env: { OMP_NUM_THREADS: "3" } });
+  assert.equal((await job.end).code, 0);
+  assert.deepEqual(
+    descriptions(job).map(({ variables }) => variables.OMP_NUM_THREADS),
+    ["3", "3"],
+  );
+  await job.assertClean();
+});
+
 it("with one process nothing is started", async () => {
   const job = new Job("describing", ["1"]);
   assert.equal((await job.end).code, 0);

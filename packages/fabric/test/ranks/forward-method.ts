@@ -55,6 +55,7 @@ const results = {
     again: await sees(() => model.markForwardMethod(model.generate)),
     raw: await sees(() => model.markForwardMethod(raw.callsLayer)),
     arrow: await sees(() => model.markForwardMethod("arrow")),
+    describe: await sees(() => model.markForwardMethod("describe")),
     forward: await sees(() => model.markForwardMethod("forward" as never)),
     missing: await sees(() => model.markForwardMethod("nothing" as never)),
     attribute: await sees(() => model.markForwardMethod("version" as never)),
@@ -66,6 +67,7 @@ const results = {
   shape: model.generate().shape,
   arrowMarked: model.arrow(x).tolist(),
   callsLayerMarked: model.callsLayer(x).tolist(),
+  describeMarked: model.describe(),
   forwardIsBack: Object.hasOwn(raw, "forward"),
   afterMarks: model(x).tolist(),
 };

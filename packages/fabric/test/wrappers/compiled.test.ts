@@ -7,8 +7,11 @@ import { after, before, describe, it } from "node:test";
 import { Fabric, isWrapped, Strategy } from "@fabric-ts/fabric";
 import * as torch from "@fabric-ts/torch";
 import { nn, OptimizedModule, optim, type Tensor } from "@fabric-ts/torch";
+import { unwrapCompiled } from "../../dist/wrappers/compiled.js";
 import { partsOf } from "../../dist/wrappers/module.js";
+import { unwrapObjects } from "../../dist/wrappers/wrap.js";
 import { runRanks } from "../support/run-ranks.js";
+import { Outer, wrapping } from "../support/wrapping.js";
 
 class Net extends nn.Module<[Tensor], Tensor> {
   layer = new nn.Linear(3, 2);
@@ -39,6 +42,22 @@ describe("fabric.setup of a compiled model", () => {
     assert.deepEqual(model(torch.ones([1, 3])).tolist(), net(torch.ones([1, 3])).tolist());
     assert.deepEqual(model.generate().tolist(), net.generate().tolist());
     assert.deepEqual(Object.keys(model.stateDict()), ["layer.weight", "layer.bias"]);
+  });
+
+  it("puts the strategy's module between the compiled one and the model", () => {
+    const net = new Net();
+    const { forwardModule, original } = partsOf(wrapping().setup(torch.compile(net, options)));
+    assert.ok(forwardModule instanceof OptimizedModule && original === net);
+    assert.ok(forwardModule._orig_mod instanceof Outer && forwardModule._orig_mod.inner === net);
+    assert.deepEqual(forwardModule.compileOptions, options);
+  });
+
+  it("is called by its own name in errors, also with reapplyCompile: false", () => {
+    const model = wrapping().setup(torch.compile(new Net()), { reapplyCompile: false });
+    assert.throws(() => model.generate(), /You are calling the method `Net\.generate\(\)`/);
+    assert.throws(() => model.markForwardMethod("missing" as never), /`Net\.missing` does not exist/);
+    model.markForwardMethod(model.generate);
+    assert.deepEqual(model.generate().shape, [1, 2]);
   });
 
   it("does the same in setupModule", () => {
@@ -84,6 +103,18 @@ describe("compile of what fabric.setup returned", () => {
     assert.throws(() => fabric.noBackwardSync(torch.compile(new Net()) as never, () => 3), /need to set up the model/);
   });
 
+  it("has the methods of what is inside, the very same, so that they can be marked", () => {
+    for (const fabric of [new Fabric({ accelerator: "cpu" }), wrapping()]) {
+      const inside = fabric.setup(new Net());
+      const model = torch.compile(inside);
+      assert.equal(model.generate, inside.generate);
+      if (partsOf(inside).forwardModule !== inside.module) assert.throws(() => model.generate(), /`Net\.generate\(\)`/);
+      model.markForwardMethod(model.generate);
+      assert.deepEqual(model.generate().shape, [1, 2]);
+      model.markForwardMethod("generate");
+    }
+  });
+
   it("is saved and loaded like the model itself, and stays in the state", async () => {
     const fabric = new Fabric({ accelerator: "cpu" });
     const path = join(folder, "model.pt");
@@ -102,6 +133,21 @@ describe("compile of what fabric.setup returned", () => {
     assert.equal(state.a, before.a);
     assert.equal(state.c, before.c);
     for (const net of [first, second]) assert.ok(net.layer.weight.equal(saved.layer.weight));
+  });
+
+  it("is taken off with the rest, outside and inside of what was set up", () => {
+    const fabric = new Fabric({ accelerator: "cpu" });
+    const net = new Net();
+    const [outside, inside] = [torch.compile(fabric.setup(net)), fabric.setup(torch.compile(net))];
+    assert.deepEqual(
+      unwrapObjects([outside, inside, torch.compile(net), 3]).map((value) => value === net),
+      [true, true, true, false],
+    );
+    const options = { fullgraph: true };
+    const unwrapped = unwrapCompiled(torch.compile(net, options));
+    assert.ok(unwrapped.module === net);
+    assert.deepEqual(unwrapped.options, options);
+    assert.deepEqual(unwrapCompiled(net), { module: net, options: null });
   });
 
   it("the strategy gets models without it", () => {

@@ -5,38 +5,7 @@ import { DeviceDtypeModule, Fabric, FabricModule, Precision, SingleDeviceStrateg
 import * as torch from "@fabric-ts/torch";
 import { autograd, type Dtype, data, nn, optim, type Tensor } from "@fabric-ts/torch";
 import { unwrapObjects } from "../../dist/wrappers/wrap.js";
-
-/** Calls the model inside, as the wrappers of real strategies do. */
-class Outer extends nn.Module<unknown[], unknown> {
-  constructor(readonly inner: nn.AnyModule) {
-    super();
-  }
-  forward(...args: unknown[]): unknown {
-    return this.inner(...args);
-  }
-}
-class Wrapping extends SingleDeviceStrategy {
-  override setupModule(module: nn.AnyModule): nn.AnyModule {
-    return new Outer(module);
-  }
-}
-
-/** Notes when its context is open. */
-class Noting extends Precision {
-  readonly events: string[] = [];
-  override convertInput<T>(data: T): T {
-    this.events.push("input");
-    return data;
-  }
-  override forwardContext(): Disposable {
-    this.events.push("enter");
-    return { [Symbol.dispose]: () => this.events.push("leave") };
-  }
-  override convertOutput<T>(data: T): T {
-    this.events.push("output");
-    return data;
-  }
-}
+import { Noting, Outer, wrapping } from "../support/wrapping.js";
 
 class Model extends nn.Module<[Tensor], Tensor> {
   layer = new nn.Linear(3, 2);
@@ -59,8 +28,6 @@ class Model extends nn.Module<[Tensor], Tensor> {
 }
 
 const x = torch.ones([3]);
-const wrapping = (plugins: Precision[] = []): Fabric =>
-  new Fabric({ accelerator: "cpu", strategy: new Wrapping(), plugins });
 
 describe("forward", () => {
   it("converts inputs, runs inside the context, and converts outputs outside of it, each once", () => {
@@ -224,11 +191,14 @@ describe("marked methods", () => {
     const calls: string[] = [];
     model.registerForwardHook(() => void calls.push("wrapper"));
     model._forwardModule.registerForwardHook(() => void calls.push("strategy"));
+    model.layer.registerForwardHook(() => void calls.push("layer"));
+    model.module.registerForwardHook(() => void calls.push("model"));
     model.markForwardMethod("stepped");
     model.stepped(x);
-    assert.deepEqual(calls, ["strategy"]);
+    // `stepped` calls the model, then its forward: the layer runs twice, the model's own hook for the call and for the way to it.
+    assert.deepEqual(calls.splice(0), ["layer", "model", "layer", "model", "strategy"]);
     model(x);
-    assert.deepEqual(calls, ["strategy", "strategy", "wrapper"]);
+    assert.deepEqual(calls, ["layer", "model", "strategy", "wrapper"]);
   });
 });
 
@@ -266,6 +236,10 @@ describe("writing attributes", () => {
     const inner = new Outer(raw);
     (model as { _forwardModule: nn.AnyModule })._forwardModule = inner;
     assert.ok(model._forwardModule === inner);
+    let calls = 0;
+    inner.registerForwardHook(() => void calls++);
+    model(torch.ones([2]));
+    assert.equal(calls, 1, "it is what a call runs");
     assert.equal("_forwardModule" in raw, false);
     assert.throws(() => delete (model as { version?: number }).version, /Type `delete model\.module\.version`/);
     assert.ok(delete (model as { nothing?: number }).nothing);
@@ -315,6 +289,10 @@ describe("device and dtype", () => {
     model.half();
     expect("float16");
     model.float();
+    expect("float32");
+    model.bfloat16();
+    expect("bfloat16");
+    model.to("float32");
     expect("float32");
     model.to("cpu", "bfloat16");
     expect("bfloat16");

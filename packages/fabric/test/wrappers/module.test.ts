@@ -423,6 +423,7 @@ interface Report {
   shape: number[];
   arrowMarked: number[];
   callsLayerMarked: number[];
+  describeMarked: string;
   forwardIsBack: boolean;
   afterMarks: number[];
   failed: string | null;
@@ -496,6 +497,9 @@ describe("a model wrapped in two processes", () => {
       assert.deepEqual(r.shape, [2]);
       assert.deepEqual([r.generated, r.arrowMarked, r.callsLayerMarked], [r.expected, r.expected, r.expected]);
     });
+  });
+  it("runs a marked method that returns no tensor", () => {
+    onBoth((r) => assert.deepEqual([r.marks.describe, r.describeMarked], [null, "version 3"]));
   });
   it("works normally afterwards, and averages the gradients of a marked method (S12)", () => {
     onBoth((r) => {

@@ -38,6 +38,36 @@ describe("a wrapped optimizer", () => {
     assert.ok(inner.paramGroups === groups);
   });
 
+  it("has what the inner optimizer has of its own, also what it gets later", () => {
+    class Own extends optim.SGD {
+      note = "first";
+      #secret = 3;
+      secret(): number {
+        return this.#secret;
+      }
+    }
+    const inner = new Own([new nn.Parameter(torch.ones([1]))], { lr: 0.1 });
+    const optimizer = fabric.setupOptimizers(inner);
+    assert.deepEqual([optimizer.note, optimizer.secret(), optimizer.constructor.name], ["first", 3, "FabricOwn"]);
+    assert.ok(optimizer.defaults === inner.defaults);
+    inner.note = "second";
+    Object.assign(inner, { added: 4 });
+    assert.deepEqual([optimizer.note, (optimizer as unknown as { added: number }).added], ["second", 4]);
+    optimizer.note = "third";
+    assert.equal(inner.note, "third");
+  });
+
+  it("shows the state that was loaded into it, live", () => {
+    const { model, optimizer, inner } = make();
+    const saved = optimizer.stateDict();
+    fabric.backward(model(torch.ones([2])).sum());
+    optimizer.step();
+    assert.equal(optimizer.state.size, 2);
+    optimizer.loadStateDict(saved);
+    assert.ok(optimizer.state === inner.state);
+    assert.equal(optimizer.state.size, 0);
+  });
+
   it("steps, returns what the closure returned, and zeroes gradients", () => {
     const { raw, model, optimizer } = make();
     const before = raw.weight.tolist();
@@ -79,13 +109,24 @@ describe("a wrapped optimizer", () => {
 
   it("tells callbacks after each step, also those that are added later", () => {
     const seen: object[] = [];
-    const callbacks = [{ onAfterOptimizerStep: (facts: object) => seen.push(facts) }, { other: 1 }];
+    const callbacks = [{ onAfterOptimizerStep: (facts: object) => seen.push(facts) }, { onAfterOptimizerStep: 1 }];
     const mine = new Fabric({ accelerator: "cpu", callbacks });
     const raw = new nn.Linear(2, 1);
     const inner = new optim.SGD(raw.parameters(), { lr: 0.1 });
     const [, optimizer] = mine.setup(raw, inner);
     optimizer.step();
     assert.deepEqual(seen, [{ strategy: mine.strategy, optimizer: inner }]);
+    class Late extends nn.Linear {
+      _fabric = null;
+      heard: unknown[] = [];
+      onAfterOptimizerStep(facts: object): void {
+        this.heard.push(facts);
+      }
+    }
+    const late = new Late(1, 1);
+    mine.setup(late);
+    optimizer.step();
+    assert.deepEqual([late.heard, seen.length], [[{ strategy: mine.strategy, optimizer: inner }], 2]);
   });
 
   it("cannot be set up twice", () => {
@@ -124,11 +165,17 @@ describe("setup", () => {
     class StepLR {
       step(): void {}
     }
-    assert.throws(
-      () => fabric.setup(raw, inner, new StepLR() as never),
-      /A scheduler goes by name: `fabric.setup\(model, optimizer, { scheduler }\)`/,
-    );
-    assert.throws(() => fabric.setup(raw, { scheduler } as never), /scheduler without an optimizer/);
+    assert.throws(() => fabric.setup(raw, inner, new StepLR() as never), {
+      name: "TypeError",
+      message: /A scheduler goes by name: `fabric.setup\(model, optimizer, { scheduler }\)`/,
+    });
+    assert.throws(() => fabric.setup(raw, { scheduler } as never), {
+      name: "TypeError",
+      message: /scheduler without an optimizer/,
+    });
+    for (const none of [null, undefined]) {
+      assert.ok((fabric.setup(raw, { scheduler: none } as never) as { module: unknown }).module === raw, "none given");
+    }
     assert.throws(() => fabric.setup(raw, inner, { move_to_device: true } as never), /Did you mean `moveToDevice`/);
     assert.throws(() => fabric.setup(3 as never), /to be a Module, but got 3/);
   });

@@ -46,7 +46,7 @@ function passThrough(bound: WeakMap<AnyFunction, AnyFunction>): ProxyHandler<Opt
       const holder = isOwn(target, name) ? target : target._orig_mod;
       const value: unknown = Reflect.get(holder, name, holder);
       if (typeof value !== "function" || value instanceof Module || name === "constructor") return value;
-      if (Object.hasOwn(holder, name) || typeof name === "symbol") return value;
+      if (typeof name === "symbol" || !isFromClass(holder, name, value)) return value;
       const method = value as AnyFunction;
       let made = bound.get(method);
       if (!made) {
@@ -54,6 +54,7 @@ function passThrough(bound: WeakMap<AnyFunction, AnyFunction>): ProxyHandler<Opt
           const result = method.apply(holder, args);
           return result === target ? proxy : result;
         };
+        Object.defineProperties(made, { name: { value: method.name }, length: { value: method.length } });
         bound.set(method, made);
       }
       return made;
@@ -61,6 +62,20 @@ function passThrough(bound: WeakMap<AnyFunction, AnyFunction>): ProxyHandler<Opt
     set: (target, name, value) => Reflect.set(isOwn(target, name) ? target : target._orig_mod, name, value),
     has: (target, name) => Reflect.has(target, name) || name in target._orig_mod,
   };
+}
+
+// False for functions in fields, and for those that a Proxy has made: these run on the right object already.
+function isFromClass(holder: object, name: string, value: unknown): boolean {
+  if (Object.hasOwn(holder, name)) return false;
+  for (
+    let level = Object.getPrototypeOf(holder) as object | null;
+    level !== null;
+    level = Object.getPrototypeOf(level) as object | null
+  ) {
+    const found = Object.getOwnPropertyDescriptor(level, name);
+    if (found) return found.value === value;
+  }
+  return false;
 }
 
 /**

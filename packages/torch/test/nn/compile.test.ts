@@ -8,6 +8,7 @@ class Net extends nn.Module<[Tensor], Tensor> {
   layer = new nn.Linear(3, 2);
   calls = 0;
   #secret = 7;
+  named = (): number => this.#secret;
   forward(x: Tensor) {
     this.calls++;
     return this.layer(x);
@@ -36,6 +37,9 @@ test("attributes and methods are the model's, for reading and writing", () => {
   model.calls = 10;
   (model as unknown as { extra: number }).extra = 3;
   assert.deepEqual([net.calls, (net as unknown as { extra: number }).extra], [10, 3]);
+  assert.equal(new Set([model.secret, model.secret]).size, 1);
+  assert.deepEqual([model.secret.name, model.secret.length, model.named.name], ["secret", 0, "named"]);
+  assert.equal(model.named, net.named);
 });
 
 test("names in state dicts begin with _orig_mod, as in Python; modes and conversions reach the model", () => {

@@ -1,5 +1,5 @@
 // describing.js [--launch] [--exit N] [...]: what a script finds under `fabric run`.
-import { Fabric } from "@fabric-ts/fabric";
+import { Fabric, type ParallelStrategy } from "@fabric-ts/fabric";
 import { distributed } from "@fabric-ts/torch";
 
 const fabric = new Fabric();
@@ -36,7 +36,7 @@ const description = {
   isConnected,
   sum: typeof sum === "number" ? sum : sum.item(),
   strategy: fabric.strategy.constructor.name,
-  environment: fabric.strategy.worldSize > 1 && process.env.TORCHELASTIC_RUN_ID !== undefined,
+  environment: (fabric.strategy as ParallelStrategy).clusterEnvironment?.constructor.name,
   precision: fabric.strategy.precision.constructor.name,
   variables: Object.fromEntries(names.map((name) => [name, process.env[name]])),
   runId: process.env.TORCHELASTIC_RUN_ID,
