@@ -93,8 +93,16 @@ const firstWeights = alone.module.weight.tolist();
 fabric.backward(alone(torch.full([1, 2], rank + 1.5)).sum());
 const inGroups = { firstWeights, gradients: alone.module.weight.grad?.tolist() };
 
+// A hook on the module that the strategy made: the sum of both ranks in place of their mean.
+const hooked = (await start({})).setup(new nn.Linear(1, 1, { bias: false }));
+const inner = hooked._forwardModule;
+if (inner instanceof nn.parallel.DistributedDataParallel)
+  inner.registerCommHook(null, (_state, bucket) => bucket.allReduce(bucket.buffer()));
+fabric.backward(hooked(torch.full([1, 1], rank + 1, { dtype: "float32" })).sum());
+
 report(rank, {
   weights,
+  hooked: hooked.module.weight.grad?.tolist(),
   inGroups,
   apart,
   together,

@@ -139,11 +139,15 @@ describe("the registry of strategies", () => {
     ]);
     for (const name of strategyRegistry.names()) assert.match(strategyRegistry.description(name) ?? "", /\.$/);
     assert.equal(strategyRegistry.get("fsdp", "nothing"), "nothing");
-    const others = "deepspeed deepspeed_stage_1 deepspeed_stage_3_offload_nvme xla single_tpu";
-    for (const name of others.split(" ")) {
+    const others: [names: string, use: RegExp][] = [
+      ["fsdp fsdp_cpu_offload model_parallel", /Use `strategy: "ddp"` as long as the model fits on one device/],
+      ["deepspeed deepspeed_stage_1 deepspeed_stage_3_offload_nvme", /Use `strategy: "ddp"`: DeepSpeed is a Python/],
+      ["xla xla_fsdp single_xla single_tpu", /Use `accelerator: "auto"`.*PyTorch\/XLA is a Python library/],
+    ];
+    for (const [name, use] of others.flatMap(([names, use]) => names.split(" ").map((name) => [name, use] as const))) {
       assert.throws(() => new Fabric({ accelerator: "cpu", strategy: name }), {
         name: "NotSupportedError",
-        message: /is not available\.\nUse /,
+        message: new RegExp(`The strategy '${name}' is not available\\.\\n${use.source}`),
       });
     }
   });

@@ -1,7 +1,7 @@
 // Two processes that each see half of a batch train exactly like one that sees all of it.
 import assert from "node:assert/strict";
 import { before, describe, it } from "node:test";
-import { Fabric, type FabricModule } from "@fabric-ts/fabric";
+import { catchWarnings, Fabric, type FabricModule } from "@fabric-ts/fabric";
 import { nn } from "@fabric-ts/torch";
 import { runProgram, runRanks } from "../support/run-ranks.js";
 import { train, type Way, ways } from "../support/training.js";
@@ -76,10 +76,18 @@ describe("noBackwardSync", () => {
     {
       using _ = fabric.noBackwardSync(model, { enabled: false });
     }
-    assert.throws(
-      () => fabric.noBackwardSync(new nn.Linear(2, 2) as unknown as FabricModule),
-      /You need to set up the model first/,
-    );
+    assert.throws(() => fabric.noBackwardSync(new nn.Linear(2, 2) as unknown as FabricModule), {
+      name: "TypeError",
+      message: /You need to set up the model first.*`const \[model, optimizer\] = fabric\.setup\(/,
+    });
+  });
+  it("says nothing on one device, where there is nothing to skip", async () => {
+    const fabric = new Fabric({ accelerator: "cpu" });
+    const model = fabric.setup(new nn.Linear(2, 2));
+    const caught = await catchWarnings(() => {
+      for (const enabled of [true, false]) fabric.noBackwardSync(model, { enabled }, () => {});
+    });
+    assert.deepEqual(caught, []);
   });
   it("does not pass over what is neither options nor the function", () => {
     const fabric = new Fabric({ accelerator: "cpu" });

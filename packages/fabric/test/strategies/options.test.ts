@@ -12,6 +12,7 @@ interface Report {
   inGroups: { firstWeights: unknown; gradients: unknown };
   buffers: [number[], number[]];
   badHook: string;
+  hooked: unknown;
 }
 
 describe("DDP in two processes", () => {
@@ -60,6 +61,9 @@ describe("DDP in two processes", () => {
     close(ranks[0].buffers[0], 0.9 * 0.125 + 0.125);
     close(ranks[1].buffers[0], 0.9 * 0.125 + 0.225);
     close(ranks[1].buffers[1], 0.9 * 0.225 + 0.225);
+  });
+  it("takes a hook on the module inside of the wrapper, too", () => {
+    for (const { hooked } of ranks) assert.deepEqual(hooked, [[3]]);
   });
   it("says what is wrong with a hook", () => {
     for (const { badHook } of ranks)
