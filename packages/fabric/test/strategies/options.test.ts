@@ -13,6 +13,7 @@ interface Report {
   buffers: [number[], number[]];
   badHook: string;
   hooked: unknown;
+  localGradients: unknown;
 }
 
 describe("DDP in two processes", () => {
@@ -64,6 +65,11 @@ describe("DDP in two processes", () => {
   });
   it("takes a hook on the module inside of the wrapper, too", () => {
     for (const { hooked } of ranks) assert.deepEqual(hooked, [[3]]);
+  });
+  it("leaves gradients local where forward and backward are both in noBackwardSync, until the next pass", () => {
+    for (const [rank, { localGradients }] of ranks.entries()) {
+      assert.deepEqual(localGradients, { backwardOnly: [[1.5]], disabled: [[1.5]], both: [[rank + 1]], next: [[3]] });
+    }
   });
   it("says what is wrong with a hook", () => {
     for (const { badHook } of ranks)
