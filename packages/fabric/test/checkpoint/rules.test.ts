@@ -164,6 +164,11 @@ describe("load", () => {
     const state = { step: 0, none: 1 };
     assert.deepEqual(Object.keys(await fabric.load(file("all.ckpt"), state, { strict: false })), ["net"]);
     assert.deepEqual(state, { step: 3, none: 1 });
+    const model = fabric.setup(new nn.Linear(2, 1));
+    const [list, nested] = [[model], { model }];
+    const deep = { model, list, nested, step: 0 };
+    await fabric.load(file("all.ckpt"), deep, { strict: false });
+    assert.ok(deep.list === list && deep.nested === nested && deep.model === model && deep.step === 3);
   });
 
   it("changes nothing when a key is missing", async () => {
