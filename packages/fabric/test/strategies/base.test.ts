@@ -341,7 +341,7 @@ describe("the process group of DDP", () => {
     assert.equal(distributed.getGroups().length, before);
     await strategy.teardown();
   });
-  it("averages in DistributedDataParallel, which only DDP's own names ask for unused parameters", async () => {
+  it("averages in DistributedDataParallel, which looks for unused parameters only when told", async () => {
     class Branches extends nn.Module<[Tensor], Tensor> {
       used = new nn.Linear(1, 1);
       unused = new nn.Linear(1, 1);
@@ -349,7 +349,8 @@ describe("the process group of DDP", () => {
         return this.used(x);
       }
     }
-    for (const strategy of ["ddp", "ddp_find_unused_parameters_true"] as const) {
+    const fixed = new DDPStrategy({ staticGraph: true });
+    for (const strategy of ["ddp", "ddp_find_unused_parameters_true", fixed] as const) {
       const fabric = new Fabric({ accelerator: "cpu", strategy, devices: 1 });
       await fabric.launch();
       try {
@@ -362,5 +363,31 @@ describe("the process group of DDP", () => {
         await fabric.strategy.teardown();
       }
     }
+  });
+  it("averages in buckets of the size that was asked for, of which gradients are views when told", async () => {
+    const seen: unknown[] = [];
+    for (const options of [{}, { bucketCapMb: 0.001 }, { gradientAsBucketView: true }]) {
+      const buffers: Tensor[] = [];
+      const hook: nn.parallel.CommHook<null> = (_state, bucket) => {
+        buffers[bucket.index] = bucket.buffer();
+        return bucket.buffer();
+      };
+      const strategy = new DDPStrategy({ ...options, ddpCommHook: hook });
+      const fabric = new Fabric({ accelerator: "cpu", strategy, devices: 1 });
+      await fabric.launch();
+      try {
+        const model = fabric.setup(new nn.Sequential(new nn.Linear(10, 30), new nn.Linear(30, 10)));
+        for (let step = 0; step < 2; step++) fabric.backward(model(torch.ones([1, 10])).sum());
+        for (const buffer of buffers) buffer.fill_(7);
+        seen.push([buffers.length, model.parameters().every(({ grad }) => grad?.min().item() === 7)]);
+      } finally {
+        await fabric.strategy.teardown();
+      }
+    }
+    assert.deepEqual(seen, [
+      [1, false],
+      [2, false],
+      [1, true],
+    ]);
   });
 });
