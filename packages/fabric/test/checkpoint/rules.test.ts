@@ -144,6 +144,14 @@ describe("load", () => {
     const other = new optim.SGD(net.parameters(), { lr: 0.1 });
     assert.deepEqual(await fabric.load(file("optimizer.ckpt"), other), {});
     assert.equal(other.paramGroups[0]?.lr, 0.5);
+    const [model, wrapped] = fabric.setup(
+      new nn.Linear(2, 1),
+      new optim.SGD([new nn.Parameter(torch.ones([1])), new nn.Parameter(torch.ones([1]))], { lr: 0.1 }),
+    );
+    assert.deepEqual(await fabric.load(file("net.ckpt"), model), {});
+    assert.deepEqual(model.weight.tolist(), saved.net.weight.tolist());
+    assert.deepEqual(await fabric.load(file("optimizer.ckpt"), wrapped), {});
+    assert.equal(wrapped.paramGroups[0]?.lr, 0.5);
     await assert.rejects(fabric.load(file("net.ckpt"), new nn.Linear(2, 1, { bias: false })), /Unexpected key/);
     await fabric.load(file("net.ckpt"), new nn.Linear(2, 1, { bias: false }), { strict: false });
   });
