@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { before, describe, it } from "node:test";
 import { Fabric, SingleDeviceStrategy } from "@fabric-ts/fabric";
 import * as torch from "@fabric-ts/torch";
-import { runRanks } from "../support/run-ranks.js";
+import { runProgram, runRanks } from "../support/run-ranks.js";
 
 describe("collectives on one device", () => {
   const fabric = new Fabric({ accelerator: "cpu" });
@@ -183,6 +183,11 @@ describe("two processes", () => {
       assert.match(rank.loadFailure, /^CheckpointError: Checkpoint file not found/);
       assert.equal(rank.stillWorks, 2);
     }
+  });
+  it("that wait for their turn are told what they wait for, when that takes long", async () => {
+    const { code, stderr } = await runProgram("long-turn", { FABRIC_LATE_AFTER_MS: "200" });
+    assert.equal(code, 0, stderr);
+    assert.match(stderr, /\[rank 1\] Still waiting in `fabric\.rankZeroFirst: barrier` .*not there yet: rank 0/);
   });
   it("decide together and send values from any rank", () => {
     for (const rank of ranks) {
