@@ -59,7 +59,7 @@ import type {
   WrappedDataLoaders,
   WrappedOptimizers,
 } from "./wrappers/setup-types.js";
-import { isWrapped, unwrapObjects, unwrapState } from "./wrappers/wrap.js";
+import { unwrapObjects, unwrapState } from "./wrappers/wrap.js";
 
 /** Options of `Fabric`. */
 export interface FabricOptions extends ConnectorOptions {
@@ -539,12 +539,13 @@ export class Fabric {
     if (state !== undefined && state !== null && !isStateful(state)) checkState("load", state);
     this.#validateLaunched();
     const unwrapped = unwrapState(state);
+    const before = { ...unwrapped };
     const remainder = await duringCall(`fabric.load("${String(path)}")`, async () => {
       const rest = await this.strategy.loadCheckpoint(path, unwrapped, options);
       await this.strategy.barrier();
       return rest;
     });
-    copyUnwrapped(unwrapped, state);
+    if (unwrapped && state && unwrapped !== state && !isStateful(state)) copyReplaced(before, unwrapped, state);
     return remainder;
   }
 
@@ -793,11 +794,12 @@ function checkLoggers(loggers: Logger[]): Logger[] {
   return loggers;
 }
 
-/** Copies what loading has replaced (numbers, dictionaries) to the user's state; wrapped objects stay in their places. */
-function copyUnwrapped(from: unknown, to: object | undefined): void {
-  if (to === undefined || from === to || isWrapped(to) || withoutCompiled(to) === from) return;
-  const target = to as Record<string, unknown>;
-  for (const [key, value] of Object.entries(from as object)) {
-    if (!isWrapped(target[key]) && withoutCompiled(target[key]) !== value) target[key] = value;
+/**
+ * Copies what loading has replaced (numbers, dictionaries) to the user's state. Everything else stays in its place: wrapped objects, and what
+ * the file does not have.
+ */
+function copyReplaced(before: Record<string, unknown>, after: object, target: object): void {
+  for (const [key, value] of Object.entries(after)) {
+    if (value !== before[key]) (target as Record<string, unknown>)[key] = value;
   }
 }

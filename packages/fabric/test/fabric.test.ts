@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import {
+  CPUAccelerator,
   catchWarnings,
   DataParallelStrategy,
   DDPStrategy,
@@ -165,6 +166,80 @@ describe("a Fabric on one device", () => {
     assert.ok(moved !== given);
     assert.deepEqual(moved.rest, [1, "a"]);
     assert.equal(moved.own as unknown, "on cpu");
+  });
+
+  it("makes the device ready before a module is moved there, and asks the strategy to move it", () => {
+    const events: string[] = [];
+    class Ready extends CPUAccelerator {
+      override setupDevice(device: string): void {
+        events.push(`ready ${device}`);
+      }
+    }
+    class Moving extends SingleDeviceStrategy {
+      override moduleToDevice(module: nn.AnyModule): void {
+        events.push("move");
+        super.moduleToDevice(module);
+      }
+    }
+    const mine = new Fabric({ accelerator: new Ready(), strategy: new Moving("meta") });
+    const raw = new nn.Linear(1, 1);
+    assert.ok(mine.toDevice(raw) === raw);
+    assert.deepEqual([events.splice(0), raw.weight.device], [["ready meta", "move"], "meta"]);
+    assert.equal(mine.toDevice([torch.ones([1])])[0]?.device, "meta");
+    assert.deepEqual(events, []);
+  });
+
+  it("hands collectives to its strategy, with the name of a barrier and the source of a broadcast", async () => {
+    const seen: unknown[] = [];
+    class Noting extends SingleDeviceStrategy {
+      override async barrier(...args: unknown[]): Promise<void> {
+        seen.push(["barrier", args[0]]);
+      }
+      override async broadcast<T>(value: T, src?: number): Promise<T> {
+        seen.push(["broadcast", value, src]);
+        return value;
+      }
+    }
+    const mine = new Fabric({ accelerator: "cpu", strategy: new Noting("cpu") });
+    await mine.barrier();
+    await mine.barrier("download");
+    await mine.broadcast("a");
+    await mine.broadcast("b", 3);
+    assert.deepEqual(seen, [
+      ["barrier", undefined],
+      ["barrier", "download"],
+      ["broadcast", "a", 0],
+      ["broadcast", "b", 3],
+    ]);
+  });
+
+  it("gives the first turn to rank 0, with `local` to the first rank of each machine", async () => {
+    const firsts: boolean[] = [];
+    class Somewhere extends SingleDeviceStrategy {
+      constructor(readonly ranks: { global: number; local: number }) {
+        super("cpu");
+      }
+      override get globalRank(): number {
+        return this.ranks.global;
+      }
+      override get localRank(): number {
+        return this.ranks.local;
+      }
+      override async takeTurn(isFirst: boolean): Promise<AsyncDisposable> {
+        firsts.push(isFirst);
+        return super.takeTurn(isFirst);
+      }
+    }
+    for (const [global, local] of [
+      [0, 0],
+      [4, 0],
+      [5, 1],
+    ] as const) {
+      const mine = new Fabric({ accelerator: "cpu", strategy: new Somewhere({ global, local }) });
+      await mine.rankZeroFirst(() => {});
+      await mine.rankZeroFirst({ local: true }, () => {});
+    }
+    assert.deepEqual(firsts, [true, true, false, true, false, false]);
   });
 
   it("launch runs a function with the Fabric and arguments, and returns its value", async () => {

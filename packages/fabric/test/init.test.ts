@@ -70,6 +70,17 @@ describe("initModule", () => {
       assert.equal(fabric.initModule(() => torch.ones([1], { dtype: "int64", device: "cpu" })).device, "cpu");
     }
   });
+  it("is a block, too, and leaves its context when that ends", () => {
+    const fabric = new Fabric({ accelerator: "cpu", precision: "64-true" });
+    {
+      using _ = fabric.initModule({ emptyInit: true });
+      const x = torch.zeros([1]);
+      assert.ok(nn.init.ones_(x) === x);
+      assert.deepEqual([x.item(), x.dtype], [0, "float64"]);
+    }
+    const after = nn.init.ones_(torch.zeros([1]));
+    assert.deepEqual([after.item(), after.dtype], [1, "float32"]);
+  });
   it("has no other options", () => {
     const fabric = new Fabric({ accelerator: "cpu" });
     assert.throws(() => fabric.initModule({ empty: true } as never, () => 1), /initModule has no option `empty`/);

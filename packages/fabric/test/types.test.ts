@@ -1,4 +1,5 @@
 // What the compiler has to know about wrapped objects. Each check fails to compile when it does not hold.
+import assert from "node:assert/strict";
 import { it } from "node:test";
 import {
   AttributeDict,
@@ -13,6 +14,8 @@ import {
   type MLflowLogger,
   ModelCheckpoint,
   type materializeTensors,
+  ParallelStrategy,
+  Strategy,
   type SummaryWriter,
   TensorBoardLogger,
 } from "@fabric-ts/fabric";
@@ -261,4 +264,12 @@ it("types of files and checkpoints are exact", () => {
   // @ts-expect-error: a state with more than tensors is not a file of tensors
   const wrong: safetensors.SafeTensors = { step: 3 };
   void wrong;
+});
+
+it("types of strategies ask for what no base can know", () => {
+  // @ts-expect-error the device, who writes, how models move, and the collectives
+  class Nothing extends Strategy {}
+  // @ts-expect-error how models move
+  class NoMoving extends ParallelStrategy {}
+  assert.ok(Nothing.prototype instanceof Strategy && NoMoving.prototype instanceof ParallelStrategy);
 });

@@ -122,12 +122,13 @@ export abstract class ParallelStrategy extends Strategy {
     if (!this.isConnected) return super.takeTurn(isFirst);
     // A group of its own, because a download may take longer than any collective should.
     const group = await distributed.newGroup(null, { backend: "gloo", timeoutMs: patientMs });
-    if (!isFirst) await distributed.barrier({ group });
+    const meet = (): Promise<void> => distributed.barrier({ group, label: "fabric.rankZeroFirst" });
+    if (!isFirst) await meet();
     return {
       [Symbol.asyncDispose]: async () => {
         try {
-          if (isFirst) await distributed.barrier({ group });
-          await distributed.barrier({ group });
+          if (isFirst) await meet();
+          await meet();
         } finally {
           distributed.destroyProcessGroup(group);
         }

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
-import { AttributeDict, Fabric, TorchCheckpointIO } from "@fabric-ts/fabric";
+import { AttributeDict, Fabric, SingleDeviceStrategy, TorchCheckpointIO } from "@fabric-ts/fabric";
 import * as torch from "@fabric-ts/torch";
 import { nn, optim } from "@fabric-ts/torch";
 import { runRanks } from "../support/run-ranks.js";
@@ -54,9 +54,73 @@ describe("save", () => {
     await assert.rejects(fabric.save(file("deep.ckpt"), { all: { net } }), /value\.all\.net is a Linear/);
   });
 
+  it("keeps what the filter calls true in any way", async () => {
+    const keep = { dict: (key: string) => ({ a: 1, b: "", c: "yes", d: 0 })[key] as never };
+    await fabric.save(file("truth.ckpt"), { dict: { a: 1, b: 2, c: 3, d: 4 } }, { filter: keep });
+    assert.deepEqual({ ...((await fabric.load(file("truth.ckpt"))).dict as object) }, { a: 1, c: 3 });
+  });
+
   it("refuses a state that is none", async () => {
     for (const state of [null, 3, "x", undefined])
       await assert.rejects(fabric.save(file("x"), state as never), /Expected the state of `save` to be an object/);
+  });
+});
+
+describe("save and load", () => {
+  it("hand the strategy what is inside of the wrappers, ask it for states, and then wait for all", async () => {
+    const events: unknown[] = [];
+    const net = new nn.Linear(2, 1);
+    const sgd = new optim.SGD(net.parameters(), { lr: 0.1 });
+    const seen = (state: unknown): unknown[] => {
+      const { model, optimizer, step } = state as Record<string, unknown>;
+      return [model === net, optimizer === sgd, step];
+    };
+    class Noting extends SingleDeviceStrategy {
+      override async saveCheckpoint(...args: Parameters<SingleDeviceStrategy["saveCheckpoint"]>): Promise<void> {
+        events.push(["save", args[0], seen(args[1]), args[2]]);
+        await super.saveCheckpoint(...args);
+      }
+      override async loadCheckpoint(
+        ...args: Parameters<SingleDeviceStrategy["loadCheckpoint"]>
+      ): Promise<Record<string, unknown>> {
+        events.push(["load", args[0], seen(args[1]), args[2]]);
+        return await super.loadCheckpoint(...args);
+      }
+      override getModuleStateDict(module: nn.AnyModule): Record<string, unknown> {
+        events.push(["state of the model", (module as unknown) === net]);
+        return super.getModuleStateDict(module);
+      }
+      override getOptimizerState(optimizer: optim.Optimizer): unknown {
+        events.push(["state of the optimizer", optimizer === sgd]);
+        return super.getOptimizerState(optimizer);
+      }
+      override loadModuleStateDict(module: nn.AnyModule, state: Record<string, unknown>, strict?: boolean): void {
+        events.push(["into the model", (module as unknown) === net, Object.keys(state), strict]);
+        super.loadModuleStateDict(module, state, strict);
+      }
+      override async barrier(): Promise<void> {
+        events.push("barrier");
+      }
+    }
+    const mine = new Fabric({ accelerator: "cpu", strategy: new Noting() });
+    const [model, optimizer] = mine.setup(net, sgd);
+    const path = file("strategy.ckpt");
+    const filter = { model: (key: string) => key === "bias" };
+    await mine.save(path, { model, optimizer, step: 2 }, { filter });
+    assert.deepEqual(events.splice(0), [
+      ["save", path, [true, true, 2], filter],
+      ["state of the model", true],
+      ["state of the optimizer", true],
+      "barrier",
+    ]);
+    const state = { model, optimizer, step: 0 };
+    await mine.load(path, state, { strict: false });
+    assert.deepEqual(events, [
+      ["load", path, [true, true, 0], { strict: false }],
+      ["into the model", true, ["bias"], false],
+      "barrier",
+    ]);
+    assert.ok(state.model === model && state.optimizer === optimizer && state.step === 2);
   });
 });
 
@@ -80,6 +144,14 @@ describe("load", () => {
     const other = new optim.SGD(net.parameters(), { lr: 0.1 });
     assert.deepEqual(await fabric.load(file("optimizer.ckpt"), other), {});
     assert.equal(other.paramGroups[0]?.lr, 0.5);
+    const [model, wrapped] = fabric.setup(
+      new nn.Linear(2, 1),
+      new optim.SGD([new nn.Parameter(torch.ones([1])), new nn.Parameter(torch.ones([1]))], { lr: 0.1 }),
+    );
+    assert.deepEqual(await fabric.load(file("net.ckpt"), model), {});
+    assert.deepEqual(model.weight.tolist(), saved.net.weight.tolist());
+    assert.deepEqual(await fabric.load(file("optimizer.ckpt"), wrapped), {});
+    assert.equal(wrapped.paramGroups[0]?.lr, 0.5);
     await assert.rejects(fabric.load(file("net.ckpt"), new nn.Linear(2, 1, { bias: false })), /Unexpected key/);
     await fabric.load(file("net.ckpt"), new nn.Linear(2, 1, { bias: false }), { strict: false });
   });
@@ -95,6 +167,18 @@ describe("load", () => {
     assert.equal(whole.net.weight?.device, "cpu");
   });
 
+  it("without strictness keeps what the file lacks, and gives back what was not asked for", async () => {
+    await fabric.save(file("all.ckpt"), saved);
+    const state = { step: 0, none: 1 };
+    assert.deepEqual(Object.keys(await fabric.load(file("all.ckpt"), state, { strict: false })), ["net"]);
+    assert.deepEqual(state, { step: 3, none: 1 });
+    const model = fabric.setup(new nn.Linear(2, 1));
+    const [list, nested] = [[model], { model }];
+    const deep = { model, list, nested, step: 0 };
+    await fabric.load(file("all.ckpt"), deep, { strict: false });
+    assert.ok(deep.list === list && deep.nested === nested && deep.model === model && deep.step === 3);
+  });
+
   it("changes nothing when a key is missing", async () => {
     await fabric.save(file("all.ckpt"), saved);
     const state = { step: 0, none: 1 };
@@ -107,6 +191,16 @@ describe("load", () => {
 });
 
 describe("loadRaw", () => {
+  it("fills an optimizer, also one that is set up", async () => {
+    const net = new nn.Linear(2, 1);
+    await torch.save(new optim.SGD(net.parameters(), { lr: 0.5 }).stateDict(), file("sgd.pt"));
+    const sgd = new optim.SGD(net.parameters(), { lr: 0.1 });
+    await fabric.loadRaw(file("sgd.pt"), sgd);
+    assert.equal(sgd.paramGroups[0]?.lr, 0.5);
+    const wrapped = fabric.setupOptimizers(new optim.SGD(net.parameters(), { lr: 0.1 }));
+    await fabric.loadRaw(file("sgd.pt"), wrapped);
+    assert.equal(wrapped.paramGroups[0]?.lr, 0.5);
+  });
   it("returns nothing, has strictness, and refuses what is neither model nor optimizer", async () => {
     await torch.save(new nn.Linear(2, 1).stateDict(), file("raw.pt"));
     assert.equal(await fabric.loadRaw(file("raw.pt"), new nn.Linear(2, 1)), undefined);

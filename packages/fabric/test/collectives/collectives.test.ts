@@ -1,9 +1,9 @@
 // Collectives alone and with another process; saving and loading by several processes.
 import assert from "node:assert/strict";
 import { before, describe, it } from "node:test";
-import { Fabric } from "@fabric-ts/fabric";
+import { Fabric, SingleDeviceStrategy } from "@fabric-ts/fabric";
 import * as torch from "@fabric-ts/torch";
-import { runRanks } from "../support/run-ranks.js";
+import { runProgram, runRanks } from "../support/run-ranks.js";
 
 describe("collectives on one device", () => {
   const fabric = new Fabric({ accelerator: "cpu" });
@@ -22,15 +22,38 @@ describe("collectives on one device", () => {
     assert.deepEqual([n.dtype, flag.dtype, big.dtype, typed.dtype, text], ["float32", "uint8", "int64", "int32", "a"]);
     assert.deepEqual([n.item(), flag.item(), typed.tolist()], [2, 1, [1, 2]]);
   });
+  it("move what they take to the device, and leave everything else as it is", async () => {
+    const onMeta = new Fabric({ accelerator: "cpu", strategy: new SingleDeviceStrategy("meta") });
+    const [date, list] = [new Date(0), new Set(["a"])];
+    for (const call of ["allGather", "allReduce"] as const) {
+      const given = {
+        n: 1,
+        flag: true,
+        big: 1n,
+        x: torch.ones([1]),
+        typed: new Float64Array(2),
+        date,
+        list,
+        none: null,
+      };
+      const { n, flag, big, x, typed, ...rest } = await onMeta[call](given);
+      assert.deepEqual(
+        [n, flag, big, x, typed].map(({ device, dtype }) => [device, dtype]),
+        ["float32", "uint8", "int64", "float32", "float64"].map((dtype) => ["meta", dtype]),
+      );
+      assert.ok(rest.date === date && rest.none === null);
+      assert.deepEqual(rest.list, list);
+    }
+  });
   it("broadcast returns the very object", async () => {
     const value = { a: 1 };
     assert.ok((await fabric.broadcast(value)) === value);
   });
   it("refuse unknown reductions and options", async () => {
-    await assert.rejects(
-      () => fabric.allReduce(1, { reduceOp: "median" as never }),
-      /Unsupported reduce operation "median"/,
-    );
+    await assert.rejects(() => fabric.allReduce(1, { reduceOp: "median" as never }), {
+      name: "ConfigurationError",
+      message: /Unsupported reduce operation "median"\.\nUse one of mean, avg, sum, max/,
+    });
     await assert.rejects(() => fabric.allReduce(1, { op: "sum" } as never), /allReduce has no option `op`/);
     await fabric.allReduce(1, { reduceOp: "SUM" as never });
   });
@@ -48,9 +71,11 @@ interface Report {
   reduced: unknown[];
   sameObject: boolean;
   gradient: number[];
+  plainGraph: boolean;
   order: string[];
   firstWasFirst: boolean;
   turnFailure: string | null;
+  secondWasDone: boolean;
   batches: unknown;
   length: number;
   untouched: number;
@@ -102,6 +127,7 @@ describe("two processes", () => {
         [30, 30],
       ],
     );
+    for (const { plainGraph } of ranks) assert.equal(plainGraph, false, "none without it");
   });
   it("take turns, rank 0 first, also when its turn fails", () => {
     assert.ok(ranks[0].firstWasFirst);
@@ -116,6 +142,9 @@ describe("two processes", () => {
       ranks.map((rank) => rank.turnFailure),
       ["Error: first fails", null],
     );
+  });
+  it("meet again after the turns: rank 0 goes on when rank 1 is done", () => {
+    for (const { secondWasDone } of ranks) assert.ok(secondWasDone);
   });
   it("share the samples of a loader", () => {
     assert.deepEqual(
@@ -154,6 +183,11 @@ describe("two processes", () => {
       assert.match(rank.loadFailure, /^CheckpointError: Checkpoint file not found/);
       assert.equal(rank.stillWorks, 2);
     }
+  });
+  it("that wait for their turn are told what they wait for, when that takes long", async () => {
+    const { code, stderr } = await runProgram("long-turn", { FABRIC_LATE_AFTER_MS: "200" });
+    assert.equal(code, 0, stderr);
+    assert.match(stderr, /\[rank 1\] Still waiting in `fabric\.rankZeroFirst: barrier` .*not there yet: rank 0/);
   });
   it("decide together and send values from any rank", () => {
     for (const rank of ranks) {

@@ -121,6 +121,19 @@ describe("contexts", () => {
     assert.equal(a.matmul(a).dtype, "float32");
     assert.throws(() => fabric.autocast(async () => a), /returned a promise/);
   });
+
+  it("autocast sets the default dtype where the precision does", () => {
+    for (const [precision, dtype] of [
+      ["32-true", "float32"],
+      ["64-true", "float64"],
+      ["16-true", "float16"],
+      ["bf16-true", "bfloat16"],
+    ] as const) {
+      const fabric = new Fabric({ accelerator: "cpu", precision });
+      assert.equal(fabric.autocast(() => torch.ones([1])).dtype, dtype);
+    }
+    assert.equal(torch.ones([1]).dtype, "float32");
+  });
 });
 
 describe("MixedPrecision", () => {

@@ -1,5 +1,5 @@
 // Two processes: collectives on numbers, tensors and collections, taking turns, shares of data, and agreement on failures.
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { CheckpointIO, Fabric } from "@fabric-ts/fabric";
@@ -22,6 +22,7 @@ const gathered = await fabric.allGather({
 const inPlace = torch.tensor([rank + 1, 2], { dtype: "float32" });
 const reduced = await fabric.allReduce([inPlace, 1 + rank]);
 const withGrad = torch.tensor([1, 2], { dtype: "float32", requiresGrad: true });
+const plainGraph = (await fabric.allGather(withGrad)).requiresGrad;
 const joined = await fabric.allGather(withGrad, { syncGrads: true });
 joined
   .mul(
@@ -63,6 +64,12 @@ const untouched = fabric.setupDataLoaders(new data.DataLoader([1, 2]), { useDist
 
 // Saving: one file, the same on all ranks; a failure of rank 0 is a failure of all.
 const directory = (await fabric.broadcast(rank === 0 ? mkdtempSync(join(tmpdir(), "fabric-test-")) : null)) as string;
+await fabric.rankZeroFirst(async () => {
+  if (rank === 0) return;
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  writeFileSync(join(directory, "second"), "");
+});
+const secondWasDone = existsSync(join(directory, "second"));
 const make = (seed: number): nn.Linear => {
   torch.manualSeed(seed);
   return new nn.Linear(2, 2);
@@ -112,9 +119,11 @@ report(rank, {
   reduced: reduced.map(list),
   sameObject: (reduced[0] as Tensor) === inPlace,
   gradient: list(withGrad.grad as Tensor),
+  plainGraph,
   order,
   firstWasFirst: (times.select(0, 0).item() as number) <= (times.select(0, 1).item() as number),
   turnFailure,
+  secondWasDone,
   batches,
   length: loader.length,
   untouched,

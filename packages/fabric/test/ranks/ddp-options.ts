@@ -93,8 +93,36 @@ const firstWeights = alone.module.weight.tolist();
 fabric.backward(alone(torch.full([1, 2], rank + 1.5)).sum());
 const inGroups = { firstWeights, gradients: alone.module.weight.grad?.tolist() };
 
+// A hook on the module that the strategy made: the sum of both ranks in place of their mean.
+const hooked = (await start({})).setup(new nn.Linear(1, 1, { bias: false }));
+const inner = hooked._forwardModule;
+if (inner instanceof nn.parallel.DistributedDataParallel)
+  inner.registerCommHook(null, (_state, bucket) => bucket.allReduce(bucket.buffer()));
+fabric.backward(hooked(torch.full([1, 1], rank + 1, { dtype: "float32" })).sum());
+
+/** Gradients of a pass that is in the context in part, or as a whole, and of one after it. */
+async function localGradients(): Promise<unknown> {
+  const mine = await start({});
+  const model = mine.setup(new nn.Linear(1, 1, { bias: false }));
+  const x = torch.full([1, 1], rank + 1, { dtype: "float32" });
+  const gradient = (): unknown => model.module.weight.grad?.tolist();
+  const loss = model(x).sum();
+  mine.noBackwardSync(model, () => mine.backward(loss));
+  const backwardOnly = gradient();
+  model.zeroGrad();
+  mine.noBackwardSync(model, { enabled: false }, () => mine.backward(model(x).sum()));
+  const disabled = gradient();
+  model.zeroGrad();
+  mine.noBackwardSync(model, () => mine.backward(model(x).sum()));
+  const both = gradient();
+  mine.backward(model(x).sum());
+  return { backwardOnly, disabled, both, next: gradient() };
+}
+
 report(rank, {
   weights,
+  localGradients: await localGradients(),
+  hooked: hooked.module.weight.grad?.tolist(),
   inGroups,
   apart,
   together,

@@ -89,7 +89,8 @@ async function reductions(): Promise<unknown> {
   const alone = await fabric.allGather(torch.tensor([rank]), { group });
   const sum = await fabric.allReduce(torch.tensor([rank + 1]), { group, reduceOp: "sum" });
   const parts = await fabric.allGather(torch.tensor([rank]), { group, uneven: true });
-  return { found, alone: alone.tolist(), sum: sum.tolist(), parts: list(parts) };
+  const mean = await fabric.allReduce(torch.tensor([rank + 1], { dtype: "float32" }), { group });
+  return { found, alone: alone.tolist(), sum: sum.tolist(), mean: mean.tolist(), parts: list(parts) };
 }
 
 async function folders(): Promise<unknown> {

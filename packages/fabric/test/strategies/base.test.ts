@@ -1,6 +1,6 @@
 // What a strategy does unless it is told otherwise: the base, one device, and several processes without a cluster.
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
+import { after, describe, it } from "node:test";
 import {
   CPUAccelerator,
   DDPStrategy,
@@ -8,11 +8,14 @@ import {
   LightningEnvironment,
   ParallelStrategy,
   Precision,
+  rankZeroOnly,
+  ScriptLauncher,
   SingleDeviceStrategy,
+  SpawnLauncher,
   TorchCheckpointIO,
 } from "@fabric-ts/fabric";
 import * as torch from "@fabric-ts/torch";
-import { type Device, data, nn, optim, type Tensor } from "@fabric-ts/torch";
+import { type Device, data, distributed, nn, optim, type Tensor } from "@fabric-ts/torch";
 
 class Noting extends CPUAccelerator {
   constructor(readonly events: string[]) {
@@ -206,5 +209,185 @@ describe("several processes without a cluster", () => {
     const module = new nn.Linear(1, 1);
     assert.deepEqual(Object.keys(strategy.getModuleStateDict(module)), ["weight", "bias"]);
     strategy.loadModuleStateDict(module, new nn.Linear(1, 1).stateDict());
+  });
+  it("of DDP are made by the launcher of their start method", () => {
+    for (const [startMethod, Launcher] of [
+      [undefined, ScriptLauncher],
+      ["popen", ScriptLauncher],
+      ["spawn", SpawnLauncher],
+    ] as const) {
+      const strategy = new DDPStrategy({ startMethod, clusterEnvironment: new LightningEnvironment() });
+      strategy.configureLauncher();
+      assert.ok(strategy.launcher instanceof Launcher);
+    }
+    const nowhere = /DDPStrategy has no cluster environment\.\nGive it to `new Fabric/;
+    assert.throws(() => new DDPStrategy().configureLauncher(), { name: "UsageError", message: nowhere });
+  });
+  it("of DDP leave gradients local only where the model is in DistributedDataParallel", () => {
+    const { backwardSyncControl } = new DDPStrategy();
+    const bare = new nn.Linear(1, 1);
+    assert.throws(() => backwardSyncControl.noBackwardSync(bare, true), {
+      name: "TypeError",
+      message:
+        /only possible if the module passed to `DDPStrategy\.noBackwardSync` is wrapped in `DistributedDataParallel`\. Got: Linear/,
+    });
+    using _ = backwardSyncControl.noBackwardSync(bare, false);
+  });
+});
+
+describe("a process among several", () => {
+  /** The second process of the second machine. */
+  class Second extends LightningEnvironment {
+    constructor(readonly events: string[] = []) {
+      super();
+    }
+    override localRank(): number {
+      return 1;
+    }
+    override nodeRank(): number {
+      return 1;
+    }
+    override setGlobalRank(rank: number): void {
+      this.events.push(`rank ${rank}`);
+      super.setGlobalRank(rank);
+    }
+    override setWorldSize(size: number): void {
+      this.events.push(`of ${size}`);
+      super.setWorldSize(size);
+    }
+  }
+  const devices: Device[] = ["cpu", "meta", "cpu"];
+  after(() => {
+    rankZeroOnly.rank = 0;
+  });
+
+  it("has the device of its local rank", () => {
+    const strategy = new DDPStrategy({ parallelDevices: devices, clusterEnvironment: new Second() });
+    assert.deepEqual([strategy.rootDevice, strategy.localRank, strategy.nodeRank], ["meta", 1, 1]);
+  });
+  it("is counted by machine, then by device; so are the shares of data", () => {
+    const environment = new Second();
+    const strategy = new DDPStrategy({ parallelDevices: devices, clusterEnvironment: environment });
+    strategy.numNodes = 2;
+    strategy.setWorldRanks();
+    assert.deepEqual(environment.events, ["rank 4", "of 6"]);
+    assert.deepEqual([strategy.globalRank, strategy.worldSize, strategy.isGlobalZero], [4, 6, false]);
+    assert.deepEqual(strategy.distributedSamplerOptions, { numReplicas: 6, rank: 4 });
+    assert.equal(rankZeroOnly.rank, 4);
+  });
+  it("believes an environment that knows better, also in its messages", () => {
+    class Knowing extends Second {
+      override setGlobalRank(): void {}
+      override globalRank(): number {
+        return 7;
+      }
+    }
+    const strategy = new DDPStrategy({ parallelDevices: devices, clusterEnvironment: new Knowing() });
+    strategy.setWorldRanks();
+    assert.deepEqual([strategy.globalRank, rankZeroOnly.rank], [7, 7]);
+  });
+});
+
+describe("the process group of DDP", () => {
+  class Alone extends LightningEnvironment {
+    constructor(readonly events: string[]) {
+      super();
+    }
+    override setGlobalRank(rank: number): void {
+      this.events.push(`rank ${rank}, ${distributed.isInitialized() ? "met" : "not met"}`);
+      super.setGlobalRank(rank);
+    }
+  }
+  const make = (events: string[], options: object = {}): DDPStrategy =>
+    new DDPStrategy({
+      accelerator: new Noting(events),
+      parallelDevices: ["cpu"],
+      clusterEnvironment: new Alone(events),
+      ...options,
+    });
+
+  it("is made last: after the device is ready and the ranks are known", async () => {
+    const events: string[] = [];
+    const strategy = make(events);
+    await strategy.setupEnvironment();
+    assert.deepEqual([events, distributed.isInitialized()], [["device cpu", "rank 0, not met"], true]);
+    await strategy.teardown();
+    assert.equal(distributed.isInitialized(), false);
+    strategy.setupEnvironmentSync();
+    assert.deepEqual(events.slice(-2), ["device cpu", "rank 0, not met"]);
+    await strategy.teardown();
+  });
+  it("gives up after 30 minutes, or the time that was asked for", async () => {
+    for (const [options, timeoutMs] of [
+      [{}, 30 * 60 * 1000],
+      [{ timeoutMs: 45_000 }, 45_000],
+    ] as const) {
+      const strategy = make([], options);
+      await strategy.setupEnvironment();
+      assert.equal(distributed.getDefaultGroup().timeoutMs, timeoutMs);
+      await strategy.teardown();
+    }
+  });
+  it("is not the one in which processes take turns: that has days of patience, and is gone afterwards", async () => {
+    const strategy = make([], { timeoutMs: 45_000 });
+    await strategy.setupEnvironment();
+    const before = distributed.getGroups().length;
+    const turn = await strategy.takeTurn(true);
+    const group = distributed.getGroups().at(-1) as distributed.ProcessGroup;
+    assert.equal(distributed.getGroups().length, before + 1);
+    assert.equal(group.backend, "gloo");
+    assert.ok(group.timeoutMs > 10 * 24 * 3600 * 1000);
+    await turn[Symbol.asyncDispose]();
+    assert.equal(distributed.getGroups().length, before);
+    await strategy.teardown();
+  });
+  it("averages in DistributedDataParallel, which looks for unused parameters only when told", async () => {
+    class Branches extends nn.Module<[Tensor], Tensor> {
+      used = new nn.Linear(1, 1);
+      unused = new nn.Linear(1, 1);
+      forward(x: Tensor): Tensor {
+        return this.used(x);
+      }
+    }
+    const fixed = new DDPStrategy({ staticGraph: true });
+    for (const strategy of ["ddp", "ddp_find_unused_parameters_true", fixed] as const) {
+      const fabric = new Fabric({ accelerator: "cpu", strategy, devices: 1 });
+      await fabric.launch();
+      try {
+        const model = fabric.setup(new Branches());
+        assert.ok(model._forwardModule instanceof nn.parallel.DistributedDataParallel);
+        fabric.backward(model(torch.ones([1])).sum());
+        if (strategy === "ddp") assert.throws(() => model(torch.ones([1])), { code: "ERR_UNUSED_PARAMETERS" });
+        else fabric.backward(model(torch.ones([1])).sum());
+      } finally {
+        await fabric.strategy.teardown();
+      }
+    }
+  });
+  it("averages in buckets of the size that was asked for, of which gradients are views when told", async () => {
+    const seen: unknown[] = [];
+    for (const options of [{}, { bucketCapMb: 0.001 }, { gradientAsBucketView: true }]) {
+      const buffers: Tensor[] = [];
+      const hook: nn.parallel.CommHook<null> = (_state, bucket) => {
+        buffers[bucket.index] = bucket.buffer();
+        return bucket.buffer();
+      };
+      const strategy = new DDPStrategy({ ...options, ddpCommHook: hook });
+      const fabric = new Fabric({ accelerator: "cpu", strategy, devices: 1 });
+      await fabric.launch();
+      try {
+        const model = fabric.setup(new nn.Sequential(new nn.Linear(10, 30), new nn.Linear(30, 10)));
+        for (let step = 0; step < 2; step++) fabric.backward(model(torch.ones([1, 10])).sum());
+        for (const buffer of buffers) buffer.fill_(7);
+        seen.push([buffers.length, model.parameters().every(({ grad }) => grad?.min().item() === 7)]);
+      } finally {
+        await fabric.strategy.teardown();
+      }
+    }
+    assert.deepEqual(seen, [
+      [1, false],
+      [2, false],
+      [1, true],
+    ]);
   });
 });

@@ -140,14 +140,16 @@ describe("the registry of strategies", () => {
     ]);
     for (const name of strategyRegistry.names()) assert.match(strategyRegistry.description(name) ?? "", /\.$/);
     assert.equal(strategyRegistry.get("fsdp", "nothing"), "nothing");
-    const stages = "1 1_offload 2 2_offload 3 3_offload 3_offload_nvme"
-      .split(" ")
-      .map((one) => `deepspeed_stage_${one}`);
-    const others = "fsdp fsdp_cpu_offload deepspeed xla xla_fsdp single_xla single_tpu".split(" ");
-    for (const name of [...others, ...stages]) {
+    const stages = "1 1_offload 2 2_offload 3 3_offload 3_offload_nvme".replaceAll(/\S+/g, "deepspeed_stage_$&");
+    const others: [names: string, use: RegExp][] = [
+      ["fsdp fsdp_cpu_offload model_parallel", /Use `strategy: "ddp"` as long as the model fits on one device/],
+      [`deepspeed ${stages}`, /Use `strategy: "ddp"`: DeepSpeed is a Python/],
+      ["xla xla_fsdp single_xla single_tpu", /Use `accelerator: "auto"`.*PyTorch\/XLA is a Python library/],
+    ];
+    for (const [name, use] of others.flatMap(([names, use]) => names.split(" ").map((name) => [name, use] as const))) {
       assert.throws(() => new Fabric({ accelerator: "cpu", strategy: name }), {
         name: "NotSupportedError",
-        message: /is not available\.\nUse /,
+        message: new RegExp(`The strategy '${name}' is not available\\.\\n${use.source}`),
       });
     }
   });

@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { before, describe, it } from "node:test";
-import { Fabric, type FabricModule } from "@fabric-ts/fabric";
+import { catchWarnings, Fabric, type FabricModule } from "@fabric-ts/fabric";
 import { nn } from "@fabric-ts/torch";
 import { runProgram, runRanks } from "../support/run-ranks.js";
 import { train, type Way, ways } from "../support/training.js";
@@ -83,10 +83,18 @@ describe("noBackwardSync", () => {
     {
       using _ = fabric.noBackwardSync(model, { enabled: false });
     }
-    assert.throws(
-      () => fabric.noBackwardSync(new nn.Linear(2, 2) as unknown as FabricModule),
-      /You need to set up the model first/,
-    );
+    assert.throws(() => fabric.noBackwardSync(new nn.Linear(2, 2) as unknown as FabricModule), {
+      name: "TypeError",
+      message: /You need to set up the model first.*`const \[model, optimizer\] = fabric\.setup\(/,
+    });
+  });
+  it("says nothing on one device, where there is nothing to skip", async () => {
+    const fabric = new Fabric({ accelerator: "cpu" });
+    const model = fabric.setup(new nn.Linear(2, 2));
+    const caught = await catchWarnings(() => {
+      for (const enabled of [true, false]) fabric.noBackwardSync(model, { enabled }, () => {});
+    });
+    assert.deepEqual(caught, []);
   });
   it("does not pass over what is neither options nor the function", () => {
     const fabric = new Fabric({ accelerator: "cpu" });

@@ -12,6 +12,8 @@ interface Report {
   inGroups: { firstWeights: unknown; gradients: unknown };
   buffers: [number[], number[]];
   badHook: string;
+  hooked: unknown;
+  localGradients: unknown;
 }
 
 describe("DDP in two processes", () => {
@@ -60,6 +62,14 @@ describe("DDP in two processes", () => {
     close(ranks[0].buffers[0], 0.9 * 0.125 + 0.125);
     close(ranks[1].buffers[0], 0.9 * 0.125 + 0.225);
     close(ranks[1].buffers[1], 0.9 * 0.225 + 0.225);
+  });
+  it("takes a hook on the module inside of the wrapper, too", () => {
+    for (const { hooked } of ranks) assert.deepEqual(hooked, [[3]]);
+  });
+  it("leaves gradients local where forward and backward are both in noBackwardSync, until the next pass", () => {
+    for (const [rank, { localGradients }] of ranks.entries()) {
+      assert.deepEqual(localGradients, { backwardOnly: [[1.5]], disabled: [[1.5]], both: [[rank + 1]], next: [[3]] });
+    }
   });
   it("says what is wrong with a hook", () => {
     for (const { badHook } of ranks)

@@ -78,6 +78,7 @@ describe("two processes", () => {
         },
         alone: [[rank]],
         sum: [rank + 1],
+        mean: [rank + 1],
         parts: [[rank]],
       });
     }

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import { Fabric, isWrapped, Strategy } from "@fabric-ts/fabric";
+import { DataParallelStrategy, Fabric, isWrapped, Strategy } from "@fabric-ts/fabric";
 import * as torch from "@fabric-ts/torch";
 import { nn, OptimizedModule, optim, type Tensor } from "@fabric-ts/torch";
 import { unwrapCompiled } from "../../dist/wrappers/compiled.js";
@@ -157,6 +157,48 @@ describe("compile of what fabric.setup returned", () => {
     const optimizer = fabric.setupOptimizers(new optim.SGD(model.parameters(), { lr: 0.1 }));
     fabric.backward(model(torch.ones([1, 3])).sum());
     assert.ok(fabric.clipGradients(model, optimizer, { maxNorm: 0.1 }).item() > 0);
+  });
+
+  it("and so do backward, clipping and noBackwardSync, wherever the model was compiled", () => {
+    const seen: unknown[] = [];
+    class Noting extends DataParallelStrategy {
+      override readonly backwardSyncControl = {
+        noBackwardSync: (module: nn.AnyModule, enabled: boolean): Disposable => {
+          seen.push(["noBackwardSync", module, enabled]);
+          return { [Symbol.dispose]: () => {} };
+        },
+      };
+      override backward(...args: Parameters<Strategy["backward"]>): void {
+        seen.push(["backward", args[1]]);
+        super.backward(...args);
+      }
+      override clipGradientsValue(...args: Parameters<Strategy["clipGradientsValue"]>): void {
+        seen.push(["clip", args[0]]);
+      }
+    }
+    const fabric = new Fabric({ strategy: new Noting({ parallelDevices: ["cpu"] }) });
+    const optimizer = new optim.SGD(new Net().parameters(), { lr: 0.1 });
+    const inner = fabric.setup(torch.compile(new Net()));
+    const wrapped = fabric.setup(new Net());
+    for (const [model, called] of [
+      [inner, (partsOf(inner).forwardModule as OptimizedModule)._orig_mod],
+      [torch.compile(wrapped), wrapped._forwardModule],
+    ] as const) {
+      assert.ok(called instanceof nn.parallel.DataParallel);
+      fabric.noBackwardSync(model, () => fabric.backward(model(torch.ones([1, 3])).sum(), { model }));
+      fabric.noBackwardSync(model, () => {}, { enabled: false });
+      fabric.clipGradients(model, optimizer, { clipVal: 1 });
+      const given = seen.splice(0) as [string, unknown, boolean?][];
+      assert.deepEqual(
+        given.map(([call, module, enabled]) => [call, module === called, enabled]),
+        [
+          ["noBackwardSync", true, true],
+          ["backward", true, undefined],
+          ["noBackwardSync", true, false],
+          ["clip", true, undefined],
+        ],
+      );
+    }
   });
 });
 

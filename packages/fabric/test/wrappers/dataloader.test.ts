@@ -125,6 +125,29 @@ describe("a wrapped data loader", () => {
     assert.deepEqual([outer.epochs, inner.epochs], [[0], [0]]);
   });
 
+  it("tells the sampler the epoch before it reads, and gives batches as they are where no device is set", () => {
+    const events: string[] = [];
+    class Noting extends Epochs {
+      override setEpoch(epoch: number): void {
+        events.push(`epoch ${epoch}`);
+      }
+      override *[Symbol.iterator](): Generator<number> {
+        events.push("read");
+        yield* [0];
+      }
+    }
+    const batch = { x: torch.ones([1]), text: "a" };
+    const options = { sampler: new Noting(), collateFn: ([only]: (typeof batch)[]) => only };
+    for (const loader of [
+      new FabricDataLoader(new data.DataLoader([batch], options)),
+      fabric.setupDataLoaders(new data.DataLoader([batch], options), { moveToDevice: false }),
+    ]) {
+      assert.equal(loader.device, null);
+      assert.ok([...loader][0] === batch);
+      assert.deepEqual(events.splice(0), ["epoch 0", "read"]);
+    }
+  });
+
   it("has no length where the loader has none", () => {
     const loader = fabric.setupDataLoaders(new data.DataLoader(new Endless()));
     assert.throws(() => loader.length, { name: "TypeError", message: /has no length/ });
@@ -235,6 +258,8 @@ describe("a loader whose samples are shared among processes", () => {
       new data.DataLoader(numbers(8), { sampler: new data.DistributedSampler(numbers(8), share) }),
       new data.DataLoader(new Endless()),
     ];
+    const share4 = new data.DistributedSampler(numbers(8), share);
+    untouched.push(new data.DataLoader(numbers(8), { batchSampler: new data.BatchSampler(share4, 2) }) as never);
     for (const loader of untouched) assert.ok(sharing.setupDataLoaders(loader as AnyDataLoader).loader === loader);
     const plain = new data.DataLoader(numbers(8));
     assert.ok(sharing.setupDataLoaders(plain, { useDistributedSampler: false }).loader === plain);
@@ -271,6 +296,30 @@ describe("a loader whose samples are shared among processes", () => {
     const loader = sharing.setupDataLoaders(new data.DataLoader(numbers(8), { batchSampler }));
     assert.ok(loader.batchSampler instanceof Reversed);
     assert.deepEqual(items(loader), [[5, 3, 1], [7]]);
+    const plain = new data.BatchSampler(new data.SequentialSampler(numbers(9)), 2, true);
+    const full = sharing.setupDataLoaders(new data.DataLoader(numbers(9), { batchSampler: plain }));
+    assert.ok(full.batchSampler instanceof data.BatchSampler && full.batchSampler !== plain);
+    assert.deepEqual(
+      [full.batchSize, items(full)],
+      [
+        null,
+        [
+          [1, 3],
+          [5, 7],
+        ],
+      ],
+    );
+  });
+
+  it("keeps what was added to it after it was made", () => {
+    class Tagged extends data.DataLoader<torch.Tensor> {
+      tag?: string;
+      made = "by the class";
+    }
+    const inner = Object.assign(new Tagged(numbers(4)), { tag: "mine" });
+    const loader = sharing.setupDataLoaders(inner);
+    assert.ok(loader.loader !== inner);
+    assert.deepEqual([loader.tag, loader.made], ["mine", "by the class"]);
   });
 
   it("is refused where the sampler cannot be put in, with what to do", () => {
@@ -298,7 +347,7 @@ describe("a loader whose samples are shared among processes", () => {
     refused(
       new data.DataLoader(numbers(4), { batchSampler: new OddBatches() }),
       "TypeError",
-      /can't inject a \(distributed\) sampler into your batch sampler/,
+      /can't inject a \(distributed\) sampler into your batch sampler[\s\S]*\(sampler, batchSize, dropLast\) of `BatchSampler`[\s\S]*switch `useDistributedSampler` off/,
     );
   });
 });
@@ -412,6 +461,8 @@ describe("the sampler that shares samples among processes", () => {
     } finally {
       delete process.env.PL_GLOBAL_SEED;
     }
+    const zero = new data.DistributedSampler(numbers(8), { ...share, seed: 0 });
+    assert.deepEqual(indices(loader({ shuffle: true })), [...zero]);
   });
 
   it("keeps the order of a sampler of the user's, and tells it the epoch", () => {
@@ -421,6 +472,11 @@ describe("the sampler that shares samples among processes", () => {
     assert.deepEqual([...made], [1, 0]);
     made.setEpoch(7);
     assert.deepEqual(sampler.epochs, [7]);
+    const untold = distributedSampler(loader({ sampler: [4, 5, 6, 7] }), share);
+    untold.setEpoch(1);
+    assert.deepEqual([...untold], [4, 6]);
+    for (const random of [new data.WeightedRandomSampler([1, 1], 2), new data.SubsetRandomSampler([1, 2])])
+      assert.ok(distributedSampler(loader({ sampler: random }), share) instanceof DistributedSamplerWrapper);
   });
 
   it("refuses samplers without a finite length", () => {
@@ -429,14 +485,15 @@ describe("the sampler that shares samples among processes", () => {
         yield 1;
       },
     };
-    assert.throws(
-      () => indices(loader({ sampler: endless })),
-      /You seem to have configured a sampler in your DataLoader.*does not provide a length/s,
-    );
-    assert.throws(
-      () => indices(loader({ sampler: Object.assign(endless, { length: Number.POSITIVE_INFINITY }) })),
-      /finite `length`/,
-    );
+    assert.throws(() => indices(loader({ sampler: endless })), {
+      name: "TypeError",
+      message:
+        /You seem to have configured a sampler in your DataLoader.*does not provide a length\.\nAdd `get length\(\)` to it, remove the sampler, or set `useDistributedSampler: false`/s,
+    });
+    assert.throws(() => indices(loader({ sampler: Object.assign(endless, { length: Number.POSITIVE_INFINITY }) })), {
+      name: "TypeError",
+      message: /finite `length`\.\nSet `useDistributedSampler: false`/,
+    });
   });
 
   it("is not needed where samples are shared already, or stream", () => {

@@ -1,7 +1,7 @@
 // A wrapped optimizer behaves like the one inside.
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { Fabric, FabricOptimizer } from "@fabric-ts/fabric";
+import { Fabric, FabricOptimizer, Precision, SingleDeviceStrategy } from "@fabric-ts/fabric";
 import * as torch from "@fabric-ts/torch";
 import { nn, optim } from "@fabric-ts/torch";
 
@@ -196,14 +196,14 @@ describe("setup", () => {
     run();
     assert.equal(fabric.clipGradients(model, optimizer, { clipVal: 0.05 }), undefined);
     assert.equal(raw.weight.grad?.max().item().toFixed(5), "0.05000");
-    assert.throws(
-      () => fabric.clipGradients(model, optimizer, {} as never),
-      /You have to specify either `clipVal` or `maxNorm`/,
-    );
-    assert.throws(
-      () => fabric.clipGradients(model, optimizer, { clipVal: 1, maxNorm: 1 } as never),
-      /Only one of `clipVal` or `maxNorm`/,
-    );
+    assert.throws(() => fabric.clipGradients(model, optimizer, {} as never), {
+      name: "ConfigurationError",
+      message: /You have to specify either `clipVal` or `maxNorm`/,
+    });
+    assert.throws(() => fabric.clipGradients(model, optimizer, { clipVal: 1, maxNorm: 1 } as never), {
+      name: "ConfigurationError",
+      message: /Only one of `clipVal` or `maxNorm` can be set/,
+    });
     run();
     const largest = fabric.clipGradients(model, optimizer, { maxNorm: 0.05, normType: Number.POSITIVE_INFINITY });
     assert.equal(largest.item().toFixed(5), "0.10000");
@@ -214,6 +214,44 @@ describe("setup", () => {
     });
     raw.weight.grad?.fill_(Number.NaN);
     assert.ok(Number.isNaN(fabric.clipGradients(model, optimizer, { maxNorm: 1, errorIfNonfinite: false }).item()));
-    assert.throws(() => fabric.clipGradients(model, optimizer, { maxNorm: 1 }), /is NaN/);
+    assert.throws(() => fabric.clipGradients(model, optimizer, { maxNorm: 1 }), /is non-finite.* is NaN/);
+    raw.weight.grad?.fill_(Number.POSITIVE_INFINITY);
+    assert.throws(() => fabric.clipGradients(model, optimizer, { maxNorm: 1 }), /is non-finite.* is Infinity/);
+  });
+
+  it("the strategy clips what is inside of the wrappers: the parameters that the precision says the optimizer changes", () => {
+    const seen: unknown[][] = [];
+    class Noting extends SingleDeviceStrategy {
+      override clipGradientsValue(...args: [nn.AnyModule, optim.Optimizer, number]): void {
+        seen.push(args);
+        super.clipGradientsValue(...args);
+      }
+      override clipGradientsNorm(...args: Parameters<SingleDeviceStrategy["clipGradientsNorm"]>): torch.Tensor {
+        seen.push(args);
+        return super.clipGradientsNorm(...args);
+      }
+    }
+    const main = new nn.Parameter(torch.zeros([2]));
+    class Master extends Precision {
+      override mainParams(): torch.Tensor[] {
+        return [main];
+      }
+    }
+    const mine = new Fabric({ accelerator: "cpu", strategy: new Noting(), plugins: new Master() });
+    const raw = new nn.Linear(2, 1);
+    const inner = new optim.SGD(raw.parameters(), { lr: 0.1 });
+    const [model, optimizer] = mine.setup(raw, inner);
+    main.grad = torch.tensor([3, 4], { dtype: "float32" });
+    raw.weight.grad = torch.tensor([[5, 6]], { dtype: "float32" });
+    const norm = mine.clipGradients(model, optimizer, { maxNorm: 1, normType: 1, errorIfNonfinite: false });
+    assert.equal(norm.item(), 7);
+    mine.clipGradients(model, optimizer, { clipVal: 0.5 });
+    assert.ok(main.grad?.allclose(torch.tensor([3 / 7, 0.5])));
+    assert.deepEqual(raw.weight.grad.tolist(), [[5, 6]]);
+    for (const [module, optimizerInside] of seen) assert.ok(module === raw && optimizerInside === inner);
+    assert.deepEqual(
+      seen.map(([, , ...rest]) => rest),
+      [[1, { normType: 1, errorIfNonfinite: false }], [0.5]],
+    );
   });
 });

@@ -93,8 +93,8 @@ export class DataLoader<T, B = Collated<T>> implements Iterable<B>, AsyncIterabl
   }
 
   /**
-   * A loader of the same class, dataset and options that reads in the order of another sampler. A subclass whose
-   * constructor takes other arguments than `(dataset, options)` overrides it.
+   * A loader of the same class, dataset and options that reads in the order of another sampler; what was added to this one since it was made
+   * is on that one, too. A subclass whose constructor takes other arguments than `(dataset, options)` overrides it.
    */
   withSampler(sampler: SamplerLike): DataLoader<T, B> {
     const options: DataLoaderOptions<T, B> = { ...this.options, shuffle: false };
@@ -130,6 +130,8 @@ export class DataLoader<T, B = Collated<T>> implements Iterable<B>, AsyncIterabl
       );
     }
     made.workerInitFn = this.workerInitFn;
+    const members = made as unknown as Record<string, unknown>;
+    for (const [name, value] of Object.entries(this)) members[name] ??= value;
     return made;
   }
 

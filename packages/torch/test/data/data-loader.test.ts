@@ -136,6 +136,27 @@ test("withSampler keeps everything but the order", () => {
   assert.equal(made.workerInitFn, loader.workerInitFn);
 });
 
+test("withSampler takes along what was added to the loader, and says why its class refused", () => {
+  const loader = Object.assign(new data.DataLoader(range(4)), { tag: ["mine"] });
+  const made = loader.withSampler([1]) as typeof loader;
+  assert.ok(made.tag === loader.tag);
+  assert.deepEqual(lists(made), [[1]]);
+  class Strict extends data.DataLoader<number> {
+    constructor(dataset: number[], options: data.DataLoaderOptions<number> = {}) {
+      if (options.sampler) throw new RangeError("no samplers");
+      super(dataset, options);
+    }
+  }
+  assert.throws(
+    () => new Strict(range(3)).withSampler([1]),
+    (error: Error) => {
+      assert.match(error.message, /Trying to inject custom `Sampler` into the `Strict` instance/);
+      assert.equal((error.cause as Error).message, "no samplers");
+      return true;
+    },
+  );
+});
+
 test("withSampler goes into a batch sampler", () => {
   class Reversed extends data.BatchSampler {
     override *[Symbol.iterator](): Generator<number[], void> {

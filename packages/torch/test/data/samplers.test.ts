@@ -99,6 +99,16 @@ test("BatchSampler takes another sampler, also as a subclass", () => {
     () => new Fixed().withSampler([1]),
     /can't inject a \(distributed\) sampler into your batch sampler[\s\S]*withSampler/,
   );
+  class Strict extends data.BatchSampler {
+    constructor(sampler: data.SamplerLike, batchSize: number) {
+      if (Array.isArray(sampler)) throw new RangeError("no arrays");
+      super(sampler, batchSize);
+    }
+  }
+  assert.throws(
+    () => new Strict(new data.SequentialSampler(rows), 2).withSampler([1]),
+    (error: Error) => error.name === "TypeError" && (error.cause as Error).message === "no arrays",
+  );
 });
 
 test("SubsetRandomSampler gives each index once", () => {

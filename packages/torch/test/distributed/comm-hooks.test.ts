@@ -89,6 +89,10 @@ test("a hook sees every bucket in order, with its parameters, and runs without g
   ]);
 });
 
+test("buckets have 25 MiB unless told otherwise, and the first one has 1 MiB", async () => {
+  assert.deepEqual(await run("sizes", {}, 1), [[2, 50, 8]]);
+});
+
 test("what a hook does wrong is said on every rank, its own errors as they are", async () => {
   for (const result of await run<Record<string, { name: string; message: string }>>("mistakes")) {
     assert.equal(result.throws?.name, "RangeError");

@@ -85,6 +85,25 @@ await runCase({
     return { plain: gradients(false), compressed: gradients(true) };
   },
 
+  // 60 parameters of half a MiB.
+  async sizes(_place: Place<never>) {
+    class Many extends nn.Module<[Tensor], Tensor> {
+      list = new nn.ParameterList(Array.from({ length: 60 }, () => new nn.Parameter(torch.zeros([1 << 17]))));
+      forward(x: Tensor) {
+        return this.list.parameters().reduce((sum, parameter) => sum.add(parameter.sum()), x);
+      }
+    }
+    const model = new parallel.DistributedDataParallel(new Many());
+    const sizes: number[] = [];
+    model.registerCommHook(null, (_state, bucket) => {
+      sizes[bucket.index] = bucket.buffer().numel() / (1 << 17);
+      return bucket.buffer();
+    });
+    // The first pass is one bucket, in which the order of the gradients is found out.
+    for (let pass = 0; pass < 2; pass++) model(torch.zeros([])).backward();
+    return sizes;
+  },
+
   async seen(_place: Place<never>) {
     const net = new Net();
     const model = new parallel.DistributedDataParallel(net, { bucketCapMb: 0.0009 });
