@@ -107,11 +107,15 @@ export class GradScaler {
     return result;
   }
 
-  /** Adapts the scale to what the steps since the last update found. */
-  update(): void {
+  /**
+   * Adapts the scale to what the steps since the last update found. With several optimizers that are stepped one after the other, each gives
+   * its own: what the others have unscaled or found stays for their steps.
+   */
+  update(optimizer?: optim.Optimizer): void {
     const scale = this.#requireScale();
     const tracker = this.#tracker as Tensor;
-    const found = [...this.#states.values()].map((state) => state.foundInf).filter((tensor) => tensor !== null);
+    const states = optimizer === undefined ? [...this.#states.values()] : [this.#stateOf(optimizer)];
+    const found = states.map((state) => state.foundInf).filter((tensor) => tensor !== null);
     if (found.length === 0) {
       throw new UsageError("No inf checks were recorded prior to update.", {
         hint: "Call `step(optimizer)` before `update()`.",
@@ -132,7 +136,8 @@ export class GradScaler {
         this.#updateByHand(scale, tracker, overflow.item() !== 0);
       }
     });
-    this.#states.clear();
+    if (optimizer === undefined) this.#states.clear();
+    else this.#states.delete(optimizer);
   }
 
   /** The scale of now. */

@@ -129,7 +129,11 @@ describe("MixedPrecision", () => {
     assert.throws(() => new MixedPrecision("bf16-mixed", "cpu", new GradScaler("cpu")), /does not use a scaler/);
   });
   it("scales only float16", () => {
-    assert.ok(new MixedPrecision("16-mixed", "cpu").scaler instanceof GradScaler);
+    for (const device of ["cpu", "cuda"] as const) {
+      const { scaler } = new MixedPrecision("16-mixed", device);
+      assert.ok(scaler instanceof GradScaler);
+      assert.equal(scaler.device, device);
+    }
     assert.equal(new MixedPrecision("bf16-mixed", "cpu").scaler, null);
     assert.deepEqual(new MixedPrecision("bf16-mixed", "cpu").stateDict(), {});
   });
@@ -168,6 +172,30 @@ describe("MixedPrecision", () => {
     assert.throws(() => precision.unscaleGradients(optimizer), /unscale_\(\) has already been called/);
     precision.optimizerStep(optimizer);
     assert.deepEqual(weight.tolist(), [-2, -2]);
+  });
+  it("serves several optimizers: a step of one leaves what the other has unscaled, and what it has found, alone", () => {
+    const weights = [1, 1, 1].map((value) => new nn.Parameter(torch.tensor([value], { dtype: "float32" })));
+    const [first, second, third] = weights.map((weight) => new optim.SGD([weight], { lr: 1 })) as [
+      optim.SGD,
+      optim.SGD,
+      optim.SGD,
+    ];
+    const scaler = new GradScaler("cpu", { initScale: 8 });
+    const precision = new MixedPrecision("16-mixed", "cpu", scaler);
+    const factors = torch.tensor([1, 3, Number.POSITIVE_INFINITY]);
+    precision.backward(torch.cat(weights).mul(factors).sum(), null);
+    precision.unscaleGradients(second);
+    precision.unscaleGradients(third);
+    precision.optimizerStep(first);
+    assert.equal(scaler.getScale(), 8);
+    assert.throws(() => precision.unscaleGradients(second), /unscale_\(\) has already been called/);
+    precision.optimizerStep(second);
+    assert.equal(precision.optimizerStep(third), null);
+    assert.deepEqual(
+      weights.map((weight) => weight.item()),
+      [0, -2, 1],
+    );
+    assert.equal(scaler.getScale(), 4);
   });
   it("begins with PyTorch's numbers", () => {
     assert.deepEqual(new MixedPrecision("16-mixed", "cpu").stateDict(), {
