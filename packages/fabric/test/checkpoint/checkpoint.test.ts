@@ -196,11 +196,31 @@ describe("TorchCheckpointIO", () => {
   it("has no storage options, and removes files", async () => {
     const io = new TorchCheckpointIO();
     const path = newPath();
-    await assert.rejects(() => io.saveCheckpoint({}, path, {}), /does not support `storageOptions`/);
+    await assert.rejects(() => io.saveCheckpoint({}, path, {}), {
+      name: "TypeError",
+      message:
+        "`TorchCheckpointIO.saveCheckpoint` does not support `storageOptions`.\nPlease implement your custom `CheckpointIO` to make use of them.",
+    });
     await io.saveCheckpoint({ a: 1 }, path);
     await io.removeCheckpoint(path);
     await io.removeCheckpoint(path);
     assert.deepEqual(readdirSync(join(path, "..")), []);
+  });
+});
+
+describe("tensors of a checkpoint", () => {
+  it("are on the CPU, unless `mapLocation` names another device", async () => {
+    const io = new TorchCheckpointIO();
+    const path = newPath();
+    await io.saveCheckpoint({ x: torch.ones([2], { dtype: "float64" }) }, path);
+    for (const [options, device] of [
+      [undefined, "cpu"],
+      [{ mapLocation: null, weightsOnly: null }, "cpu"],
+      [{ mapLocation: "meta", weightsOnly: false }, "meta"],
+    ] as const) {
+      const { x } = (await io.loadCheckpoint(path, options)) as { x: torch.Tensor };
+      assert.deepEqual([x.device, x.dtype, x.shape], [device, "float64", [2]]);
+    }
   });
 });
 

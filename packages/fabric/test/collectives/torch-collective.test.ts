@@ -49,6 +49,9 @@ describe("TorchCollective on two processes", () => {
     for (const [rank, { calls }] of ranks.entries()) {
       const { wrong, ...rest } = calls;
       assert.deepEqual(rest, {
+        nothing: true,
+        returned: [true, true, true, true, true],
+        filled: [1, rank + 1, 2 * (rank + 1)],
         broadcast: [1],
         sum: [true, [3]],
         max: [1],
@@ -88,8 +91,9 @@ describe("TorchCollective on two processes", () => {
       );
     }
   });
-  it("connects again at the same address, and forgets a group that somebody else has ended", () => {
-    for (const { again } of ranks) assert.deepEqual(again, { sum: [2], forgotten: false, initialized: false });
+  it("connects again, at the address of the environment where that has one, and forgets a group that somebody else has ended", () => {
+    const expected = { sum: [2], kept: true, forgotten: false, initialized: false };
+    for (const { again } of ranks) assert.deepEqual(again, expected);
   });
 });
 
@@ -137,6 +141,7 @@ describe("TorchCollective in one process", () => {
     const store = new distributed.HashStore();
     await collective.setup({ rank: 0, worldSize: 1, store });
     assert.deepEqual([collective.rank, collective.worldSize], [0, 1]);
+    assert.ok(collective.group === distributed.getDefaultGroup());
     assert.deepEqual((await collective.allReduce(torch.ones([1]))).tolist(), [1]);
     assert.ok((await collective.teardown()) === collective);
     assert.equal(distributed.isInitialized(), false);
@@ -148,6 +153,14 @@ describe("TorchCollective in one process", () => {
     assert.equal(distributed.isInitialized(), false);
     assert.ok((await world.teardown()) === world);
     await assert.rejects(world.teardown(), /does not own a group to destroy/);
+  });
+  it("ends groups that there are, and no others", async () => {
+    await collective.setup({ rank: 0, worldSize: 1, store: new distributed.HashStore() });
+    const group = await collective.newGroup({ ranks: [0] });
+    assert.equal(distributed.getGroups().length, 2);
+    for (const one of [group, group, null]) collective.destroyGroup(one);
+    assert.equal(distributed.getGroups().length, 1);
+    await collective.teardown();
   });
   it("leaves a group of all processes alone that is not its own", async () => {
     await distributed.initProcessGroup({ rank: 0, worldSize: 1, store: new distributed.HashStore() });

@@ -273,7 +273,10 @@ describe("rows and columns", () => {
   });
 
   it("hyper-parameters have no place in it", () => {
-    assert.throws(() => new CSVLogger(temporaryFolder()).logHyperparams(), NotSupportedError);
+    assert.throws(() => new CSVLogger(temporaryFolder()).logHyperparams(), {
+      name: NotSupportedError.name,
+      message: /^The `CSVLogger` does not support logging hyper-parameters\.\n`TensorBoardLogger` and/,
+    });
   });
 });
 

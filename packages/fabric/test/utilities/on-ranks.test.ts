@@ -88,6 +88,7 @@ describe("two processes", () => {
       assert.deepEqual(rest, {
         folder: true,
         file: true,
+        link: true,
         here: true,
         different: false,
         unwritable: false,

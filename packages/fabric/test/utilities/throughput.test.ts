@@ -84,6 +84,24 @@ describe("Throughput", () => {
     assert.throws(() => throughput.update({ time: "6" } as never), /Expected `time` to be a number, but got "6"/);
     assert.throws(() => throughput.update({ time: 7, batch: 1 } as never), /no option `batch`/);
   });
+  it("wants every total to grow, and keeps what it took before the one that did not", () => {
+    const first = { time: 1, batches: 1, samples: 2, lengths: 3 };
+    const second = { time: 2, batches: 2, samples: 3, lengths: 4 };
+    for (const name of ["time", "batches", "samples", "lengths"] as const) {
+      const throughput = new Throughput();
+      throughput.update(first);
+      const last = first[name];
+      assert.throws(() => throughput.update({ ...second, [name]: last }), {
+        name: "ConfigurationError",
+        message: new RegExp(`^Expected the value to increase, last: ${last}, current: ${last} \\(of \`${name}\`\\)`),
+      });
+    }
+    const throughput = new Throughput();
+    throughput.update(first);
+    assert.throws(() => throughput.update({ ...second, batches: 4 }), /greater or equal than batches/);
+    assert.throws(() => throughput.update(second), /last: 2, current: 2 \(of `time`\)/);
+    assert.deepEqual(throughput.compute(), { ...first, time: 2 });
+  });
   it("refuses windows of one value and worlds of nobody", () => {
     assert.throws(
       () => new Throughput({ windowSize: 1 }),
