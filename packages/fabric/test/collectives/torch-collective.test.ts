@@ -1,11 +1,12 @@
 // Collectives as objects, without Fabric: on two processes, and what one process shows.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { afterEach, before, describe, it } from "node:test";
+import { afterEach, before, describe, it, mock } from "node:test";
 import { fileURLToPath } from "node:url";
 import { Collective, SingleDeviceCollective, TorchCollective } from "@fabric-ts/fabric";
 import * as torch from "@fabric-ts/torch";
 import { distributed, type Tensor } from "@fabric-ts/torch";
+import { native } from "../../../torch/dist/native.js";
 import { freePort } from "../launchers/job.js";
 import { cleanEnvironment } from "../support/run-ranks.js";
 
@@ -116,6 +117,20 @@ describe("TorchCollective in one process", () => {
       /^ConfigurationError: Unsupported op 1 of type number\./,
     );
     assert.throws(() => collective.convertToNativeOp("premul_sum"), /Multiply the tensor first/);
+  });
+  it("cannot be made where the engine has no library for several processes", () => {
+    const engine = native() as unknown as { versions(): object };
+    const versions = mock.method(engine, "versions", () => ({ gloo: false, nccl: false }));
+    try {
+      assert.throws(() => new TorchCollective(), {
+        name: "UsageError",
+        message:
+          /^Torch distributed is not available\.\nThe addon was built without Gloo and NCCL: install Gloo's headers/,
+      });
+      assert.deepEqual([collective.isAvailable(), collective.isInitialized()], [false, false]);
+    } finally {
+      versions.mock.restore();
+    }
   });
   it("has no group before it is connected", async () => {
     assert.throws(() => collective.group, /does not own a group/);

@@ -11,6 +11,7 @@ import {
   setRngStates,
 } from "@fabric-ts/fabric";
 import * as torch from "@fabric-ts/torch";
+import { native } from "../../../torch/dist/native.js";
 
 const names = ["PL_GLOBAL_SEED", "PL_SEED_WORKERS", "LOCAL_RANK"];
 const clear = (): void => {
@@ -92,6 +93,23 @@ describe("states of the generators", () => {
     setRngStates({ ...states, python: [3, [1], null] } as never);
     assert.deepEqual(draw(), expected);
     assert.throws(() => setRngStates({} as never), /Expected the entry "torch" of the states to be a Tensor/);
+  });
+  it("of the CPU are collected and set also where the driver of the GPUs does not start", () => {
+    torch.manualSeed(3);
+    const engine = native() as unknown as { cudaDeviceCount(): number };
+    const count = mock.method(engine, "cudaDeviceCount", () => {
+      throw new Error("CUDA driver initialization failed");
+    });
+    try {
+      assert.throws(() => torch.cuda.isAvailable(), /initialization failed/);
+      const states = collectRngStates();
+      assert.deepEqual(states["torch.cuda"], []);
+      const expected = draw();
+      setRngStates(states);
+      assert.deepEqual(draw(), expected);
+    } finally {
+      count.mock.restore();
+    }
   });
   it("are an object for checkpoints", () => {
     const rng = new RngState();
