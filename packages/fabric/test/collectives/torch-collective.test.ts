@@ -154,7 +154,7 @@ describe("TorchCollective in one process", () => {
   });
   it("takes a store, and works alone", async () => {
     const store = new distributed.HashStore();
-    await collective.setup({ rank: 0, worldSize: 1, store });
+    assert.ok((await collective.setup({ rank: 0, worldSize: 1, store })) === collective);
     assert.deepEqual([collective.rank, collective.worldSize], [0, 1]);
     assert.ok(collective.group === distributed.getDefaultGroup());
     assert.deepEqual((await collective.allReduce(torch.ones([1]))).tolist(), [1]);
