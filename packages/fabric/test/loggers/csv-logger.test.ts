@@ -149,7 +149,10 @@ describe("versions and folders", () => {
     writeFileSync(join(folder, "notes.txt"), "mine");
     const logger = new CSVLogger(root, { name: "exp", version: 0 });
     const warnings = await catchWarnings(() => logger.experiment);
-    assert.match(warnings[0]?.message ?? "", /Experiment logs directory .*version_0 exists and is not empty/);
+    assert.equal(
+      warnings[0]?.message,
+      `Experiment logs directory ${folder} exists and is not empty. An earlier metrics.csv in it is deleted. Give another \`version\`, or \`append: true\` to continue that file.`,
+    );
     assert.equal(warnings.length, 1);
     assert.deepEqual(filesIn(folder), ["notes.txt"]);
   });

@@ -300,6 +300,13 @@ describe("a precision", () => {
     precision.teardown();
     assert.equal(precision.optimizerStep(optimizer, () => torch.tensor(3) as never) instanceof torch.Tensor, true);
   });
+  it("of 16 bits throughout has no other names", () => {
+    assert.throws(() => new HalfPrecision("16-mixed" as never), {
+      name: "ConfigurationError",
+      message: /^Precision must be '16-true' or 'bf16-true', got "16-mixed"/,
+    });
+    assert.deepEqual([new HalfPrecision().precision, new DoublePrecision().precision], ["16-true", "64-true"]);
+  });
   it("has the parameters of all groups of an optimizer", () => {
     const [a, b] = [new nn.Linear(1, 1), new nn.Linear(1, 1)];
     const optimizer = new optim.SGD([{ params: a.parameters() }, { params: b.parameters() }], { lr: 1 });

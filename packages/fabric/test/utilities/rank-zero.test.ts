@@ -74,10 +74,19 @@ describe("rankZeroOnly", () => {
     const second = run({ SLURM_PROCID: "2", LOCAL_RANK: "1" });
     assert.deepEqual([second.stdout, second.stderr], ["1\n", ""]);
   });
-  it("looks for RANK before LOCAL_RANK, SLURM's and LSF's variable", () => {
+  it("looks for RANK before LOCAL_RANK, and for the variables of clusters after them", () => {
+    const order = [
+      "RANK",
+      "LOCAL_RANK",
+      "OMPI_COMM_WORLD_RANK",
+      "SLURM_PROCID",
+      "JSM_NAMESPACE_RANK",
+      "MV2_COMM_WORLD_RANK",
+      "PMI_RANK",
+    ];
     const env: Record<string, string> = {};
     assert.equal(rankFromEnvironment(env), undefined);
-    for (const [index, name] of ["JSM_NAMESPACE_RANK", "SLURM_PROCID", "LOCAL_RANK", "RANK"].entries()) {
+    for (const [index, name] of order.reverse().entries()) {
       env[name] = String(index);
       assert.equal(rankFromEnvironment(env), index, name);
     }

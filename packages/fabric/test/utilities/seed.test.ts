@@ -52,6 +52,7 @@ describe("seedEverything", () => {
       process.env.LOCAL_RANK = "1";
       seedEverything(2);
       seedEverything(3, { verbose: false });
+      resetSeed();
     } finally {
       write.mock.restore();
     }

@@ -19,6 +19,16 @@ describe("Throughput", () => {
       "device/items_per_sec": 8,
     });
   });
+  it("has a window of 100 updates and one device unless told otherwise", () => {
+    const { windowSize, worldSize, separator, availableFlops } = new Throughput();
+    assert.deepEqual([windowSize, worldSize, separator, availableFlops], [100, 1, "/", null]);
+    const throughput = new Throughput();
+    for (let step = 1; step <= 100; step++) {
+      assert.equal("device/batches_per_sec" in (step > 1 ? throughput.compute() : {}), false);
+      throughput.update({ time: step, batches: step, samples: step });
+    }
+    assert.equal(throughput.compute()["device/batches_per_sec"], 1);
+  });
   it("divides the operations since the first of the window by what the device can do", () => {
     const throughput = new Throughput({ windowSize: 2, availableFlops: 50, separator: "_" });
     throughput.update({ time: 1, batches: 1, samples: 2, flops: 10 });
