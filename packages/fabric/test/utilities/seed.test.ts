@@ -66,6 +66,13 @@ describe("seedEverything", () => {
     process.env.PL_GLOBAL_SEED = "abc";
     assert.throws(() => seedEverything(), /Invalid seed specified via PL_GLOBAL_SEED: "abc"/);
   });
+  it("is reset as it stands in the environment, and names what is no seed there", () => {
+    Object.assign(process.env, { PL_GLOBAL_SEED: "12", PL_SEED_WORKERS: "2" });
+    resetSeed();
+    assert.deepEqual([torch.initialSeed(), process.env.PL_SEED_WORKERS], [12n, "1"]);
+    process.env.PL_GLOBAL_SEED = "abc";
+    assert.throws(() => resetSeed(), /Invalid seed specified via PL_GLOBAL_SEED: "abc"/);
+  });
   it("has nothing to reset before it was called", () => {
     torch.manualSeed(4);
     const expected = draw();
