@@ -197,6 +197,52 @@ describe("MixedPrecision", () => {
     );
     assert.equal(scaler.getScale(), 4);
   });
+  it("unscales by the scale of the loss, also after another optimizer's step has changed it", () => {
+    const weights = [1, 1].map((value) => new nn.Parameter(torch.tensor([value], { dtype: "float32" })));
+    const [first, second] = weights.map((weight) => new optim.SGD([weight], { lr: 1 })) as [optim.SGD, optim.SGD];
+    const precision = new MixedPrecision("16-mixed", "cpu", new GradScaler("cpu", { initScale: 8 }));
+    const backward = (factor: number): void =>
+      precision.backward(
+        torch
+          .cat(weights)
+          .mul(torch.tensor([factor, 3]))
+          .sum(),
+        null,
+      );
+    backward(Number.POSITIVE_INFINITY);
+    assert.equal(precision.optimizerStep(first), null);
+    precision.optimizerStep(second);
+    assert.deepEqual(
+      weights.map((weight) => weight.item()),
+      [1, -2],
+    );
+    for (const optimizer of [first, second]) optimizer.zeroGrad();
+    backward(1);
+    assert.deepEqual(
+      weights.map((weight) => weight.grad?.item()),
+      [4, 12],
+    );
+    const { scale, _growth_tracker } = precision.stateDict();
+    assert.deepEqual([scale, _growth_tracker], [4, 1]);
+    precision.optimizerStep(first);
+    const loaded = new GradScaler("cpu");
+    loaded.loadStateDict(precision.stateDict() as never);
+    assert.equal(loaded.stateDict()._growth_tracker, 2);
+  });
+  it("works in steps that are scopes, whose tensors go at their end", () => {
+    const weight = new nn.Parameter(torch.ones([1]));
+    const optimizer = new optim.SGD([weight], { lr: 1 });
+    const precision = new MixedPrecision("16-mixed", "cpu", new GradScaler("cpu", { initScale: 8, growthInterval: 2 }));
+    for (let step = 0; step < 4; step++) {
+      torch.scope(() => {
+        optimizer.zeroGrad();
+        precision.backward(weight.mul(3).sum(), null);
+        precision.unscaleGradients(optimizer);
+      });
+      torch.scope(() => precision.optimizerStep(optimizer));
+    }
+    assert.deepEqual([weight.item(), precision.scaler?.getScale()], [1 - 4 * 3, 32]);
+  });
   it("begins with PyTorch's numbers", () => {
     assert.deepEqual(new MixedPrecision("16-mixed", "cpu").stateDict(), {
       scale: 65536,
