@@ -208,6 +208,22 @@ describe("TorchCheckpointIO", () => {
   });
 });
 
+describe("a value that changes while it is saved", () => {
+  it("is in the file as it was when TorchCheckpointIO was called, also in a new folder", async () => {
+    const io = new TorchCheckpointIO();
+    for (const name of ["state.ckpt", "state.safetensors"]) {
+      const path = join(newPath(), "..", "new", "deeper", name);
+      const value = { x: torch.zeros([2]), step: 1 };
+      const saving = io.saveCheckpoint(value, path);
+      torch.noGrad(() => value.x.fill_(7));
+      value.step = 2;
+      await saving;
+      const { x, step } = (await io.loadCheckpoint(path)) as typeof value;
+      assert.deepEqual([x.tolist(), step], [[0, 0], 1]);
+    }
+  });
+});
+
 describe("tensors of a checkpoint", () => {
   it("are on the CPU, unless `mapLocation` names another device", async () => {
     const io = new TorchCheckpointIO();
