@@ -4,6 +4,9 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
+import { Fabric } from "@fabric-ts/fabric";
+import { data, nn, optim, type Tensor, zeros } from "@fabric-ts/torch";
+import { Trainer, type TrainerOptions } from "../trainer/trainer.js";
 import { find, findAll, run } from "./run-example.js";
 
 const folder = mkdtempSync(join(tmpdir(), "fabric-structure-"));
@@ -98,6 +101,51 @@ describe("the trainer", () => {
       assert.deepEqual(readdirSync(at).sort(), ["epoch-0001.ckpt", "epoch-0002.ckpt"]);
     });
   }
+});
+
+describe("what the trainer is told", () => {
+  class Model extends nn.Linear {
+    trainingStep = (x: Tensor): Tensor => this(x).square().sum();
+    validationStep = (x: Tensor): Record<string, Tensor> => ({ loss: this(x).sum() });
+    configureOptimizers(): optim.Optimizer {
+      return new optim.SGD(this.parameters(), { lr: 0.1 });
+    }
+  }
+  /** The hooks that it calls, in 12 batches and 6 of validation. */
+  async function hooksOf(options: Partial<TrainerOptions>, callback: object = {}): Promise<string[]> {
+    const seen: string[] = [];
+    const note = (hook: string) => () => void seen.push(hook);
+    const hooks = {
+      onBeforeOptimizerStep: note("step"),
+      onTrainBatchEnd: note("batch"),
+      onValidationEnd: note("validation"),
+      onTrainEpochEnd: note("epoch"),
+    };
+    const fabric = new Fabric({ accelerator: "cpu", callbacks: [hooks, callback] });
+    const loader = (count: number) => new data.DataLoader(Array.from({ length: count }, () => zeros([1])));
+    const checkpointDir = join(folder, `told-${Math.random()}`);
+    await new Trainer(fabric, { checkpointDir, ...options }).fit(new Model(1, 1), loader(12), loader(6));
+    return seen;
+  }
+
+  it("limits batches, accumulates them, and validates after every n-th epoch", async () => {
+    const epoch = ["batch", "step", "batch", "step", "batch", "epoch"];
+    assert.deepEqual(
+      await hooksOf({ maxEpochs: 3, limitTrainBatches: 3, accumulateBatches: 2, validationFrequency: 2 }),
+      [...epoch, ...epoch.slice(0, -1), "validation", "epoch", ...epoch],
+    );
+  });
+  it("ends after the step in which somebody says so, or after the last", async () => {
+    const stopping = {
+      batches: 0,
+      shouldStop: false,
+      onTrainBatchEnd(): void {
+        this.shouldStop = ++this.batches === 2;
+      },
+    };
+    assert.equal((await hooksOf({}, stopping)).filter((hook) => hook === "step").length, 2);
+    assert.equal((await hooksOf({ maxSteps: 14 })).filter((hook) => hook === "step").length, 14);
+  });
 });
 
 it("k-fold cross-validation tests on each fold once, and the models together are better", async () => {

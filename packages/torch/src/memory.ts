@@ -29,7 +29,8 @@ function keep(value: unknown, kept: Set<unknown>): void {
 /**
  * Runs `body` and disposes every tensor that was made inside, except those in what it returns (also within arrays, maps
  * and plain objects). Not needed for correctness: a fast path for hot loops. `body` must be synchronous. Tensors that
- * outlive the scope by other ways (a parameter's first `grad`, an assignment to an outer variable) must be returned.
+ * outlive the scope by other ways (a parameter's first `grad`, an assignment to an outer variable) must be returned, or made in
+ * `memory.unscoped`.
  */
 export function scope<T>(body: () => T): T {
   if (typeof body !== "function") throw typeError("body", "a function", body);
@@ -52,6 +53,17 @@ export function scope<T>(body: () => T): T {
       if (kept.has(tensor)) outer?.push(tensor);
       else tensor.dispose();
     }
+  }
+}
+
+/** Runs `make` as if outside of every `scope()`: the tensors that it makes outlive them, such as those that an object keeps for later. */
+export function unscoped<T>(make: () => T): T {
+  if (typeof make !== "function") throw typeError("make", "a function", make);
+  const outer = recordTensors(null);
+  try {
+    return make();
+  } finally {
+    recordTensors(outer);
   }
 }
 

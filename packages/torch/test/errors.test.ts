@@ -13,3 +13,22 @@ test("a printed error shows its hint once", () => {
   assert.match(printed, /^UsageError: It is closed\.\n[\s\S]*code: 'ERR_USAGE'/);
   assert.equal(new torch.UsageError("It is closed.").hint, undefined);
 });
+
+test("every class of errors is a FabricError and an Error, with a name, a code and the cause", () => {
+  const cause = new RangeError("below");
+  const classes = {
+    ERR_CONFIGURATION: torch.ConfigurationError,
+    ERR_USAGE: torch.UsageError,
+    ERR_NOT_SUPPORTED: torch.NotSupportedError,
+    ERR_CHECKPOINT: torch.CheckpointError,
+    ERR_TORCH: torch.TorchError,
+    ERR_DISTRIBUTED: torch.DistributedError,
+  };
+  for (const [code, Class] of Object.entries(classes)) {
+    const error = new Class("text", { cause });
+    assert.ok(error instanceof torch.FabricError && error instanceof Error);
+    assert.deepEqual([error.name, error.code, error.cause === cause], [Class.name, code, true]);
+    assert.equal(new Class("text", { code: "ENOENT" }).code, "ENOENT");
+    assert.ok(!("cause" in new Class("text")));
+  }
+});

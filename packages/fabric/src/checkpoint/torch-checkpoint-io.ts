@@ -45,7 +45,7 @@ export class TorchCheckpointIO extends CheckpointIO {
       await upload(how.stable(), path, format);
       return;
     }
-    await makeParentFolder(file);
+    makeParentFolder(file);
     await how.write(file, format);
   }
 

@@ -26,7 +26,7 @@ export class LocalFileSystem extends FileSystem {
   }
   override async openWrite(path: string): Promise<FileWriter> {
     const file = pathOf(path);
-    await makeParentFolder(file);
+    makeParentFolder(file);
     return new LocalWriter(file);
   }
   override async list(path: string): Promise<FileInfo[]> {

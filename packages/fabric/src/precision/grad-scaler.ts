@@ -1,6 +1,6 @@
 // Loss scaling for float16, with PyTorch's algorithm, defaults and saved state.
 import * as torch from "@fabric-ts/torch";
-import { ConfigurationError, noGrad, type optim, type Tensor, UsageError } from "@fabric-ts/torch";
+import { ConfigurationError, memory, noGrad, type optim, type Tensor, UsageError } from "@fabric-ts/torch";
 
 /** Options of `GradScaler`. */
 export interface GradScalerOptions {
@@ -43,6 +43,8 @@ export class GradScaler {
   #initTracker = 0;
   #scale: Tensor | null = null;
   #tracker: Tensor | null = null;
+  // What updates found that have not changed the scale yet: gradients that wait for their step were made with the scale of now.
+  #found: Tensor[] = [];
   #states = new Map<optim.Optimizer, OptimizerState>();
 
   constructor(device: "cpu" | "cuda" = "cuda", options: GradScalerOptions = {}) {
@@ -61,6 +63,7 @@ export class GradScaler {
 
   /** The loss times the scale. */
   scale(loss: Tensor): Tensor {
+    this.#settle();
     return loss.mul(this.#scaleOn(loss.device));
   }
 
@@ -76,7 +79,7 @@ export class GradScaler {
     }
     noGrad(() => {
       const inverse = this.#requireScale().double().reciprocal().float();
-      const foundInf = torch.zeros([1], { dtype: "float32", device: inverse.device });
+      const foundInf = kept(0, "float32", inverse.device);
       for (const [device, gradients] of gradientsByDevice(optimizer)) {
         const found = device === inverse.device ? foundInf : foundInf.to(device);
         unscale(gradients, found, inverse.to(device));
@@ -107,36 +110,26 @@ export class GradScaler {
     return result;
   }
 
-  /** Adapts the scale to what the steps since the last update found. */
-  update(): void {
-    const scale = this.#requireScale();
-    const tracker = this.#tracker as Tensor;
-    const found = [...this.#states.values()].map((state) => state.foundInf).filter((tensor) => tensor !== null);
+  /**
+   * Adapts the scale, for the losses from now on, to what the steps since the last update found. With several optimizers that are stepped one
+   * after the other, each gives its own: what the others have unscaled or found stays for their steps.
+   */
+  update(optimizer?: optim.Optimizer): void {
+    const states = optimizer === undefined ? [...this.#states.values()] : [this.#stateOf(optimizer)];
+    const found = states.map((state) => state.foundInf).filter((tensor) => tensor !== null);
     if (found.length === 0) {
       throw new UsageError("No inf checks were recorded prior to update.", {
         hint: "Call `step(optimizer)` before `update()`.",
       });
     }
-    noGrad(() => {
-      const overflow = found.reduce((a, b) => a.add(b.to(a.device)));
-      if (isCuda(scale)) {
-        torch.ops.aten._amp_update_scale_?.(
-          scale,
-          tracker,
-          overflow,
-          this.#growthFactor,
-          this.#backoffFactor,
-          this.#growthInterval,
-        );
-      } else {
-        this.#updateByHand(scale, tracker, overflow.item() !== 0);
-      }
-    });
-    this.#states.clear();
+    this.#found.push(memory.unscoped(() => noGrad(() => found.reduce((a, b) => a.add(b.to(a.device))))));
+    if (optimizer === undefined) this.#states.clear();
+    else this.#states.delete(optimizer);
   }
 
   /** The scale of now. */
   getScale(): number {
+    this.#settle();
     return this.#scale === null ? this.#initScale : this.#scale.item();
   }
 
@@ -165,11 +158,32 @@ export class GradScaler {
     this.#growthInterval = state.growth_interval;
     this.#initScale = state.scale;
     this.#initTracker = state._growth_tracker;
+    this.#found = [];
     if (this.#scale !== null) this.#scale.fill_(state.scale);
     if (this.#tracker !== null) this.#tracker.fill_(state._growth_tracker);
   }
 
-  #updateByHand(scale: Tensor, tracker: Tensor, overflow: boolean): void {
+  #settle(): void {
+    for (const overflow of this.#found.splice(0)) noGrad(() => this.#adapt(this.#requireScale(), overflow));
+  }
+
+  #adapt(scale: Tensor, overflow: Tensor): void {
+    const tracker = this.#tracker as Tensor;
+    if (!isCuda(scale)) {
+      this.#adaptByHand(scale, tracker, overflow.item() !== 0);
+      return;
+    }
+    torch.ops.aten._amp_update_scale_?.(
+      scale,
+      tracker,
+      overflow,
+      this.#growthFactor,
+      this.#backoffFactor,
+      this.#growthInterval,
+    );
+  }
+
+  #adaptByHand(scale: Tensor, tracker: Tensor, overflow: boolean): void {
     if (overflow) {
       scale.mul_(this.#backoffFactor);
       tracker.fill_(0);
@@ -184,8 +198,8 @@ export class GradScaler {
 
   #scaleOn(device: torch.Device): Tensor {
     if (this.#scale === null) {
-      this.#scale = torch.full([1], this.#initScale, { dtype: "float32", device });
-      this.#tracker = torch.full([1], this.#initTracker, { dtype: "int32", device });
+      this.#scale = kept(this.#initScale, "float32", device);
+      this.#tracker = kept(this.#initTracker, "int32", device);
     }
     const scale = this.#scale.squeeze();
     return scale.device === device ? scale : scale.to(device);
@@ -208,6 +222,11 @@ export class GradScaler {
     }
     return state;
   }
+}
+
+/** A number that outlives the `scope()` of a training step. */
+function kept(value: number, dtype: torch.Dtype, device: torch.Device): Tensor {
+  return memory.unscoped(() => torch.full([1], value, { dtype, device }));
 }
 
 function isCuda(tensor: Tensor): boolean {

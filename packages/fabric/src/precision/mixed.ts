@@ -66,7 +66,7 @@ export class MixedPrecision extends Precision {
       );
     }
     const result = this.scaler.step(optimizer, closure);
-    this.scaler.update();
+    this.scaler.update(optimizer);
     return result;
   }
   override unscaleGradients(optimizer: optim.Optimizer): void {

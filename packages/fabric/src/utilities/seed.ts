@@ -35,9 +35,13 @@ export function seedEverything(seed?: number | null, options: SeedOptions = {}):
 
 /** Seeds again, silently, with what `seedEverything` stored; does nothing when it was never called. */
 export function resetSeed(): void {
-  const seed = process.env.PL_GLOBAL_SEED;
-  if (seed === undefined) return;
-  seedEverything(Number(seed), { workers: process.env.PL_SEED_WORKERS === "1", verbose: false });
+  if (process.env.PL_GLOBAL_SEED === undefined) return;
+  seedEverything(undefined, { workers: areWorkersSeeded(), verbose: false });
+}
+
+/** internal: whether data-loading workers get seeds of their own, as `seedEverything` was told, here or in the launching process. */
+export function areWorkersSeeded(): boolean {
+  return Number(process.env.PL_SEED_WORKERS ?? 0) !== 0;
 }
 
 function chooseSeed(seed: number | null | undefined, verbose: boolean): number {

@@ -5,6 +5,7 @@ import { duringAsyncPass, duringPass } from "../utilities/activity.js";
 import { describe } from "../utilities/describe.js";
 import { forwardMembers } from "../utilities/forward-members.js";
 import { moveDataToDevice } from "../utilities/move-data-to-device.js";
+import { areWorkersSeeded } from "../utilities/seed.js";
 import { workerInitFunction } from "../utilities/worker-seed.js";
 
 /** Any data loader, or any that gives batches `B`, whatever its samples are. */
@@ -50,8 +51,7 @@ interface FabricDataLoaderConstructor {
  * `workerInitFn` of its own.
  */
 export function seedWorkers(loader: AnyDataLoader, rank: number): void {
-  const wanted = Number(process.env.PL_SEED_WORKERS ?? 0) !== 0;
-  if (!wanted || loader.workerInitFn !== null) return;
+  if (!areWorkersSeeded() || loader.workerInitFn !== null) return;
   const module = new URL("../utilities/worker-seed.js", import.meta.url);
   loader.workerInitFn = data.workerFunction(module, workerInitFunction, rank);
 }

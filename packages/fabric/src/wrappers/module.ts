@@ -113,7 +113,11 @@ type HookMethod =
   | "registerForwardPreHook"
   | "registerForwardHook"
   | "registerFullBackwardPreHook"
-  | "registerFullBackwardHook";
+  | "registerFullBackwardHook"
+  | "registerStateDictPreHook"
+  | "registerStateDictPostHook"
+  | "registerLoadStateDictPreHook"
+  | "registerLoadStateDictPostHook";
 
 const wrapperChildren = new Set(["_forwardModule", "_originalModule"]);
 
@@ -229,7 +233,7 @@ const Wrapper = class FabricModule extends DeviceDtypeModule<unknown[], unknown>
       ? super.getBuffer(path)
       : this[wrapperState].original.getBuffer(path);
   }
-  // What is registered belongs to the model, as what is assigned does: the state dict is the model's.
+  // What is registered belongs to the model, as what is assigned does: the state dict is the model's, and so are its hooks.
   override registerBuffer<T extends Tensor | null>(name: string, tensor: T, options?: { persistent?: boolean }): T {
     return this[wrapperState].original.registerBuffer(name, tensor, options);
   }
@@ -238,6 +242,21 @@ const Wrapper = class FabricModule extends DeviceDtypeModule<unknown[], unknown>
   }
   override registerModule(name: string, module: nn.AnyModule | null): void {
     this[wrapperState].original.registerModule(name, module);
+  }
+
+  override registerStateDictPreHook(...[hook]: HookArguments<"registerStateDictPreHook">): nn.RemovableHandle {
+    return this[wrapperState].original.registerStateDictPreHook(hook);
+  }
+  override registerStateDictPostHook(...[hook]: HookArguments<"registerStateDictPostHook">): nn.RemovableHandle {
+    return this[wrapperState].original.registerStateDictPostHook(hook);
+  }
+  override registerLoadStateDictPreHook(...[hook]: HookArguments<"registerLoadStateDictPreHook">): nn.RemovableHandle {
+    return this[wrapperState].original.registerLoadStateDictPreHook(hook);
+  }
+  override registerLoadStateDictPostHook(
+    ...[hook]: HookArguments<"registerLoadStateDictPostHook">
+  ): nn.RemovableHandle {
+    return this[wrapperState].original.registerLoadStateDictPostHook(hook);
   }
 
   override registerForwardPreHook(...[hook, options]: HookArguments<"registerForwardPreHook">): nn.RemovableHandle {

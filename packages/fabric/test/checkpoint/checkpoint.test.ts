@@ -224,11 +224,47 @@ describe("TorchCheckpointIO", () => {
   it("has no storage options, and removes files", async () => {
     const io = new TorchCheckpointIO();
     const path = newPath();
-    await assert.rejects(() => io.saveCheckpoint({}, path, {}), /does not support `storageOptions`/);
+    await assert.rejects(() => io.saveCheckpoint({}, path, {}), {
+      name: "TypeError",
+      message:
+        "`TorchCheckpointIO.saveCheckpoint` does not support `storageOptions`.\nPlease implement your custom `CheckpointIO` to make use of them.",
+    });
     await io.saveCheckpoint({ a: 1 }, path);
     await io.removeCheckpoint(path);
     await io.removeCheckpoint(path);
     assert.deepEqual(readdirSync(join(path, "..")), []);
+  });
+});
+
+describe("a value that changes while it is saved", () => {
+  it("is in the file as it was when TorchCheckpointIO was called, also in a new folder", async () => {
+    const io = new TorchCheckpointIO();
+    for (const name of ["state.ckpt", "state.safetensors"]) {
+      const path = join(newPath(), "..", "new", "deeper", name);
+      const value = { x: torch.zeros([2]), step: 1 };
+      const saving = io.saveCheckpoint(value, path);
+      torch.noGrad(() => value.x.fill_(7));
+      value.step = 2;
+      await saving;
+      const { x, step } = (await io.loadCheckpoint(path)) as typeof value;
+      assert.deepEqual([x.tolist(), step], [[0, 0], 1]);
+    }
+  });
+});
+
+describe("tensors of a checkpoint", () => {
+  it("are on the CPU, unless `mapLocation` names another device", async () => {
+    const io = new TorchCheckpointIO();
+    const path = newPath();
+    await io.saveCheckpoint({ x: torch.ones([2], { dtype: "float64" }) }, path);
+    for (const [options, device] of [
+      [undefined, "cpu"],
+      [{ mapLocation: null, weightsOnly: null }, "cpu"],
+      [{ mapLocation: "meta", weightsOnly: false }, "meta"],
+    ] as const) {
+      const { x } = (await io.loadCheckpoint(path, options)) as { x: torch.Tensor };
+      assert.deepEqual([x.device, x.dtype, x.shape], [device, "float64", [2]]);
+    }
   });
 });
 

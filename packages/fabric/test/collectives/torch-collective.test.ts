@@ -1,11 +1,12 @@
 // Collectives as objects, without Fabric: on two processes, and what one process shows.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { afterEach, before, describe, it } from "node:test";
+import { afterEach, before, describe, it, mock } from "node:test";
 import { fileURLToPath } from "node:url";
 import { Collective, SingleDeviceCollective, TorchCollective } from "@fabric-ts/fabric";
 import * as torch from "@fabric-ts/torch";
 import { distributed, type Tensor } from "@fabric-ts/torch";
+import { native } from "../../../torch/dist/native.js";
 import { freePort } from "../launchers/job.js";
 import { cleanEnvironment } from "../support/run-ranks.js";
 
@@ -49,6 +50,9 @@ describe("TorchCollective on two processes", () => {
     for (const [rank, { calls }] of ranks.entries()) {
       const { wrong, ...rest } = calls;
       assert.deepEqual(rest, {
+        nothing: true,
+        returned: [true, true, true, true, true],
+        filled: [1, rank + 1, 2 * (rank + 1)],
         broadcast: [1],
         sum: [true, [3]],
         max: [1],
@@ -88,8 +92,9 @@ describe("TorchCollective on two processes", () => {
       );
     }
   });
-  it("connects again at the same address, and forgets a group that somebody else has ended", () => {
-    for (const { again } of ranks) assert.deepEqual(again, { sum: [2], forgotten: false, initialized: false });
+  it("connects again, at the address of the environment where that has one, and forgets a group that somebody else has ended", () => {
+    const expected = { sum: [2], kept: true, forgotten: false, initialized: false };
+    for (const { again } of ranks) assert.deepEqual(again, expected);
   });
 });
 
@@ -113,6 +118,20 @@ describe("TorchCollective in one process", () => {
     );
     assert.throws(() => collective.convertToNativeOp("premul_sum"), /Multiply the tensor first/);
   });
+  it("cannot be made where the engine has no library for several processes", () => {
+    const engine = native() as unknown as { versions(): object };
+    const versions = mock.method(engine, "versions", () => ({ gloo: false, nccl: false }));
+    try {
+      assert.throws(() => new TorchCollective(), {
+        name: "UsageError",
+        message:
+          /^Torch distributed is not available\.\nThe addon was built without Gloo and NCCL: install Gloo's headers/,
+      });
+      assert.deepEqual([collective.isAvailable(), collective.isInitialized()], [false, false]);
+    } finally {
+      versions.mock.restore();
+    }
+  });
   it("has no group before it is connected", async () => {
     assert.throws(() => collective.group, /does not own a group/);
     await assert.rejects(collective.createGroup(), /has not been initialized/);
@@ -135,8 +154,9 @@ describe("TorchCollective in one process", () => {
   });
   it("takes a store, and works alone", async () => {
     const store = new distributed.HashStore();
-    await collective.setup({ rank: 0, worldSize: 1, store });
+    assert.ok((await collective.setup({ rank: 0, worldSize: 1, store })) === collective);
     assert.deepEqual([collective.rank, collective.worldSize], [0, 1]);
+    assert.ok(collective.group === distributed.getDefaultGroup());
     assert.deepEqual((await collective.allReduce(torch.ones([1]))).tolist(), [1]);
     assert.ok((await collective.teardown()) === collective);
     assert.equal(distributed.isInitialized(), false);
@@ -148,6 +168,14 @@ describe("TorchCollective in one process", () => {
     assert.equal(distributed.isInitialized(), false);
     assert.ok((await world.teardown()) === world);
     await assert.rejects(world.teardown(), /does not own a group to destroy/);
+  });
+  it("ends groups that there are, and no others", async () => {
+    await collective.setup({ rank: 0, worldSize: 1, store: new distributed.HashStore() });
+    const group = await collective.newGroup({ ranks: [0] });
+    assert.equal(distributed.getGroups().length, 2);
+    for (const one of [group, group, null]) collective.destroyGroup(one);
+    assert.equal(distributed.getGroups().length, 1);
+    await collective.teardown();
   });
   it("leaves a group of all processes alone that is not its own", async () => {
     await distributed.initProcessGroup({ rank: 0, worldSize: 1, store: new distributed.HashStore() });

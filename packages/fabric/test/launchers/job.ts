@@ -52,7 +52,13 @@ export class Job {
   constructor(
     program: string | URL,
     args: readonly string[],
-    options: { env?: Record<string, string>; tmp?: string; flags?: string[]; command?: string[]; cwd?: string } = {},
+    options: {
+      env?: Record<string, string | undefined>;
+      tmp?: string;
+      flags?: string[];
+      command?: string[];
+      cwd?: string;
+    } = {},
   ) {
     this.tmp = options.tmp ?? mkdtempSync(join(tmpdir(), "fabric-launch-test-"));
     const env: Record<string, string | undefined> = { ...process.env, TMPDIR: this.tmp, ...options.env };

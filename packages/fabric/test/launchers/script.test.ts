@@ -48,14 +48,29 @@ it("each rank runs the same program with the same flags and arguments, and knows
   await job.assertClean();
 });
 
-it("a number of threads that the user has set stays what it is", async () => {
-  const job = new Job("describing", ["2"], { env: { OMP_NUM_THREADS: "3" } });
-  assert.equal((await job.end).code, 0);
-  assert.deepEqual(
-    descriptions(job).map(({ variables }) => variables.OMP_NUM_THREADS),
+it("ranks share the cores of the machine, unless OMP_NUM_THREADS says otherwise", async () => {
+  const share = String(Math.max(1, Math.floor(availableParallelism() / 2)));
+  for (const [given, threads] of [
+    [undefined, share],
     ["3", "3"],
-  );
-  await job.assertClean();
+  ] as const) {
+    const job = new Job("describing", ["2"], { env: { OMP_NUM_THREADS: given } });
+    assert.equal((await job.end).code, 0);
+    assert.deepEqual(
+      descriptions(job).map(({ variables }) => variables.OMP_NUM_THREADS),
+      [threads, threads],
+    );
+    await job.assertClean();
+    // The processes of another launcher are there already: the engine is told as well.
+    const program = `
+      import { LightningEnvironment, ScriptLauncher } from "@fabric-ts/fabric";
+      import { getNumThreads } from "@fabric-ts/torch";
+      await new ScriptLauncher(new LightningEnvironment(), 2).launch(() => {});
+      console.log(process.env.OMP_NUM_THREADS, getNumThreads());`;
+    const env = { ...cleanEnvironment(), LOCAL_RANK: "0", OMP_NUM_THREADS: given };
+    const run = spawnSync(process.execPath, ["--input-type=module", "-e", program], { env, encoding: "utf8" });
+    assert.equal(run.stdout, `${threads} ${threads}\n`, run.stderr);
+  }
 });
 
 it("with one process nothing is started", async () => {

@@ -149,7 +149,10 @@ describe("versions and folders", () => {
     writeFileSync(join(folder, "notes.txt"), "mine");
     const logger = new CSVLogger(root, { name: "exp", version: 0 });
     const warnings = await catchWarnings(() => logger.experiment);
-    assert.match(warnings[0]?.message ?? "", /Experiment logs directory .*version_0 exists and is not empty/);
+    assert.equal(
+      warnings[0]?.message,
+      `Experiment logs directory ${folder} exists and is not empty. An earlier metrics.csv in it is deleted. Give another \`version\`, or \`append: true\` to continue that file.`,
+    );
     assert.equal(warnings.length, 1);
     assert.deepEqual(filesIn(folder), ["notes.txt"]);
   });
@@ -273,7 +276,10 @@ describe("rows and columns", () => {
   });
 
   it("hyper-parameters have no place in it", () => {
-    assert.throws(() => new CSVLogger(temporaryFolder()).logHyperparams(), NotSupportedError);
+    assert.throws(() => new CSVLogger(temporaryFolder()).logHyperparams(), {
+      name: NotSupportedError.name,
+      message: /^The `CSVLogger` does not support logging hyper-parameters\.\n`TensorBoardLogger` and/,
+    });
   });
 });
 

@@ -142,7 +142,11 @@ describe("MixedPrecision", () => {
     assert.throws(() => new MixedPrecision("bf16-mixed", "cpu", new GradScaler("cpu")), /does not use a scaler/);
   });
   it("scales only float16", () => {
-    assert.ok(new MixedPrecision("16-mixed", "cpu").scaler instanceof GradScaler);
+    for (const device of ["cpu", "cuda"] as const) {
+      const { scaler } = new MixedPrecision("16-mixed", device);
+      assert.ok(scaler instanceof GradScaler);
+      assert.equal(scaler.device, device);
+    }
     assert.equal(new MixedPrecision("bf16-mixed", "cpu").scaler, null);
     assert.deepEqual(new MixedPrecision("bf16-mixed", "cpu").stateDict(), {});
   });
@@ -181,6 +185,76 @@ describe("MixedPrecision", () => {
     assert.throws(() => precision.unscaleGradients(optimizer), /unscale_\(\) has already been called/);
     precision.optimizerStep(optimizer);
     assert.deepEqual(weight.tolist(), [-2, -2]);
+  });
+  it("serves several optimizers: a step of one leaves what the other has unscaled, and what it has found, alone", () => {
+    const weights = [1, 1, 1].map((value) => new nn.Parameter(torch.tensor([value], { dtype: "float32" })));
+    const [first, second, third] = weights.map((weight) => new optim.SGD([weight], { lr: 1 })) as [
+      optim.SGD,
+      optim.SGD,
+      optim.SGD,
+    ];
+    const scaler = new GradScaler("cpu", { initScale: 8 });
+    const precision = new MixedPrecision("16-mixed", "cpu", scaler);
+    const factors = torch.tensor([1, 3, Number.POSITIVE_INFINITY]);
+    precision.backward(torch.cat(weights).mul(factors).sum(), null);
+    precision.unscaleGradients(second);
+    precision.unscaleGradients(third);
+    precision.optimizerStep(first);
+    assert.equal(scaler.getScale(), 8);
+    assert.throws(() => precision.unscaleGradients(second), /unscale_\(\) has already been called/);
+    precision.optimizerStep(second);
+    assert.equal(precision.optimizerStep(third), null);
+    assert.deepEqual(
+      weights.map((weight) => weight.item()),
+      [0, -2, 1],
+    );
+    assert.equal(scaler.getScale(), 4);
+  });
+  it("unscales by the scale of the loss, also after another optimizer's step has changed it", () => {
+    const weights = [1, 1].map((value) => new nn.Parameter(torch.tensor([value], { dtype: "float32" })));
+    const [first, second] = weights.map((weight) => new optim.SGD([weight], { lr: 1 })) as [optim.SGD, optim.SGD];
+    const precision = new MixedPrecision("16-mixed", "cpu", new GradScaler("cpu", { initScale: 8 }));
+    const backward = (factor: number): void =>
+      precision.backward(
+        torch
+          .cat(weights)
+          .mul(torch.tensor([factor, 3]))
+          .sum(),
+        null,
+      );
+    backward(Number.POSITIVE_INFINITY);
+    assert.equal(precision.optimizerStep(first), null);
+    precision.optimizerStep(second);
+    assert.deepEqual(
+      weights.map((weight) => weight.item()),
+      [1, -2],
+    );
+    for (const optimizer of [first, second]) optimizer.zeroGrad();
+    backward(1);
+    assert.deepEqual(
+      weights.map((weight) => weight.grad?.item()),
+      [4, 12],
+    );
+    const { scale, _growth_tracker } = precision.stateDict();
+    assert.deepEqual([scale, _growth_tracker], [4, 1]);
+    precision.optimizerStep(first);
+    const loaded = new GradScaler("cpu");
+    loaded.loadStateDict(precision.stateDict() as never);
+    assert.equal(loaded.stateDict()._growth_tracker, 2);
+  });
+  it("works in steps that are scopes, whose tensors go at their end", () => {
+    const weight = new nn.Parameter(torch.ones([1]));
+    const optimizer = new optim.SGD([weight], { lr: 1 });
+    const precision = new MixedPrecision("16-mixed", "cpu", new GradScaler("cpu", { initScale: 8, growthInterval: 2 }));
+    for (let step = 0; step < 4; step++) {
+      torch.scope(() => {
+        optimizer.zeroGrad();
+        precision.backward(weight.mul(3).sum(), null);
+        precision.unscaleGradients(optimizer);
+      });
+      torch.scope(() => precision.optimizerStep(optimizer));
+    }
+    assert.deepEqual([weight.item(), precision.scaler?.getScale()], [1 - 4 * 3, 32]);
   });
   it("begins with PyTorch's numbers", () => {
     assert.deepEqual(new MixedPrecision("16-mixed", "cpu").stateDict(), {
@@ -284,6 +358,13 @@ describe("a precision", () => {
     precision.loadStateDict({});
     precision.teardown();
     assert.equal(precision.optimizerStep(optimizer, () => torch.tensor(3) as never) instanceof torch.Tensor, true);
+  });
+  it("of 16 bits throughout has no other names", () => {
+    assert.throws(() => new HalfPrecision("16-mixed" as never), {
+      name: "ConfigurationError",
+      message: /^Precision must be '16-true' or 'bf16-true', got "16-mixed"/,
+    });
+    assert.deepEqual([new HalfPrecision().precision, new DoublePrecision().precision], ["16-true", "64-true"]);
   });
   it("has the parameters of all groups of an optimizer", () => {
     const [a, b] = [new nn.Linear(1, 1), new nn.Linear(1, 1)];

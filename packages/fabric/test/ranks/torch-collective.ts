@@ -32,9 +32,19 @@ async function calls(): Promise<unknown> {
   if (rank === 0) await collective.send(own(7), 1, 3);
   else await collective.recv(received, 0, 3);
   const values: unknown[] = [null, null];
-  await collective.barrier();
-  await collective.monitoredBarrier({ timeoutMs: 20_000 });
+  const nothing = [await collective.barrier(), await collective.monitoredBarrier({ timeoutMs: 20_000 })];
+  const outputs: unknown[] = [null];
+  const [sent, share, part] = [own(rank), own(0), own(0)];
   return {
+    nothing: nothing.every((one) => one === undefined),
+    returned: [
+      (await collective.broadcast(sent, 1)) === sent,
+      (await collective.scatter(share, rank === 1 ? [own(1), own(2)] : null, 1)) === share,
+      (await collective.reduceScatter(part, [own(1), own(2)])) === part,
+      (await collective.allGatherObject(values, { rank })) === values,
+      (await collective.scatterObjectList(outputs, rank === 0 ? ["x", "y"] : null)) === outputs,
+    ],
+    filled: [sent, share, part].map((tensor) => tensor.item()),
     broadcast: (await collective.broadcast(own(rank), 1)).tolist(),
     sum: [(await collective.allReduce(sum)) === sum, sum.tolist()],
     max: (await collective.allReduce(own(rank), "MAX")).tolist(),
@@ -49,7 +59,7 @@ async function calls(): Promise<unknown> {
     parts: (await collective.reduceScatter(own(0), [own(rank), own(10 * rank)], "sum")).tolist(),
     exchanged: [(await collective.allToAll(exchanged, [own(rank), own(rank + 10)])) === exchanged, list(exchanged)],
     received: received.tolist(),
-    objects: await collective.allGatherObject(values, { rank }),
+    objects: values,
     sent: await collective.broadcastObjectList(rank === 0 ? ["a", { b: 1 }] : [null, null], 0),
     collected: await collective.gatherObject(`from ${rank}`, null, 0),
     distributed: await collective.scatterObjectList([null], rank === 1 ? ["x", "y"] : null, 1),
@@ -88,15 +98,19 @@ async function groups(): Promise<unknown> {
   };
 }
 
-/** Once more at the same address; then a group of all processes that is somebody else's. */
+/** Once more at the same address, which the environment knows better; then a group of all processes that is somebody else's. */
 async function again(): Promise<unknown> {
-  const collective = await new TorchCollective().setup(address);
+  const variables = { MASTER_ADDR: address.mainAddress, MASTER_PORT: String(address.mainPort) };
+  Object.assign(process.env, variables);
+  const collective = await new TorchCollective().setup({ mainAddress: "256.0.0.1", mainPort: 1 });
+  const kept = [process.env.MASTER_ADDR, process.env.MASTER_PORT].join() === Object.values(variables).join();
+  for (const name of Object.keys(variables)) delete process.env[name];
   const sum = (await collective.allReduce(own(1))).tolist();
   distributed.destroyProcessGroup();
   const forgotten = TorchCollective.managesDefaultGroup;
   await collective.setup(address);
   await collective.teardown();
-  return { sum, forgotten, initialized: distributed.isInitialized() };
+  return { sum, kept, forgotten, initialized: distributed.isInitialized() };
 }
 
 report(rank, { setup: await setup(), calls: await calls(), groups: await groups(), again: await again() });

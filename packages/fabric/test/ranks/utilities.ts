@@ -1,5 +1,5 @@
 // Two processes: barriers with a deadline, turns with errors, uneven shapes, shared folders, spikes, throughput, generators.
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
@@ -95,12 +95,17 @@ async function reductions(): Promise<unknown> {
 
 async function folders(): Promise<unknown> {
   const { strategy } = fabric;
-  const file = join(folder, "file");
-  if (rank === 0) writeFileSync(file, "");
+  const [file, link] = [join(folder, "file"), join(folder, "link")];
+  if (rank === 0) {
+    writeFileSync(file, "");
+    mkdirSync(join(folder, "linked"));
+    symlinkSync("linked", link);
+  }
   await fabric.barrier();
   return {
     folder: await isSharedFilesystem(strategy, folder),
     file: await isSharedFilesystem(strategy, file),
+    link: await isSharedFilesystem(strategy, rank === 0 ? link : join(folder, "linked")),
     here: await isSharedFilesystem(strategy),
     different: await isSharedFilesystem(strategy, rank === 0 ? folder : tmpdir()),
     unwritable: await isSharedFilesystem(strategy, "/proc", { timeoutMs: 100 }),

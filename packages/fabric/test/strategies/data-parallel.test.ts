@@ -4,7 +4,15 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import { catchWarnings, DataParallelStrategy, DDPStrategy, Fabric, ParallelStrategy } from "@fabric-ts/fabric";
+import {
+  CheckpointIO,
+  type CheckpointPath,
+  catchWarnings,
+  DataParallelStrategy,
+  DDPStrategy,
+  Fabric,
+  ParallelStrategy,
+} from "@fabric-ts/fabric";
 import * as torch from "@fabric-ts/torch";
 import { data, distributed, nn, optim, type Tensor } from "@fabric-ts/torch";
 
@@ -90,6 +98,25 @@ describe("a strategy that splits batches", () => {
     } finally {
       rmSync(folder, { recursive: true });
     }
+  });
+
+  it("saves and loads with a CheckpointIO of the user's", async () => {
+    const stored = new Map<string, Record<string, unknown>>();
+    class Memory extends CheckpointIO {
+      override async saveCheckpoint(checkpoint: Record<string, unknown>, path: CheckpointPath): Promise<void> {
+        stored.set(String(path), checkpoint);
+      }
+      override async loadCheckpoint(path: CheckpointPath): Promise<unknown> {
+        return stored.get(String(path));
+      }
+      override async removeCheckpoint(): Promise<void> {}
+    }
+    const fabric = onTwo({ plugins: new Memory() });
+    await fabric.save("memory", { step: 4 });
+    assert.deepEqual([...stored], [["memory", { step: 4 }]]);
+    const state = { step: 0 };
+    await fabric.load("memory", state);
+    assert.equal(state.step, 4);
   });
 
   it("reduces to the mean of the elements, in their dtype, and leaves everything else as it is", async () => {

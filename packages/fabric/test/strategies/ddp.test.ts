@@ -35,6 +35,28 @@ describe("two processes with half a batch each, after ten steps", () => {
   }
 });
 
+it("two models with an optimizer each do not touch each other's gradients and weights on two processes", async () => {
+  const reports = await runRanks("two-models");
+  assert.equal(reports.length, 2);
+  // The inputs are 1.5 and 2.5: their mean is 2. Pairs of weight and gradient, first the generator's.
+  for (const steps of reports) {
+    assert.deepEqual(steps, {
+      afterOne: [
+        [1, null],
+        [2, 2],
+      ],
+      stepped: [
+        [1, null],
+        [1, 2],
+      ],
+      afterBoth: [
+        [0, 2],
+        [1, 2],
+      ],
+    });
+  }
+});
+
 describe("a strategy with several processes", () => {
   it("has to be launched first", () => {
     const fabric = new Fabric({ accelerator: "cpu", devices: 2 });

@@ -89,6 +89,7 @@ describe("two processes", () => {
       assert.deepEqual(rest, {
         folder: true,
         file: true,
+        link: true,
         here: true,
         different: false,
         unwritable: false,

@@ -10,6 +10,7 @@ import {
   rankZeroWarn,
   WarningCache,
 } from "@fabric-ts/fabric";
+import { rankFromEnvironment } from "../../dist/utilities/rank-zero.js";
 import { cleanEnvironment } from "../support/run-ranks.js";
 
 afterEach(() => {
@@ -73,6 +74,23 @@ describe("rankZeroOnly", () => {
     const second = run({ SLURM_PROCID: "2", LOCAL_RANK: "1" });
     assert.deepEqual([second.stdout, second.stderr], ["1\n", ""]);
   });
+  it("looks for RANK before LOCAL_RANK, and for the variables of clusters after them", () => {
+    const order = [
+      "RANK",
+      "LOCAL_RANK",
+      "OMPI_COMM_WORLD_RANK",
+      "SLURM_PROCID",
+      "JSM_NAMESPACE_RANK",
+      "MV2_COMM_WORLD_RANK",
+      "PMI_RANK",
+    ];
+    const env: Record<string, string> = {};
+    assert.equal(rankFromEnvironment(env), undefined);
+    for (const [index, name] of order.reverse().entries()) {
+      env[name] = String(index);
+      assert.equal(rankFromEnvironment(env), index, name);
+    }
+  });
 });
 
 describe("messages", () => {
@@ -109,6 +127,20 @@ describe("messages", () => {
       { message: "c", kind: "DeprecationWarning" },
     ]);
     assert.deepEqual([...cache], ["a", "b", "c"]);
+  });
+  it("are printed with their kind and without the line that gave them, deprecations too", () => {
+    const program = `
+      import { rankZeroWarn, rankZeroDeprecation } from "@fabric-ts/fabric";
+      rankZeroWarn("a warning"); rankZeroDeprecation("a deprecation");`;
+    const { stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", program], {
+      encoding: "utf8",
+      env: cleanEnvironment(),
+    });
+    const lines = stderr.split("\n").filter((line) => !line.startsWith("(Use `node --trace"));
+    assert.deepEqual(
+      lines.map((line) => line.replace(/^\(node:\d+\) /, "")),
+      ["UserWarning: a warning", "DeprecationWarning: a deprecation", ""],
+    );
   });
   it("of the kind PossibleUserWarning are silenced by POSSIBLE_USER_WARNINGS and by a call", () => {
     const program = `

@@ -11,6 +11,7 @@ import {
   setRngStates,
 } from "@fabric-ts/fabric";
 import * as torch from "@fabric-ts/torch";
+import { native } from "../../../torch/dist/native.js";
 
 const names = ["PL_GLOBAL_SEED", "PL_SEED_WORKERS", "LOCAL_RANK"];
 const clear = (): void => {
@@ -51,6 +52,7 @@ describe("seedEverything", () => {
       process.env.LOCAL_RANK = "1";
       seedEverything(2);
       seedEverything(3, { verbose: false });
+      resetSeed();
     } finally {
       write.mock.restore();
     }
@@ -63,6 +65,13 @@ describe("seedEverything", () => {
     assert.throws(() => seedEverything("1" as never), TypeError);
     process.env.PL_GLOBAL_SEED = "abc";
     assert.throws(() => seedEverything(), /Invalid seed specified via PL_GLOBAL_SEED: "abc"/);
+  });
+  it("is reset as it stands in the environment, and names what is no seed there", () => {
+    Object.assign(process.env, { PL_GLOBAL_SEED: "12", PL_SEED_WORKERS: "2" });
+    resetSeed();
+    assert.deepEqual([torch.initialSeed(), process.env.PL_SEED_WORKERS], [12n, "1"]);
+    process.env.PL_GLOBAL_SEED = "abc";
+    assert.throws(() => resetSeed(), /Invalid seed specified via PL_GLOBAL_SEED: "abc"/);
   });
   it("has nothing to reset before it was called", () => {
     torch.manualSeed(4);
@@ -92,6 +101,23 @@ describe("states of the generators", () => {
     setRngStates({ ...states, python: [3, [1], null] } as never);
     assert.deepEqual(draw(), expected);
     assert.throws(() => setRngStates({} as never), /Expected the entry "torch" of the states to be a Tensor/);
+  });
+  it("of the CPU are collected and set also where the driver of the GPUs does not start", () => {
+    torch.manualSeed(3);
+    const engine = native() as unknown as { cudaDeviceCount(): number };
+    const count = mock.method(engine, "cudaDeviceCount", () => {
+      throw new Error("CUDA driver initialization failed");
+    });
+    try {
+      assert.throws(() => torch.cuda.isAvailable(), /initialization failed/);
+      const states = collectRngStates();
+      assert.deepEqual(states["torch.cuda"], []);
+      const expected = draw();
+      setRngStates(states);
+      assert.deepEqual(draw(), expected);
+    } finally {
+      count.mock.restore();
+    }
   });
   it("are an object for checkpoints", () => {
     const rng = new RngState();

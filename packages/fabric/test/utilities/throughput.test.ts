@@ -19,6 +19,16 @@ describe("Throughput", () => {
       "device/items_per_sec": 8,
     });
   });
+  it("has a window of 100 updates and one device unless told otherwise", () => {
+    const { windowSize, worldSize, separator, availableFlops } = new Throughput();
+    assert.deepEqual([windowSize, worldSize, separator, availableFlops], [100, 1, "/", null]);
+    const throughput = new Throughput();
+    for (let step = 1; step <= 100; step++) {
+      assert.equal("device/batches_per_sec" in (step > 1 ? throughput.compute() : {}), false);
+      throughput.update({ time: step, batches: step, samples: step });
+    }
+    assert.equal(throughput.compute()["device/batches_per_sec"], 1);
+  });
   it("divides the operations since the first of the window by what the device can do", () => {
     const throughput = new Throughput({ windowSize: 2, availableFlops: 50, separator: "_" });
     throughput.update({ time: 1, batches: 1, samples: 2, flops: 10 });
@@ -83,6 +93,24 @@ describe("Throughput", () => {
     assert.throws(() => throughput.update(late), { name: "UsageError", message: /same number of samples/ });
     assert.throws(() => throughput.update({ time: "6" } as never), /Expected `time` to be a number, but got "6"/);
     assert.throws(() => throughput.update({ time: 7, batch: 1 } as never), /no option `batch`/);
+  });
+  it("wants every total to grow, and keeps what it took before the one that did not", () => {
+    const first = { time: 1, batches: 1, samples: 2, lengths: 3 };
+    const second = { time: 2, batches: 2, samples: 3, lengths: 4 };
+    for (const name of ["time", "batches", "samples", "lengths"] as const) {
+      const throughput = new Throughput();
+      throughput.update(first);
+      const last = first[name];
+      assert.throws(() => throughput.update({ ...second, [name]: last }), {
+        name: "ConfigurationError",
+        message: new RegExp(`^Expected the value to increase, last: ${last}, current: ${last} \\(of \`${name}\`\\)`),
+      });
+    }
+    const throughput = new Throughput();
+    throughput.update(first);
+    assert.throws(() => throughput.update({ ...second, batches: 4 }), /greater or equal than batches/);
+    assert.throws(() => throughput.update(second), /last: 2, current: 2 \(of `time`\)/);
+    assert.deepEqual(throughput.compute(), { ...first, time: 2 });
   });
   it("refuses windows of one value and worlds of nobody", () => {
     assert.throws(

@@ -1,5 +1,6 @@
 // Small utilities: moving data, dictionaries, warnings, threads, modules that know their device.
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import os from "node:os";
 import { describe, it } from "node:test";
 import {
@@ -11,15 +12,25 @@ import {
   moveDataToDevice,
   optimizerToDevice,
   rankZeroWarn,
+  registerDataclass,
   suggestedMaxNumWorkers,
 } from "@fabric-ts/fabric";
 import * as torch from "@fabric-ts/torch";
 import { nn, optim, Tensor } from "@fabric-ts/torch";
+import { suggestedMaxNumThreads } from "../../dist/utilities/cpu.js";
+import { cleanEnvironment } from "../support/run-ranks.js";
 
 it("moveDataToDevice keeps an object whose `to` returns nothing", () => {
   const item = { to(): void {} };
   const moved = moveDataToDevice([item, 1], "cpu");
   assert.ok(moved[0] === item);
+});
+
+it("moveDataToDevice does not wait for copies to accelerators, but for those to CPUs and to MPS", () => {
+  const moved: unknown[][] = [];
+  const item = { to: (...args: unknown[]) => moved.push(args) };
+  for (const device of ["cpu", "mps:0", "cuda:1"]) moveDataToDevice({ deep: [item] }, device as torch.Device);
+  assert.deepEqual(moved, [["cpu"], ["mps:0"], ["cuda:1", { nonBlocking: true }]]);
 });
 
 describe("AttributeDict", () => {
@@ -33,9 +44,28 @@ describe("AttributeDict", () => {
     dict.step = 3;
     delete dict.lr;
     assert.deepEqual([Object.keys(dict), dict.lr, dict.step], [["step"], undefined, 3]);
+    assert.equal(dict.nothing, undefined);
     const changed = applyToCollection(dict, Number, (n) => n + 1);
     assert.ok(changed instanceof AttributeDict && changed.step === 4);
   });
+});
+
+it("threads and workers share the cores that this process may use", () => {
+  const cores = os.availableParallelism();
+  assert.deepEqual([1, 2, 10 * cores].map(suggestedMaxNumThreads), [cores, Math.max(1, Math.floor(cores / 2)), 1]);
+  assert.throws(() => suggestedMaxNumThreads(0), {
+    name: "ConfigurationError",
+    message: "`numProcesses` should be >= 1, got 0.",
+  });
+});
+
+it("cores that the system does not let this process use do not count", {
+  skip: spawnSync("taskset", ["-c", "0", "true"]).status !== 0 && "needs taskset",
+}, () => {
+  const program = `import { suggestedMaxNumWorkers } from "@fabric-ts/fabric"; console.log(suggestedMaxNumWorkers(1));`;
+  const args = ["-c", "0", process.execPath, "--input-type=module", "-e", program];
+  const { stdout, stderr } = spawnSync("taskset", args, { encoding: "utf8", env: cleanEnvironment() });
+  assert.equal(stdout, "1\n", stderr);
 });
 
 it("suggestedMaxNumWorkers leaves a core to each process", () => {
@@ -62,6 +92,22 @@ describe("optimizerToDevice", () => {
     assert.ok(!(state.step instanceof Tensor) || state.step.device === "cpu");
     assert.equal(own.text, "kept");
     assert.ok(optimizer.state.get(model.weight) === state);
+  });
+  it("leaves frozen instances of registered classes as they are", () => {
+    class Frozen {
+      constructor(readonly x: Tensor) {
+        Object.freeze(this);
+      }
+    }
+    registerDataclass(Frozen);
+    const model = new nn.Linear(1, 1);
+    const optimizer = new optim.SGD(model.parameters(), { lr: 1 });
+    const frozen = new Frozen(torch.ones([1]));
+    optimizer.state.set(model.weight, { frozen, list: [torch.ones([1])] });
+    optimizerToDevice(optimizer, "meta");
+    const state = optimizer.state.get(model.weight) as { frozen: Frozen; list: Tensor[] };
+    assert.ok(state.frozen === frozen);
+    assert.deepEqual([frozen.x.device, state.list[0]?.device], ["cpu", "meta"]);
   });
   it("wants an optimizer", () => {
     assert.throws(

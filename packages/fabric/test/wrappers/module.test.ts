@@ -188,6 +188,23 @@ describe("a model wrapped on one device", () => {
     assert.deepEqual(other.loadStateDict({}, { strict: false }).missingKeys, ["weight", "bias"]);
   });
 
+  it("gives its hooks around state dicts to the model", () => {
+    const raw = new nn.Linear(1, 1);
+    const model = cpu().setup(raw);
+    const seen: string[] = [];
+    const handles = [
+      model.registerStateDictPreHook((module) => void seen.push(`save ${module === raw}`)),
+      model.registerStateDictPostHook((_, state) => void seen.push(Object.keys(state).join())),
+      model.registerLoadStateDictPreHook((module, state) => void seen.push(`load ${module === raw} ${state.size}`)),
+      model.registerLoadStateDictPostHook((_, { missingKeys }) => void seen.push(`loaded ${missingKeys.length}`)),
+    ];
+    model.loadStateDict(model.stateDict());
+    assert.deepEqual(seen.splice(0), ["save true", "weight,bias", "load true 2", "loaded 0"]);
+    for (const handle of handles) handle.remove();
+    model.loadStateDict(raw.stateDict());
+    assert.deepEqual(seen, []);
+  });
+
   it("lists each parameter once", () => {
     const model = cpu().setup(new nn.Linear(3, 2));
     assert.equal(model.parameters().length, 2);

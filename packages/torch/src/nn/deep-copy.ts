@@ -5,6 +5,17 @@ import { type AnyModule, ModuleBase } from "./module.js";
 import { isModule, moduleState } from "./module-state.js";
 import { Parameter } from "./parameter.js";
 
+const hookKinds = [
+  "forwardPreHooks",
+  "forwardHooks",
+  "backwardPreHooks",
+  "backwardHooks",
+  "stateDictPreHooks",
+  "stateDictPostHooks",
+  "loadPreHooks",
+  "loadPostHooks",
+] as const;
+
 /**
  * A copy of a module: parameters, buffers and children of its own with the same values, hooks and everything else as they
  * are. What occurs several times in the module occurs as often in the copy. No constructor runs and nothing is drawn.
@@ -39,7 +50,7 @@ class Copying {
     for (const [name, persistent] of from.buffers) to.buffers.set(name, persistent);
     for (const [name, child] of from.children) to.children.set(name, this.module(child));
     for (const [name, parameter] of from.parameters) to.parameters.set(name, this.value(parameter) as Parameter);
-    for (const kind of ["forwardPreHooks", "forwardHooks", "backwardPreHooks", "backwardHooks"] as const) {
+    for (const kind of hookKinds) {
       for (const [id, hook] of from[kind]) (to[kind] as Map<number, unknown>).set(id, hook);
     }
     to.hooksChanged();

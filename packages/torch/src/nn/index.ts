@@ -70,8 +70,12 @@ export {
   type FullBackwardHook,
   type FullBackwardPreHook,
   type HookFunction,
+  type LoadStateDictPostHook,
+  type LoadStateDictPreHook,
   Module,
   type PreHookFunction,
+  type StateDictPostHook,
+  type StateDictPreHook,
 } from "./module.js";
 export type { Gradients } from "./module-state.js";
 export * as parallel from "./parallel/index.js";

@@ -18,6 +18,9 @@ export type BackwardHook = (module: AnyModule, gradInput: Gradients, gradOutput:
 /** internal: a backward pre-hook: may return other gradients of the outputs. */
 export type BackwardPreHook = (module: AnyModule, gradOutput: Gradients) => unknown;
 
+/** internal: a hook around `stateDict`: gets the prefix and `keepVars` before, the state and the prefix afterwards. */
+export type StateDictHook = (module: AnyModule, ...rest: never[]) => unknown;
+
 /** internal: the key of a module's state. */
 export const moduleState: unique symbol = Symbol("moduleState");
 
@@ -30,6 +33,10 @@ export class ModuleState {
   readonly forwardHooks = new Map<number, ForwardHook<never, never>>();
   readonly backwardPreHooks = new Map<number, BackwardPreHook>();
   readonly backwardHooks = new Map<number, BackwardHook>();
+  readonly stateDictPreHooks = new Map<number, StateDictHook>();
+  readonly stateDictPostHooks = new Map<number, StateDictHook>();
+  readonly loadPreHooks = new Map<number, StateDictHook>();
+  readonly loadPostHooks = new Map<number, StateDictHook>();
   /** Names of properties that are buffers, and whether they belong to the state dict. */
   readonly buffers = new Map<string, boolean>();
   /** Children of containers, which are no properties: their names are numbers or anything. */

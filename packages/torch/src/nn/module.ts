@@ -17,6 +17,7 @@ import {
   isModule,
   ModuleState,
   moduleState,
+  type StateDictHook,
 } from "./module-state.js";
 import { Parameter } from "./parameter.js";
 import { addHook, type RemovableHandle } from "./removable-handle.js";
@@ -68,6 +69,17 @@ export type FullBackwardHook<M> = Bivariant<{
 }>;
 /** Called with the module and the gradients of its outputs during a backward pass. */
 export type FullBackwardPreHook<M> = Bivariant<{ call(module: M, gradOutput: Gradients): NewGradients }>;
+
+/** Called with the module, the prefix of its names and `keepVars` before its part of a state dict is made. */
+export type StateDictPreHook<M> = Bivariant<{ call(module: M, prefix: string, keepVars: boolean): void }>;
+/** Called with the module, the state dict that its part is in and the prefix of its names. */
+export type StateDictPostHook<M> = Bivariant<{ call(module: M, state: StateDict, prefix: string): void }>;
+/** Called with the module, all values to be loaded by name and the prefix of its names. */
+export type LoadStateDictPreHook<M> = Bivariant<{
+  call(module: M, state: Map<string, unknown>, prefix: string): void;
+}>;
+/** Called with the module and the names that did not match. */
+export type LoadStateDictPostHook<M> = Bivariant<{ call(module: M, result: LoadResult): void }>;
 
 /** internal: the class behind `Module`, which is exported with the call signature added. */
 export abstract class ModuleBase<A extends unknown[], R> {
@@ -245,6 +257,33 @@ export abstract class ModuleBase<A extends unknown[], R> {
     checkHook(hook);
     const state = this[moduleState];
     return addHook(state.backwardPreHooks, hook as unknown as BackwardPreHook, options.prepend, state.hooksChanged);
+  }
+
+  /** Calls `hook(module, prefix, keepVars)` before the module's part of a state dict is made. */
+  registerStateDictPreHook(hook: StateDictPreHook<this>): RemovableHandle {
+    checkHook(hook);
+    return addHook(this[moduleState].stateDictPreHooks, hook as unknown as StateDictHook);
+  }
+  /** Calls `hook(module, state, prefix)` when the module's part of a state dict is made: it may change, add and delete entries. */
+  registerStateDictPostHook(hook: StateDictPostHook<this>): RemovableHandle {
+    checkHook(hook);
+    return addHook(this[moduleState].stateDictPostHooks, hook as unknown as StateDictHook);
+  }
+  /**
+   * Calls `hook(module, state, prefix)` before the module is loaded. `state` is a copy of what is to be loaded, a Map by name, which the hook
+   * may change: files of older versions of a class get the names of today.
+   */
+  registerLoadStateDictPreHook(hook: LoadStateDictPreHook<this>): RemovableHandle {
+    checkHook(hook);
+    return addHook(this[moduleState].loadPreHooks, hook as unknown as StateDictHook);
+  }
+  /**
+   * Calls `hook(module, result)` when everything has been loaded, for children before their parents. What did not match with
+   * `strict: false` stands in `result`, whose lists the hook may change.
+   */
+  registerLoadStateDictPostHook(hook: LoadStateDictPostHook<this>): RemovableHandle {
+    checkHook(hook);
+    return addHook(this[moduleState].loadPostHooks, hook as unknown as StateDictHook);
   }
 
   /**

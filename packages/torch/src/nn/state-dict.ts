@@ -6,7 +6,7 @@ import { UsageError } from "../errors.js";
 import { Tensor } from "../tensor.js";
 import { membersOf, setMember } from "./members.js";
 import type { AnyModule } from "./module.js";
-import { moduleState } from "./module-state.js";
+import { moduleState, type StateDictHook } from "./module-state.js";
 import { Parameter } from "./parameter.js";
 
 /** A module's tensors by dotted name, in PyTorch's order. */
@@ -59,6 +59,8 @@ export function saveInto(module: AnyModule, options: StateDictOptions): StateDic
   const destination: StateDict = options.destination ?? (Object.create(null) as StateDict);
   const prefix = options.prefix ?? "";
   const keepVars = options.keepVars ?? false;
+  const { stateDictPreHooks, stateDictPostHooks } = module[moduleState];
+  callHooks(stateDictPreHooks, module, prefix, keepVars);
   const { parameters, buffers, children } = membersOf(module);
   for (const [name, parameter] of parameters) destination[prefix + name] = keepVars ? parameter : detached(parameter);
   for (const [name, buffer] of buffers) {
@@ -67,7 +69,12 @@ export function saveInto(module: AnyModule, options: StateDictOptions): StateDic
   const parts = module as StateDictParts;
   if (parts.getExtraState) (destination as Record<string, unknown>)[prefix + extraState] = parts.getExtraState();
   for (const [name, child] of children) child.stateDict({ destination, prefix: `${prefix}${name}.`, keepVars });
+  callHooks(stateDictPostHooks, module, destination, prefix);
   return destination;
+}
+
+function callHooks(hooks: ReadonlyMap<number, StateDictHook>, module: AnyModule, ...rest: unknown[]): void {
+  for (const hook of hooks.values()) hook(module, ...(rest as never[]));
 }
 
 function detached(tensor: Tensor): Tensor {
@@ -92,7 +99,7 @@ export function loadInto(
   }
   const { strict = true, assign = false, dryRun = false } = options;
   const given = new Map<string, unknown>(state instanceof Map ? state : Object.entries(state));
-  const load: Loading = { given, assign, missing: [], problems: [], known: new Set(), changes: [] };
+  const load: Loading = { given, assign, missing: [], problems: [], known: new Set(), changes: [], loaded: [] };
   loadModule(load, module, "");
   const unexpected = [...given.keys()].filter((key) => !load.known.has(key));
   const lines: string[] = [];
@@ -111,7 +118,9 @@ export function loadInto(
       hint: hintFor(load, unexpected, strict),
     });
   }
-  return { missingKeys: load.missing, unexpectedKeys: unexpected };
+  const result = { missingKeys: load.missing, unexpectedKeys: unexpected };
+  if (!dryRun) for (const one of load.loaded) callHooks(one[moduleState].loadPostHooks, one, result);
+  return result;
 }
 
 interface Loading {
@@ -122,11 +131,14 @@ interface Loading {
   known: Set<string>;
   /** What loading does once everything is checked. */
   changes: (() => void)[];
+  /** The modules, children before their parents. */
+  loaded: AnyModule[];
 }
 
 function loadModule(load: Loading, module: AnyModule, prefix: string): void {
   const parts = module as StateDictParts;
   parts[beforeLoad]?.(load.given, prefix);
+  callHooks(module[moduleState].loadPreHooks, module, load.given, prefix);
   const { parameters, buffers, children } = membersOf(module);
   const persistent = buffers.filter(([name]) => module[moduleState].buffers.get(name));
   for (const [name, member] of [...parameters, ...persistent] as [string, Tensor][]) {
@@ -142,6 +154,7 @@ function loadModule(load: Loading, module: AnyModule, prefix: string): void {
     else load.missing.push(extraKey);
   }
   for (const [name, child] of children) loadModule(load, child, `${prefix}${name}.`);
+  load.loaded.push(module);
 }
 
 function loadMember(load: Loading, module: AnyModule, name: string, key: string, member: Tensor, value: unknown): void {

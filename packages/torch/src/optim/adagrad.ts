@@ -1,11 +1,13 @@
 // Adagrad. The formulas and their order of operations are PyTorch's, so results have the same bits.
+
 import { NotSupportedError } from "../errors.js";
+import { unscoped } from "../memory.js";
 import { checkBoolean, checkNumber, checkOptions } from "../nn/arguments.js";
 import { operator } from "../ops.js";
 import type { Tensor } from "../tensor.js";
 import { foreachAddcdiv_, foreachAddcmul_, foreachAddScalar_, foreachSqrt } from "./foreach.js";
 import { MomentOptimizer, type Work } from "./moment-optimizer.js";
-import { type ImplementationOptions, implementationNames, unscoped, withDefaults } from "./optimizer.js";
+import { type ImplementationOptions, implementationNames, withDefaults } from "./optimizer.js";
 import type { ParamGroup, ParamsInput } from "./param-group.js";
 import { indicesOf, sparseLike, valuesOf } from "./sparse.js";
 

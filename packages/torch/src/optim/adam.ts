@@ -2,6 +2,7 @@
 // engine, so results have the same bits; bias corrections are computed in double precision with C's pow.
 
 import { ConfigurationError } from "../errors.js";
+import { unscoped } from "../memory.js";
 import { type Handle, native } from "../native.js";
 import { checkBoolean, checkNumber, checkOptions } from "../nn/arguments.js";
 import { operator } from "../ops.js";
@@ -30,7 +31,6 @@ import {
   missingState,
   Optimizer,
   refuseSparse,
-  unscoped,
   withDefaults,
 } from "./optimizer.js";
 import type { ParamGroup, ParamsInput } from "./param-group.js";

@@ -1,9 +1,11 @@
 // L-BFGS. The formulas and their order of operations are PyTorch's, so results have the same bits.
+
 import { ConfigurationError, UsageError } from "../errors.js";
+import { unscoped } from "../memory.js";
 import { checkNumber, checkOptions, checkSize } from "../nn/arguments.js";
 import { cat } from "../ops.generated.js";
 import type { Tensor } from "../tensor.js";
-import { type ImplementationOptions, implementationNames, Optimizer, unscoped, withDefaults } from "./optimizer.js";
+import { type ImplementationOptions, implementationNames, Optimizer, withDefaults } from "./optimizer.js";
 import type { ParamGroup, ParamsInput } from "./param-group.js";
 import { isSparse } from "./sparse.js";
 import { strongWolfe } from "./strong-wolfe.js";

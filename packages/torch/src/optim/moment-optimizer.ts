@@ -1,11 +1,13 @@
 // internal: what the optimizers that keep running averages share: buckets, their state, weight decay, temporaries.
+
 import { NotSupportedError } from "../errors.js";
+import { unscoped } from "../memory.js";
 import { type Handle, native } from "../native.js";
 import { operator } from "../ops.js";
 import { handleOf, Tensor, wrapHandle } from "../tensor.js";
 import { type Bucket, gradientBuckets } from "./buckets.js";
 import { asReal, foreachAdd, foreachMulScalar_, foreachNeg, releaseAll } from "./foreach.js";
-import { missingState, Optimizer, unscoped } from "./optimizer.js";
+import { missingState, Optimizer } from "./optimizer.js";
 import type { ParamGroup } from "./param-group.js";
 import { takeSparse } from "./sparse.js";
 

@@ -4,11 +4,12 @@ import { inspect } from "node:util";
 import { noGrad } from "../autograd/grad-mode.js";
 import { checkOptions, describe, typeError } from "../check.js";
 import { ConfigurationError, NotSupportedError, UsageError } from "../errors.js";
+import { unscoped } from "../memory.js";
 import { type Handle, native } from "../native.js";
 import { addHook, type RemovableHandle } from "../nn/removable-handle.js";
 import { operator } from "../ops.js";
 import { markFloats, Tuple } from "../serialization/python-types.js";
-import { handleOf, recordTensors, Tensor } from "../tensor.js";
+import { handleOf, Tensor } from "../tensor.js";
 import { foreachZero_ } from "./foreach.js";
 import type { ParamGroup } from "./param-group.js";
 import { camelCase, floatOptions, pyValue, snakeCase } from "./python-names.js";
@@ -23,16 +24,6 @@ export interface OptimizerStateDict {
 
 /** A hook that runs before or after each step. */
 export type OptimizerHook = (optimizer: Optimizer) => void;
-
-/** internal: makes tensors that outlive any `scope()` around the call. */
-export function unscoped<T>(make: () => T): T {
-  const open = recordTensors(null);
-  try {
-    return make();
-  } finally {
-    recordTensors(open);
-  }
-}
 
 /** Options with which PyTorch's optimizers choose among their implementations. There is one here: over the list operators. */
 export interface ImplementationOptions {

@@ -1,12 +1,14 @@
 // Stochastic gradient descent with momentum. The formulas and their order of operations are PyTorch's, so results have the
 // same bits.
+
 import { ConfigurationError, NotSupportedError } from "../errors.js";
+import { unscoped } from "../memory.js";
 import { type Handle, native } from "../native.js";
 import { checkBoolean, checkNumber, checkOptions } from "../nn/arguments.js";
 import { handleOf, type Tensor, wrapHandle } from "../tensor.js";
 import { type Bucket, gradientBuckets } from "./buckets.js";
 import { foreachAdd, foreachAdd_, foreachMulScalar_, foreachNeg, listOperator, releaseAll } from "./foreach.js";
-import { type ImplementationOptions, implementationNames, Optimizer, unscoped, withDefaults } from "./optimizer.js";
+import { type ImplementationOptions, implementationNames, Optimizer, withDefaults } from "./optimizer.js";
 import type { ParamGroup, ParamsInput } from "./param-group.js";
 import { takeSparse } from "./sparse.js";
 

@@ -1,11 +1,13 @@
 // Adam for sparse gradients. The formulas and their order of operations are PyTorch's, so results have the same bits.
+
 import { UsageError } from "../errors.js";
+import { unscoped } from "../memory.js";
 import { native } from "../native.js";
 import { checkBoolean, checkNumber, checkOptions } from "../nn/arguments.js";
 import { zerosLike } from "../ops.generated.js";
 import type { Tensor } from "../tensor.js";
 import { checkBetas } from "./betas.js";
-import { Optimizer, unscoped, withDefaults } from "./optimizer.js";
+import { Optimizer, withDefaults } from "./optimizer.js";
 import type { ParamGroup, ParamsInput } from "./param-group.js";
 import { indicesOf, isSparse, sparseLike, valuesOf } from "./sparse.js";
 

@@ -66,6 +66,10 @@ class LazyTensor extends Tensor {
   override set grad(value: Tensor | null) {
     super.grad = value;
   }
+  // Files hold no others.
+  override get isSparse(): boolean {
+    return false;
+  }
   override get isDisposed(): boolean {
     return dropped.has(this);
   }

@@ -127,6 +127,31 @@ test("scope frees when its function throws, and tensors from outside stay", () =
   assert.deepEqual(x.tolist(), [1, 1]);
 });
 
+test("what is made unscoped outlives every scope, also when its function throws", () => {
+  const made: torch.Tensor[] = [];
+  torch.scope(() => {
+    torch.scope(() => {
+      made.push(
+        torch.memory.unscoped(() => torch.ones([2])),
+        torch.zeros([2]),
+      );
+      assert.throws(
+        () =>
+          torch.memory.unscoped(() => {
+            throw new RangeError("inside");
+          }),
+        RangeError,
+      );
+      made.push(torch.zeros([2]));
+    });
+  });
+  assert.deepEqual(
+    made.map(({ isDisposed }) => isDisposed),
+    [false, true, true],
+  );
+  assert.throws(() => torch.memory.unscoped(3 as never), /Expected `make` to be a function, but got 3/);
+});
+
 test("scope refuses promises and what is no function", () => {
   assert.throws(
     () => torch.scope(async () => torch.ones([1])),

@@ -361,6 +361,57 @@ test("extra state goes into the state dict and back", () => {
   assert.equal(other.count, 1);
 });
 
+test("hooks around state dicts may change what is saved and what is loaded", () => {
+  const seen: unknown[] = [];
+  const make = () => {
+    const inner = new nn.Linear(1, 1, { bias: false });
+    return { inner, outer: new nn.Sequential(new nn.Linear(1, 1), inner) };
+  };
+  const { outer: source, inner } = make();
+  source.registerStateDictPreHook((module, prefix, keepVars) => void seen.push([module === source, prefix, keepVars]));
+  inner.registerStateDictPreHook((module, prefix) => void seen.push([module === inner, prefix]));
+  inner.registerStateDictPostHook((_, state, prefix) => {
+    state[`${prefix}old`] = state[`${prefix}weight`] as Tensor;
+    delete state[`${prefix}weight`];
+  });
+  const before = source.registerStateDictPostHook((_, state, prefix) => void seen.push([Object.keys(state), prefix]));
+  const state = source.stateDict({ keepVars: true });
+  assert.deepEqual(seen.splice(0), [
+    [true, "", true],
+    [true, "1."],
+    [["0.weight", "0.bias", "1.old"], ""],
+  ]);
+  before.remove();
+
+  const { outer: target, inner: targetInner } = make();
+  assert.throws(() => target.loadStateDict(state), /Missing key\(s\) in state_dict: "1\.weight"/);
+  targetInner.registerLoadStateDictPreHook((_, given, prefix) => {
+    if (given.delete(`${prefix}old`)) given.set(`${prefix}weight`, state["1.old"]);
+  });
+  const note = (name: string) => (module: nn.AnyModule, result: nn.LoadResult) => {
+    seen.push([name, module.parameters()[0]?.item() === source.parameters()[name === "inner" ? 2 : 0]?.item()]);
+    result.missingKeys.length = 0;
+  };
+  target.registerLoadStateDictPostHook(note("outer"));
+  const last = targetInner.registerLoadStateDictPostHook(note("inner"));
+  assert.deepEqual(target.loadStateDict(state), { missingKeys: [], unexpectedKeys: [] });
+  assert.deepEqual(seen.splice(0), [
+    ["inner", true],
+    ["outer", true],
+  ]);
+  assert.deepEqual(Object.keys(state), ["0.weight", "0.bias", "1.old"]);
+  // Neither a trial nor a state that does not fit is told as loaded.
+  target.loadStateDict(state, { dryRun: true });
+  assert.throws(() => target.loadStateDict({ ...state, more: state["1.old"] as Tensor }), /Unexpected key/);
+  assert.deepEqual(seen, []);
+  last.remove();
+  const { "0.bias": _, ...part } = state;
+  assert.deepEqual(target.loadStateDict(part, { strict: false }).missingKeys, []);
+  assert.deepEqual(seen, [["outer", true]]);
+  assert.throws(() => target.registerStateDictPreHook(3 as never), /Expected `hook` to be a function, but got 3/);
+  assert.deepEqual(Object.keys(nn.utils.deepCopy(source).stateDict()), ["0.weight", "0.bias", "1.old"]);
+});
+
 test("buffers and parameters outlive a scope in which their module was made", () => {
   let net: Net | undefined;
   torch.scope(() => {

@@ -84,6 +84,7 @@ for (const [format, bytesOf] of formats) {
     assert.deepEqual([big.shape, big.dtype, big.device, big.ndim, big.dim()], [[50_000], "float64", "cpu", 1, 1]);
     assert.deepEqual([big.numel(), big.size(), big.size(-1), big.elementSize()], [50_000, [50_000], 50_000, 8]);
     assert.deepEqual([big.isFloatingPoint(), big.isComplex(), big.isContiguous()], [true, false, true]);
+    assert.deepEqual([big.isMeta, big.isCuda, big.isSparse, big.nbytes], [false, false, false, 400_000]);
     assert.deepEqual(
       [small.stride(), small.storageOffset(), small.requiresGrad, small.isLeaf],
       [[3, 1], 0, true, true],
