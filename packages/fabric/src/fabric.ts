@@ -32,6 +32,7 @@ import { distributedSampler, needsDistributedSampler } from "./utilities/distrib
 import { moveDataToDevice } from "./utilities/move-data-to-device.js";
 import { rankZeroDeprecation, rankZeroWarn } from "./utilities/rank-zero.js";
 import { type SeedOptions, seedEverything } from "./utilities/seed.js";
+import { Turns } from "./utilities/turns.js";
 import { recompiled, unwrapCompiled, withoutCompiled } from "./wrappers/compiled.js";
 import { type AnyDataLoader, FabricDataLoader, seedWorkers } from "./wrappers/dataloader.js";
 import { FabricModule, partsOf } from "./wrappers/module.js";
@@ -93,6 +94,7 @@ export class Fabric {
   readonly #requeue: Requeue | null;
   readonly #throttle = new Throttle();
   #launched: "no" | "launching" | "yes" = "no";
+  readonly #files = new Turns();
 
   /** @throws TypeError for unknown options, ConfigurationError for values that cannot work */
   constructor(options: FabricOptions = {}) {
@@ -322,6 +324,7 @@ export class Fabric {
     checkOptions("backward", options, ["gradient", "retainGraph", "createGraph", "inputs", "model"]);
     const { model, ...rest } = options;
     const module = model === undefined ? null : unwrapObjects<nn.AnyModule>(model);
+    this.strategy.refuseDuringSave("fabric.backward(loss)");
     during("backward", () => autograd.BackwardGuard.allow(() => this.strategy.backward(loss, module, rest)));
   }
 
@@ -524,10 +527,12 @@ export class Fabric {
     checkState("save", state);
     if (filter !== undefined) checkFilter(filter, state);
     this.#validateLaunched();
-    await duringCall(`fabric.save("${String(path)}")`, async () => {
-      await this.strategy.saveCheckpoint(path, unwrapState(state), filter);
-      await this.strategy.barrier();
-    });
+    await this.#inTurn(() =>
+      duringCall(`fabric.save("${String(path)}")`, async () => {
+        await this.strategy.saveCheckpoint(path, unwrapState(state), filter);
+        await this.strategy.barrier();
+      }),
+    );
   }
 
   /**
@@ -540,11 +545,13 @@ export class Fabric {
     this.#validateLaunched();
     const unwrapped = unwrapState(state);
     const before = { ...unwrapped };
-    const remainder = await duringCall(`fabric.load("${String(path)}")`, async () => {
-      const rest = await this.strategy.loadCheckpoint(path, unwrapped, options);
-      await this.strategy.barrier();
-      return rest;
-    });
+    const remainder = await this.#inTurn(() =>
+      duringCall(`fabric.load("${String(path)}")`, async () => {
+        const rest = await this.strategy.loadCheckpoint(path, unwrapped, options);
+        await this.strategy.barrier();
+        return rest;
+      }),
+    );
     if (unwrapped && state && unwrapped !== state && !isStateful(state)) copyReplaced(before, unwrapped, state);
     return remainder;
   }
@@ -706,6 +713,11 @@ export class Fabric {
         ? "This strategy's processes exist for a function only: do this inside of it, `await fabric.launch(train)`."
         : "Add `await fabric.launch();` right after `new Fabric(...)`. On the command line `fabric run --help` shows another way.",
     });
+  }
+
+  /** Saves and loads of several processes take turns. */
+  #inTurn<T>(task: () => Promise<T>): Promise<T> {
+    return this.worldSize === 1 ? task() : this.#files.take(task);
   }
 
   #prepareModule(module: nn.AnyModule, moveToDevice: boolean): void {

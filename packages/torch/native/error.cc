@@ -42,7 +42,9 @@ static std::string engineText(const c10::Error& error) {
   static constexpr std::pair<const char*, const char*> kSpelled[] = {
       {"retain_graph=True", "{ retainGraph: true }"},
       {"allow_unused=True", "{ allowUnused: true }"},
-      {"torch.autograd.set_detect_anomaly(True)", "`autograd.detectAnomaly()`"}};
+      {"torch.autograd.set_detect_anomaly(True)", "`autograd.detectAnomaly()`"},
+      {"'torch.use_deterministic_algorithms(True)'", "`torch.useDeterministicAlgorithms(true)`"},
+      {"'warn_only=True'", "`{ warnOnly: true }`"}};
   for (const auto& [python, ours] : kSpelled) {
     const size_t at = text.find(python);
     if (at != std::string::npos) text.replace(at, std::strlen(python), ours);

@@ -200,6 +200,7 @@ const std::vector<Export>& randomExports();
 const std::vector<Export>& cudaExports();
 const std::vector<Export>& flopExports();
 const std::vector<Export>& matmulPrecisionExports();
+const std::vector<Export>& determinismExports();
 const std::vector<Export>& distributedExports();
 const std::vector<Export>& exchangeExports();
 const std::vector<Export>& reducerExports();

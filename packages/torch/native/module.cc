@@ -33,10 +33,10 @@ static napi_value initialise(napi_env env, napi_value exports) {
   setUpMemory(*data);
   rememberEnvironment(env);
   check(napi_set_instance_data(env, data, freeEnvData, nullptr));
-  for (const auto* table :
-       {&errorExports(), &dispatchExports(), &tensorExports(), &memoryExports(), &autogradExports(), &callbackExports(),
-        &engineExports(), &functionExports(), &autocastExports(), &randomExports(), &cudaExports(), &flopExports(),
-        &matmulPrecisionExports(), &distributedExports(), &reducerExports(), &exchangeExports()}) {
+  for (const auto* table : {&errorExports(), &dispatchExports(), &tensorExports(), &memoryExports(), &autogradExports(),
+                            &callbackExports(), &engineExports(), &functionExports(), &autocastExports(),
+                            &randomExports(), &cudaExports(), &flopExports(), &matmulPrecisionExports(),
+                            &determinismExports(), &distributedExports(), &reducerExports(), &exchangeExports()}) {
     defineAll(env, exports, *table);
   }
   return exports;

@@ -22,6 +22,14 @@ export type { Context } from "./context.js";
 export * from "./creation.js";
 export * as cuda from "./cuda.js";
 export * as data from "./data/index.js";
+export {
+  areDeterministicAlgorithmsEnabled,
+  backends,
+  type CudnnSettings,
+  type DeterministicOptions,
+  isDeterministicAlgorithmsWarnOnlyEnabled,
+  useDeterministicAlgorithms,
+} from "./determinism.js";
 export { device } from "./device.js";
 export * as distributed from "./distributed/index.js";
 export * from "./dtype.js";

@@ -190,7 +190,7 @@ export class Tensor {
     native().release(handle(this));
   }
   [Symbol.dispose](): void {
-    native().release(handle(this));
+    this.dispose();
   }
 }
 export interface Tensor extends TensorMethods {}

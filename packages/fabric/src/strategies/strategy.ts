@@ -1,5 +1,14 @@
 // The base of all strategies: where the model is, who takes part, and how forward, backward, step and files go.
-import { cuda, type Device, type distributed, nn, type optim, type Tensor, withDevice } from "@fabric-ts/torch";
+import {
+  cuda,
+  type Device,
+  type distributed,
+  nn,
+  type optim,
+  type Tensor,
+  UsageError,
+  withDevice,
+} from "@fabric-ts/torch";
 import type { Accelerator } from "../accelerators/accelerator.js";
 import type { CheckpointIO, CheckpointPath } from "../checkpoint/checkpoint-io.js";
 import { joinShares, sharesOf } from "../checkpoint/per-rank.js";
@@ -71,6 +80,7 @@ export abstract class Strategy {
   #accelerator: Accelerator | null;
   #checkpointIO: CheckpointIO | null;
   #precision: Precision | null;
+  readonly #unfinishedSaves = new Set<{ path: CheckpointPath }>();
 
   constructor(options: StrategyOptions = {}) {
     this.#accelerator = options.accelerator ?? null;
@@ -260,18 +270,41 @@ export abstract class Strategy {
 
   /** Writes a checkpoint. All ranks call it, rank zero writes, and a failure is an error on all of them. */
   async saveCheckpoint(path: CheckpointPath, state: object, filter?: CheckpointFilter): Promise<void> {
-    const what = "Saving the checkpoint";
-    const converted = await agree(this, what, async () =>
-      convertState(this, withPrecision(state, this.precision), filter),
-    );
-    const shares = await this.allGatherObject(sharesOf(state, converted));
-    await agree(this, what, async () => {
-      if (!this.isGlobalZero) return;
+    const convert = (): Record<string, unknown> => convertState(this, withPrecision(state, this.precision), filter);
+    const write = (converted: Record<string, unknown>, shares: Record<string, unknown>[]): Promise<void> => {
       for (const key of Object.keys(shares[0] as object)) {
         setOwn(converted, key, joinShares(shares.map((share) => share[key])));
       }
-      await this.checkpointIO.saveCheckpoint(converted, path);
-    });
+      return this.checkpointIO.saveCheckpoint(converted, path);
+    };
+    if (this.worldSize === 1) {
+      if (!this.isGlobalZero) return;
+      // Everything is read before anything is waited for: also without `await` the file has the state of the call.
+      const converted = convert();
+      await write(converted, [sharesOf(state, converted)]);
+      return;
+    }
+    const what = "Saving the checkpoint";
+    const save = { path };
+    this.#unfinishedSaves.add(save);
+    try {
+      const converted = await agree(this, what, async () => convert());
+      const shares = await this.allGatherObject(sharesOf(state, converted));
+      await agree(this, what, async () => {
+        if (this.isGlobalZero) await write(converted, shares);
+      });
+    } finally {
+      this.#unfinishedSaves.delete(save);
+    }
+  }
+  /** internal: throws while ranks are in the middle of a save, which would store some values from before this call and some from after. */
+  refuseDuringSave(call: string): void {
+    const [save] = this.#unfinishedSaves;
+    if (save === undefined) return;
+    throw new UsageError(
+      `\`${call}\` came before the save of ${JSON.stringify(String(save.path))} had ended: the file would be a mixture of two states.`,
+      { hint: "Type `await fabric.save(path, state)`.", code: "ERR_SAVE_NOT_AWAITED" },
+    );
   }
   /**
    * Reads a checkpoint into `state` and returns what was not asked for. Everything is checked before anything is changed. All ranks call it,

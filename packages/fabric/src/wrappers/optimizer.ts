@@ -34,6 +34,7 @@ export function wrapOptimizer<O extends optim.Optimizer>(
   define("constructor", wrapperClass(optimizer.constructor.name));
   Object.defineProperty(wrapper, "optimizer", { value: optimizer, enumerable: false });
   define("step", (...args: [closure?: () => Tensor]): unknown => {
+    strategy.refuseDuringSave("optimizer.step()");
     const output = during("step", () => strategy.optimizerStep(optimizer, ...args));
     countStep();
     for (const callback of callbacks) {

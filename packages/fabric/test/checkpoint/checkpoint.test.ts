@@ -109,6 +109,21 @@ describe("save and load", () => {
     assert.deepEqual(state, { a: 1, b: 9 });
   });
 
+  it("without `await` the file has the state of the call, whatever changes then", async () => {
+    const { raw, inner } = make(1);
+    const [model, optimizer] = fabric.setup(raw, inner);
+    const [path, before, options] = [newPath(), raw.weight.tolist(), { lr: 1 }];
+    const saving = fabric.save(path, { model, optimizer, options, step: 1 });
+    options.lr = 2;
+    fabric.backward(model(torch.ones([3])).sum());
+    optimizer.step();
+    assert.notDeepEqual(raw.weight.tolist(), before);
+    await saving;
+    const saved = (await fabric.load(path)) as { model: Record<string, torch.Tensor>; options: object };
+    assert.deepEqual(saved.model.weight?.tolist(), before);
+    assert.deepEqual({ ...saved.options }, { lr: 1 });
+  });
+
   it("strict also holds for the parameters of a model", async () => {
     const path = newPath();
     await fabric.save(path, { model: new nn.Linear(3, 2, { bias: false }) });

@@ -244,3 +244,15 @@ it("on two ranks: rank 0 writes, all read, loadRaw waits for nobody, and wrapped
     assert.deepEqual(withOption, [["load", "true-true.ckpt", { weightsOnly: true }]]);
   }
 });
+
+it("on two ranks: training that goes on before a save has ended is an error on each, and the save ends well", async () => {
+  const reports = await runRanks<Record<string, unknown>>("save-without-await", { TEST_DIRECTORY: directory });
+  assert.equal(reports.length, 2);
+  for (const { backward, step, isWhole } of reports) {
+    const text =
+      /^UsageError: `CALL` came before the save of ".*unawaited\.ckpt" had ended: .*two states\.\nType `await fabric\.save\(/s;
+    assert.match(backward as string, new RegExp(text.source.replace("CALL", "fabric\\.backward\\(loss\\)"), "s"));
+    assert.match(step as string, new RegExp(text.source.replace("CALL", "optimizer\\.step\\(\\)"), "s"));
+    assert.equal(isWhole, true);
+  }
+});

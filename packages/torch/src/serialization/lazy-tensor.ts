@@ -93,9 +93,6 @@ class LazyTensor extends Tensor {
     waiting.delete(this);
     dropped.add(this);
   }
-  override [Symbol.dispose](): void {
-    this.dispose();
-  }
   override toString(): string {
     if (this.isDisposed) return "tensor(<disposed>)";
     const { shape, dtype, device } = infoOf(this);
