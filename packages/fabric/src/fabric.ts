@@ -5,6 +5,7 @@ import { callbacksFromFactories } from "./callbacks/factories.js";
 import { checkCallback, HookCaller } from "./callbacks/hook-caller.js";
 import type { HookArguments, HookName } from "./callbacks/hooks.js";
 import type { CheckpointPath } from "./checkpoint/checkpoint-io.js";
+import { checkReplaceable } from "./checkpoint/restore.js";
 import { type CheckpointFilter, checkFilter, checkState, isStateful } from "./checkpoint/state.js";
 import { type Collected, type CollectedParts, collect } from "./collectives/collect.js";
 import { reduceOp } from "./collectives/reduce-op.js";
@@ -544,6 +545,8 @@ export class Fabric {
     if (state !== undefined && state !== null && !isStateful(state)) checkState("load", state);
     this.#validateLaunched();
     const unwrapped = unwrapState(state);
+    const copied = unwrapped && state && unwrapped !== state && !isStateful(state) ? state : null;
+    if (copied) checkReplaceable(copied, unwrapped as object);
     const before = { ...unwrapped };
     const remainder = await this.#inTurn(() =>
       duringCall(`fabric.load("${String(path)}")`, async () => {
@@ -552,7 +555,7 @@ export class Fabric {
         return rest;
       }),
     );
-    if (unwrapped && state && unwrapped !== state && !isStateful(state)) copyReplaced(before, unwrapped, state);
+    if (copied) copyReplaced(before, unwrapped as object, copied);
     return remainder;
   }
 

@@ -126,19 +126,29 @@ function change(target: Stateful, load: () => unknown): Change {
 
 /** A value of the state takes the one that was saved, through its setter where it has one. */
 function assignment(state: Record<string, unknown>, key: string, before: unknown, stored: unknown): Change {
-  const own = Object.getOwnPropertyDescriptor(state, key);
-  if (!own?.writable && !own?.set) {
-    throw new ConfigurationError(
-      `The entry '${key}' of the state cannot take the saved value: ${Object.isFrozen(state) ? "the state is frozen" : "it is read-only"}.`,
-      {
-        hint: "Give `load` an object whose entries can be set, or take what was saved from its result: `const saved = await fabric.load(path)`.",
-      },
-    );
-  }
+  checkAssignable(state, key);
   const set = (value: unknown): void => {
     state[key] = value;
   };
   return { apply: () => set(stored), undo: () => set(before) };
+}
+
+function checkAssignable(state: object, key: string): void {
+  const own = Object.getOwnPropertyDescriptor(state, key);
+  if (own?.writable || own?.set) return;
+  throw new ConfigurationError(
+    `The entry '${key}' of the state cannot take the saved value: ${Object.isFrozen(state) ? "the state is frozen" : "it is read-only"}.`,
+    {
+      hint: "Give `load` an object whose entries can be set, or take what was saved from its result: `const saved = await fabric.load(path)`.",
+    },
+  );
+}
+
+/** internal: refuses a state with plain values that cannot be replaced, where loading works on a copy of it, `unwrapped`. */
+export function checkReplaceable(state: object, unwrapped: object): void {
+  for (const [key, value] of Object.entries(unwrapped)) {
+    if (!(value instanceof nn.Module) && !isStateful(value)) checkAssignable(state, key);
+  }
 }
 
 /** True for models whose classes load in a way of their own, which cannot be tried out. */

@@ -87,6 +87,20 @@ describe("save and load", () => {
     };
     await assert.rejects(async () => fabric.load(path, half), /The entry 'best' .*: it is read-only/);
     assert.equal(half.epoch, 1);
+
+    // The same with wrapped objects in the state.
+    const { raw, inner } = make(1);
+    const [model] = fabric.setup(raw, inner);
+    const both = newPath();
+    await fabric.save(both, { model, epoch: 5 });
+    torch.noGrad(() => raw.weight.zero_());
+    await assert.rejects(
+      async () => fabric.load(both, Object.freeze({ model, epoch: 0 })),
+      /The entry 'epoch' .* frozen/,
+    );
+    assert.equal(raw.weight.abs().sum().item(), 0);
+    await fabric.load(both, Object.freeze({ model }), { strict: false });
+    assert.notEqual(raw.weight.abs().sum().item(), 0);
   });
   it("what was not asked for is returned, in the order of the file", async () => {
     const { raw, inner } = make(1);
