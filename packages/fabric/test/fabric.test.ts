@@ -8,28 +8,13 @@ import {
   DDPStrategy,
   Fabric,
   Launcher,
-  Logger,
   SingleDeviceStrategy,
 } from "@fabric-ts/fabric";
 import * as torch from "@fabric-ts/torch";
 import { nn, optim } from "@fabric-ts/torch";
+import { MemoryLogger } from "./support/memory-logger.js";
 
 const fabric = new Fabric({ accelerator: "cpu" });
-
-/** Keeps what is logged. */
-class Memory extends Logger {
-  readonly logged: unknown[] = [];
-  override get name(): string {
-    return "memory";
-  }
-  override get version(): number {
-    return 0;
-  }
-  override logMetrics(metrics: Record<string, unknown>, step?: number): void {
-    this.logged.push([metrics, step]);
-  }
-  override logHyperparams(): void {}
-}
 
 describe("a Fabric on one device", () => {
   it("says where it is", () => {
@@ -67,10 +52,10 @@ describe("a Fabric on one device", () => {
   });
 
   it("takes one callback and one logger, or lists that stay the user's", () => {
-    const [callback, logger] = [{}, new Memory()];
+    const [callback, logger] = [{}, new MemoryLogger()];
     const one = new Fabric({ accelerator: "cpu", callbacks: callback, loggers: logger });
     assert.deepEqual([one.callbacks, one.loggers], [[callback], [logger]]);
-    const lists = { callbacks: [callback, {}], loggers: [logger, new Memory()] };
+    const lists = { callbacks: [callback, {}], loggers: [logger, new MemoryLogger()] };
     const several = new Fabric({ accelerator: "cpu", ...lists });
     assert.deepEqual([several.callbacks, several.loggers], [lists.callbacks, lists.loggers]);
     assert.ok(several.callbacks !== lists.callbacks && several.loggers !== lists.loggers);
@@ -473,7 +458,7 @@ describe("callbacks", () => {
 
 describe("log", () => {
   it("hands numbers to all loggers", () => {
-    const loggers = [new Memory(), new Memory()];
+    const loggers = [new MemoryLogger(), new MemoryLogger()];
     const mine = new Fabric({ accelerator: "cpu", loggers });
     mine.log("loss", torch.tensor([0.5]), 3);
     mine.logDict({ a: 1, b: torch.tensor(2) });

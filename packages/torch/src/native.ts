@@ -230,6 +230,8 @@ export interface NativeBinding {
   // matmul-precision.cc
   getFloat32MatmulPrecision(): string;
   setFloat32MatmulPrecision(precision: string): void;
+
+  // determinism.cc
   getFlag(name: string): boolean;
   setFlag(name: string, value: boolean): void;
 

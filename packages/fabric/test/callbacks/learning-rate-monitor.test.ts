@@ -1,34 +1,21 @@
 // LearningRateMonitor: names and values of rates, and when they are logged.
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { catchWarnings, Fabric, LearningRateMonitor, type LearningRateMonitorOptions, Logger } from "@fabric-ts/fabric";
+import { catchWarnings, Fabric, LearningRateMonitor, type LearningRateMonitorOptions } from "@fabric-ts/fabric";
 import { nn, ones, optim } from "@fabric-ts/torch";
-
-class Memory extends Logger {
-  readonly rows: [Record<string, unknown>, number | undefined][] = [];
-  override get name(): string {
-    return "memory";
-  }
-  override get version(): number {
-    return 0;
-  }
-  override logMetrics(metrics: Record<string, unknown>, step?: number): void {
-    this.rows.push([metrics, step]);
-  }
-  override logHyperparams(): void {}
-}
+import { MemoryLogger } from "../support/memory-logger.js";
 
 interface Run {
   fabric: Fabric;
   monitor: LearningRateMonitor;
-  rows: Memory["rows"];
+  rows: MemoryLogger["logged"];
   net: nn.Sequential;
   /** Makes the optimizers' gradients and steps them. */
   step(...optimizers: optim.Optimizer[]): void;
 }
 function run(options?: LearningRateMonitorOptions): Run {
   const monitor = new LearningRateMonitor(options);
-  const logger = new Memory();
+  const logger = new MemoryLogger();
   const fabric = new Fabric({ accelerator: "cpu", callbacks: [monitor], loggers: [logger] });
   const net = new nn.Sequential(new nn.Linear(2, 2), new nn.Linear(2, 1));
   const model = fabric.setup(net);
@@ -36,7 +23,7 @@ function run(options?: LearningRateMonitorOptions): Run {
     fabric.backward(model(ones([1, 2])).sum());
     for (const optimizer of optimizers) optimizer.step();
   };
-  return { fabric, monitor, rows: logger.rows, net, step };
+  return { fabric, monitor, rows: logger.logged, net, step };
 }
 
 describe("LearningRateMonitor", () => {

@@ -9,34 +9,20 @@ import {
   Fabric,
   type FabricOptions,
   JSONLinesLogger,
-  Logger,
   rankZeroExperiment,
 } from "@fabric-ts/fabric";
 import * as torch from "@fabric-ts/torch";
+import { MemoryLogger } from "../support/memory-logger.js";
 import { onRank, temporaryFolder } from "./support/temporary.js";
 
-class Memory extends Logger {
-  logged: unknown[] = [];
-  override get name(): string {
-    return "memory";
-  }
-  override get version(): number {
-    return 0;
-  }
-  override logMetrics(metrics: Record<string, unknown>, step?: number): void {
-    this.logged.push([metrics, step]);
-  }
-  override logHyperparams(): void {}
-}
-
-function withMemory(): { fabric: Fabric; memory: Memory } {
-  const memory = new Memory();
+function withMemory(): { fabric: Fabric; memory: MemoryLogger } {
+  const memory = new MemoryLogger();
   return { fabric: new Fabric({ accelerator: "cpu", loggers: memory }), memory };
 }
 
 describe("the interface of loggers", () => {
   it("has defaults for all but the name, the version and the two ways to log", () => {
-    const memory = new Memory();
+    const memory = new MemoryLogger();
     assert.deepEqual([memory.rootDir, memory.logDir, memory.groupSeparator], [null, null, "/"]);
     memory.logGraph({}, [1]);
     memory.save();
@@ -49,7 +35,7 @@ describe("the interface of loggers", () => {
 
 describe("log and logDict", () => {
   it("make numbers of tensors anywhere in the metrics, and hand them to each logger", () => {
-    const loggers = [new Memory(), new Memory()];
+    const loggers = [new MemoryLogger(), new MemoryLogger()];
     const fabric = new Fabric({ accelerator: "cpu", loggers });
     fabric.log("loss", torch.tensor([[0.5]]), 3);
     fabric.logDict({ a: { b: torch.tensor(2), c: [torch.tensor(3)] }, text: "x" });
@@ -132,7 +118,7 @@ describe("log and logDict", () => {
 });
 
 describe("throttling", () => {
-  const stepsOf = (memory: Memory): unknown[] => memory.logged.map((entry) => (entry as unknown[])[1]);
+  const stepsOf = (memory: MemoryLogger): unknown[] => memory.logged.map(([, step]) => step);
 
   it("records the first call in each block of steps", () => {
     const { fabric, memory } = withMemory();
@@ -200,7 +186,7 @@ describe("the experiment on ranks that do not log", () => {
       return this.calls.push(value);
     }
   }
-  class WithWriter extends Memory {
+  class WithWriter extends MemoryLogger {
     writer = new Writer();
     get experiment(): Writer {
       return rankZeroExperiment(() => this.writer)();
@@ -230,10 +216,10 @@ describe("the experiment on ranks that do not log", () => {
 
   it("is what a decorated getter gives", async () => {
     // As a compiler makes of `@rankZeroExperiment get experiment() { ... }`.
-    const decorated = rankZeroExperiment(function (this: Memory) {
+    const decorated = rankZeroExperiment(function (this: MemoryLogger) {
       return this.name;
     });
-    assert.equal(decorated.call(new Memory()), "memory");
-    await onRank(1, () => assert.equal(decorated.call(new Memory()), dummyExperiment));
+    assert.equal(decorated.call(new MemoryLogger()), "memory");
+    await onRank(1, () => assert.equal(decorated.call(new MemoryLogger()), dummyExperiment));
   });
 });
